@@ -1,0 +1,126 @@
+/**
+ * What the facade (compat/) may ask of the engine. The engine is the running stack behind the shared rings; it knows
+ * connections, listeners and datagram sockets, and nothing of net.Socket. Addresses are strings as Node gives them,
+ * errors negative errno numbers as libuv gives them.
+ *
+ * Scope. Every upcall is an outermost callback: nextTicks and microtasks are drained after it, as after a callback of
+ * libuv. It runs in the async context that was set for its source ({@link Channel.context}); with `context` 0 it is
+ * called plainly, with no callback scope at all, which is right for code that ends in a MakeCallback of Node's own
+ * (JSStream's readBuffer, finishWrite, ...).
+ */
+
+/** An async context made by {@link Engine.createContext}; 0 means "no scope". */
+export type ContextId = number;
+
+/** Any source of upcalls. */
+export interface Channel {
+  /** The context in which this channel's upcalls run. May be changed at any time. */
+  context: ContextId;
+}
+
+/** Upcalls of a connection. The engine reads the methods at call time. */
+export interface ConnectionSink {
+  /** The outcome of connect(): 0 or a negative errno. Exactly once, never inside connect(). Not for accepted ones. */
+  onConnect(status: number): void;
+  /**
+   * Received bytes: all that was in order, at most 64 KiB, in memory that is the receiver's from now on (never reused).
+   * Not called while reading is off, except for what was already under way: the sink keeps that until it wants it.
+   */
+  onData(slab: ArrayBuffer, offset: number, length: number): void;
+  /** The peer's FIN, behind the last byte. Once. */
+  onEnd(): void;
+  /** The connection is dead (ECONNRESET, ETIMEDOUT, EPIPE ...), behind the last byte received before it. Once. */
+  onError(errno: number): void;
+  /** There is room for bytes again after write() took less than it was given. */
+  onWritable(): void;
+}
+
+export interface SocketAddress {
+  address: string;
+  port: number;
+  family: 'IPv4' | 'IPv6';
+}
+
+export interface Connection extends Channel {
+  sink: ConnectionSink;
+  readonly local: SocketAddress;
+  readonly remote: SocketAddress;
+  /** Bytes accepted by write() and not yet acknowledged by the peer. */
+  readonly unacknowledgedBytes: number;
+  /** Takes as much as fits and returns the number of bytes taken; the rest is the caller's to offer again at onWritable. */
+  write(data: Uint8Array): number;
+  /** The same for a string, without a Buffer in between; -1 when it does not fit as a whole: encode it and use write(). */
+  writeUtf8(text: string): number;
+  writeLatin1(text: string): number;
+  setReading(on: boolean): void;
+  /** FIN behind everything written. */
+  shutdown(): void;
+  /** FIN behind everything written, or RST when received bytes were not read. No upcall follows. */
+  close(): void;
+  /** RST. No upcall follows. */
+  abort(): void;
+  setNoDelay(on: boolean): number;
+  setKeepAlive(on: boolean, idleSeconds: number, intervalSeconds?: number, count?: number): number;
+  setTypeOfService(value: number): number;
+}
+
+export interface ListenerSink {
+  /**
+   * A connection was accepted. Called plainly (no scope) so that the receiver can make its handle outside of any
+   * callback, as libuv does; what it returns is called afterwards in the listener's context.
+   */
+  onConnection(connection: Connection): () => void;
+}
+
+export interface Listener extends Channel {
+  sink: ListenerSink;
+  close(): void;
+}
+
+export interface DatagramSink {
+  /** One datagram, in memory that is the receiver's from now on. Length 0 is a datagram too. */
+  onMessage(slab: ArrayBuffer, offset: number, length: number, address: string, port: number, family: 'IPv4' | 'IPv6'): void;
+  /** An asynchronous error of a connected socket (ECONNREFUSED). */
+  onError(errno: number): void;
+}
+
+export interface DatagramSocket extends Channel {
+  sink: DatagramSink;
+  /**
+   * Sends the parts as one datagram. Returns the bytes sent, a negative errno, or {@link NOT_OURS} when the destination
+   * is not reached through the fast path (or the datagram is longer than its MTU): send it through the kernel then.
+   */
+  send(parts: readonly ArrayBufferView[], count: number, address: string, port: number): number;
+  /** The same to the connected peer. */
+  sendConnected(parts: readonly ArrayBufferView[], count: number): number;
+  connect(address: string, port: number): number;
+  disconnect(): void;
+  setReading(on: boolean): void;
+  setTtl(ttl: number): number;
+  setReceiveBuffer(bytes: number): void;
+  close(): void;
+}
+
+/** Returned by a send that the kernel has to do. No errno has this value. */
+export const NOT_OURS = -0x10000;
+
+export interface Engine {
+  /** An async context for a resource (a handle, a request), captured now. Free it when the resource is done. */
+  createContext(resource: object, type: string): ContextId;
+  freeContext(context: ContextId): void;
+  /** Calls `callback` from the event loop, soon, never synchronously, in `context` (0: with no scope). In order. */
+  post(context: ContextId, callback: () => void): void;
+  /**
+   * Opens a connection if policy and route say that it is ours. null: the kernel's. A negative number: ours, and failed at
+   * once. `local` is given when the socket was bound before (the caller keeps the kernel's socket as reservation).
+   */
+  connect(address: string, port: number, local: SocketAddress | null, sink: ConnectionSink): Connection | number | null;
+  /**
+   * Begins to take connections for a listener that the kernel holds, before the kernel itself begins to. null: not ours.
+   */
+  listen(local: SocketAddress, dualStack: boolean, backlog: number, sink: ListenerSink): Listener | number | null;
+  /** Begins to take datagrams for a socket that is bound in the kernel. null: not ours. */
+  bind(local: SocketAddress, dualStack: boolean, sink: DatagramSink): DatagramSocket | number | null;
+  /** Keeps the event loop alive while the count of calls with true exceeds that with false. */
+  hold(on: boolean): void;
+}

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: MIT
+// The Internet layer of one stack: interfaces, routes and neighbours as the kernel reports them, IPv4
+// and IPv6 in and out, ICMP for our own flows. It knows transport protocols only as numbers with a
+// handler. RFC 791, 792, 826, 1122, 4443, 4861, 8200.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "base/random.h"
+#include "base/result.h"
+#include "base/timer_wheel.h"
+#include "net/counters.h"
+#include "net/tables.h"
+#include "packet/frame_pool.h"
+#include "port/port.h"
+#include "wire/ip_address.h"
+
+namespace millrace::net {
+
+using wire::IpAddress;
+
+// What the Internet layer knows of a datagram when it hands it up.
+struct IpMeta {
+  IpAddress source;
+  IpAddress destination;
+  uint8_t interface = 0;
+  uint8_t ttl = 0;
+  uint8_t traffic_class = 0;  // DSCP and ECN
+};
+
+// An ICMP error about one of our packets, already checked for form. RFC 1122 3.2.2, RFC 5927.
+struct IcmpError {
+  IpAddress local;           // source of the quoted packet
+  IpAddress remote;          // its destination
+  std::span<const uint8_t> quoted_transport;  // at least 8 bytes
+  Error error;               // EHOSTUNREACH, ENETUNREACH, ECONNREFUSED, EMSGSIZE, ...
+  bool hard = false;         // may end a connection attempt (RFC 1122 4.2.3.9)
+  uint32_t mtu_bytes = 0;    // packet too big: the next hop's MTU, else 0
+};
+
+// A transport protocol as the Internet layer sees it.
+class TransportHandler {
+ public:
+  virtual ~TransportHandler() = default;
+  // `frame` begins with the transport header and ends with the datagram. The callee owns the reference.
+  virtual void receive(Instant now, Frame* frame, const IpMeta& meta) = 0;
+  virtual void icmp_error(Instant now, const IcmpError& error) = 0;
+};
+
+// Asks whoever owns the neighbour table (the kernel) to resolve or confirm an address; the answer comes
+// back as IpLayer::neighbor_changed().
+class NeighborResolver {
+ public:
+  virtual ~NeighborResolver() = default;
+  virtual void resolve(uint32_t ifindex, const IpAddress& address) = 0;
+};
+
+struct SendOptions {
+  uint8_t protocol = 0;
+  uint8_t ttl = 64;
+  uint8_t traffic_class = 0;
+  bool dont_fragment = true;
+};
+
+struct Limits {
+  uint32_t routes_max = 4096;
+  uint32_t neighbors_max = 1024;
+  uint32_t addresses_max = 256;
+  uint32_t waiting_frames_max = 64;  // per neighbour that is being resolved (Linux: about 101)
+};
+
+// A resolved way to a destination, kept by its user (a connection). Cheap to revalidate: it is used
+// as long as its generation is the tables' current one. Defined in net/tables.h: Path.
+
+class IpLayer {
+ public:
+  IpLayer(FramePool& pool, TimerWheel& timers, Random& random, const Limits& limits);
+  ~IpLayer();
+
+  // --- wiring, at the start
+  // At most kInterfacesMax. With `local_everywhere` (the loopback port) every destination is one of
+  // our own and every packet goes out through it.
+  uint8_t attach(Port& port, const LinkConfig& link, bool local_everywhere);
+  void set_handler(uint8_t protocol, TransportHandler* handler);
+  void set_resolver(NeighborResolver* resolver);
+  // Gives back every frame held anywhere in the layer.
+  void close();
+
+  // --- facts from the control plane (netlink, or a test)
+  void link_changed(const LinkConfig& link);
+  void address_changed(uint32_t ifindex, const IpAddress& address, uint8_t prefix_length, bool present);
+  Error route_changed(const Route& route, bool present);
+  void neighbor_changed(Instant now, uint32_t ifindex, const IpAddress& address,
+                        const MacAddress& mac, NeighborState state);
+
+  // --- paths
+  // Chooses route, source address (when `local` is unspecified) and MTU. ENETUNREACH when no attached
+  // interface leads there, EADDRNOTAVAIL when `local` is not an address of ours.
+  Result<Path> resolve(const IpAddress& local, const IpAddress& remote);
+  // True when `address` belongs to an attached interface (or to a local_everywhere one).
+  bool is_local(const IpAddress& address) const;
+  // Re-resolves a path whose generation is old. False when its destination is no longer reachable.
+  bool refresh(Path& path);
+
+  // --- data
+  // A frame from a port. Takes over the caller's reference. Malformed: counted and released.
+  void input(Instant now, uint8_t interface, Frame* frame);
+  // Sends `frame`, which begins with a complete transport header, checksum included. Headers are pushed in
+  // front of it in place; the caller keeps its reference. From the call until the device is done the frame's
+  // tx_pending is not 0 and its bytes must not be touched. EHOSTUNREACH: the neighbour is known not to answer;
+  // EMSGSIZE: longer than the path's MTU with dont_fragment; ENOBUFS: the waiting queue is full.
+  Error send(Instant now, Path& path, Frame* frame, const SendOptions& options);
+  // An ICMP destination unreachable / port unreachable about a received datagram, rate limited.
+  void send_port_unreachable(Instant now, Frame* original_transport, const IpMeta& meta);
+  // TCP made forward progress with this neighbour: it is reachable (RFC 4861 7.3.1).
+  void confirm(Instant now, Path& path);
+  // Hands everything that send() collected to the ports and lets them go on. Once per turn at least.
+  void flush(Instant now);
+
+  const Counters& counters() const { return counters_; }
+
+ private:
+  struct Impl;  // replaced by the implementer with real members; the public part is the contract
+  Counters counters_;
+};
+
+}  // namespace millrace::net

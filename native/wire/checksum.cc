@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: MIT
+#include "wire/checksum.h"
+
+#include <bit>
+#include <cstring>
+
+namespace millrace::wire {
+
+uint64_t checksum_partial(std::span<const uint8_t> data, uint64_t sum) {
+  const uint8_t* p = data.data();
+  size_t left = data.size();
+  // 32-bit words into 64-bit accumulators: no carry can be lost below 2^32 words.
+  uint64_t other = 0;
+  for (; left >= 16; left -= 16, p += 16) {
+    uint32_t words[4];
+    std::memcpy(words, p, 16);
+    sum += uint64_t(words[0]) + words[1];
+    other += uint64_t(words[2]) + words[3];
+  }
+  sum = uint64_t(checksum_fold(sum)) + checksum_fold(other);
+  for (; left >= 2; left -= 2, p += 2) {
+    uint16_t word;
+    std::memcpy(&word, p, 2);
+    sum += word;
+  }
+  if (left) {
+    uint16_t word = 0;
+    std::memcpy(&word, p, 1);
+    sum += word;
+  }
+  return sum;
+}
+
+uint16_t checksum_fold(uint64_t sum) {
+  sum = (sum >> 32) + (sum & 0xffffffff);
+  sum = (sum >> 32) + (sum & 0xffffffff);
+  sum = (sum >> 16) + (sum & 0xffff);
+  sum = (sum >> 16) + (sum & 0xffff);
+  return uint16_t((sum >> 16) + (sum & 0xffff));
+}
+
+uint64_t checksum_pseudo(const IpAddress& source, const IpAddress& destination, uint8_t protocol,
+                         uint32_t length) {
+  uint8_t tail[8];
+  store32(tail, length);
+  store32(tail + 4, protocol);
+  uint64_t sum = checksum_partial(tail);
+  const size_t bytes = source.is_v4() ? 4 : 16;
+  sum = checksum_partial({source.data() + 16 - bytes, bytes}, sum);
+  return checksum_partial({destination.data() + 16 - bytes, bytes}, sum);
+}
+
+}  // namespace millrace::wire
