@@ -95,16 +95,19 @@ bool Loop::call(napi_value function, uint32_t context) {
   return napi_fatal_exception(env_, error) == napi_ok;
 }
 
+uint32_t Loop::context_of(const uint32_t* event) const {
+  // Accepted connections get their handle outside of any callback, as libuv makes it.
+  if (Event(event[0]) == Event::kAccept || Event(event[0]) == Event::kFrames) return kNoContext;
+  const uint32_t* line = shared_.socket(event[1]);
+  return line[socket_word::kGeneration] == event[2] ? line[socket_word::kContext] : kNoContext;
+}
+
 bool Loop::dispatch_events() {
   bool any = false;
   while (!closing_ && shared_.events_waiting() > 0) {
     Napi::HandleScope scope(env_);
     const uint32_t* event = shared_.event(shared_.load(header::kEventHead));
-    const uint32_t* line = shared_.socket(event[1]);
-    // Accepted connections get their handle outside of any callback, as libuv makes it.
-    const bool plain = Event(event[0]) == Event::kAccept ||
-                       line[socket_word::kGeneration] != event[2];
-    if (!call(dispatch_.Value(), plain ? kNoContext : line[socket_word::kContext])) return any;
+    if (!call(dispatch_.Value(), context_of(event))) return any;
     any = true;
   }
   return any;

@@ -38,6 +38,7 @@ class Loop {
 
   void start(uv_loop_t* loop);
   void run();
+  uint32_t context_of(const uint32_t* event) const;
   bool dispatch_events();
   bool run_posts();
   bool call(napi_value function, uint32_t context);

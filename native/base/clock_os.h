@@ -15,4 +15,11 @@ inline Instant monotonic_now() {
   return {int64_t(ts.tv_sec) * 1'000'000'000 + ts.tv_nsec};
 }
 
+// CLOCK_REALTIME, for stamps that people read.
+inline Instant wall_clock_now() {
+  timespec ts;
+  clock_gettime(CLOCK_REALTIME, &ts);
+  return {int64_t(ts.tv_sec) * 1'000'000'000 + ts.tv_nsec};
+}
+
 }  // namespace millrace

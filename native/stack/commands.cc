@@ -40,6 +40,7 @@ void Stack::execute_connection(Instant now, Command op, Slot& slot, const uint32
   switch (op) {
     case Command::kWrite:
       note_write(slot);
+      slot.written += args[1];
       tcp_.write(*slot.connection, take_frame(args[0], args[1]));
       if (!slot.written_node().linked()) written_.push_back(&slot);
       return;
@@ -50,6 +51,7 @@ void Stack::execute_connection(Instant now, Command op, Slot& slot, const uint32
       return;
     case Command::kResume:
       mark(slot.index, Slot::kReadable);
+      wake_writer(slot);
       return;
     case Command::kOption:
       tcp_.set_option(now, *slot.connection, tcp::Option(args[0]), args[1]);
@@ -57,6 +59,14 @@ void Stack::execute_connection(Instant now, Command op, Slot& slot, const uint32
     default:
       MR_ASSERT(!"a command that connections do not have");
   }
+}
+
+// Room is told of in steps of a third of the buffer, so that a writer is not woken for every acknowledgement.
+void Stack::wake_writer(Slot& slot) {
+  if (shared_.socket(slot.index)[socket_word::kWantWritable] == 0) return;
+  const uint32_t buffer = tcp_.send_buffer_bytes(*slot.connection);
+  const uint32_t unacknowledged = slot.written - uint32_t(tcp_.acked_bytes(*slot.connection));
+  if (unacknowledged <= buffer - buffer / 3) mark(slot.index, Slot::kWritable);
 }
 
 // A program that does not read hears of a dead connection only through what it writes, as with write(2).

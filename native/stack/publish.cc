@@ -39,15 +39,21 @@ bool Stack::publish_slot(Instant now, Slot& slot) {
 }
 
 uint32_t* Stack::next_event(Event type, const Slot& slot) {
+  uint32_t* record = next_record(type);
+  if (!record) return nullptr;
+  record[1] = slot.index;
+  record[2] = slot.generation;
+  return record + 3;
+}
+
+uint32_t* Stack::next_record(Event type) {
   if (event_tail_ - shared_.load(header::kEventHead) >= shared_.sizes().events) {
     ++counters_.event_ring_full;
     return nullptr;
   }
   uint32_t* record = shared_.event(event_tail_);
   record[0] = uint32_t(type);
-  record[1] = slot.index;
-  record[2] = slot.generation;
-  return record + 3;
+  return record;
 }
 
 void Stack::commit_event() {
@@ -218,6 +224,13 @@ void Stack::offer_frames() {
     shared_.free_frame(tail++) = pool_.alloc(FramePool::kTxHeadroom)->index;
   }
   if (tail != start) shared_.store(header::kFramesTail, tail);
+  if (tail == head || shared_.load(header::kFrameWaiters) == 0) return;
+  // A full event ring will be emptied, and then this is tried again with the next turn.
+  if (uint32_t* record = next_record(Event::kFrames)) {
+    record[1] = UINT32_MAX;
+    record[2] = 0;
+    commit_event();
+  }
 }
 
 }  // namespace millrace

@@ -56,6 +56,7 @@ enum class Event : uint32_t {
   kError = 5,        // errno
   kWritable = 6,
   kMessage = 7,      // slab, offset, length, port, address[4]
+  kFrames = 8,       // there are free frames again, and somebody waits for them (slot unused)
 };
 
 // Words of a socket's line.

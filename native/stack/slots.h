@@ -34,6 +34,7 @@ struct Slot : ListNode<ReadyTag>, ListNode<WrittenTag> {
   bool dual_stack = false;
   bool tell_error = false;  // the program wrote to a dead connection: it must hear, reading or not
   int error = 0;
+  uint32_t written = 0;    // bytes taken from JavaScript, modulo 2^32
   uint32_t index = 0;
   uint32_t generation;
   wire::Endpoint local;  // listeners and datagram sockets: what they are bound to

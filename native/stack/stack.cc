@@ -291,7 +291,7 @@ void Stack::on_acked(tcp::Connection& connection) {
   Slot* slot = slots_.at(tcp_.user(connection));
   if (!slot) return;
   refresh_socket_line(*slot);
-  if (shared_.socket(slot->index)[socket_word::kWantWritable]) mark(slot->index, Slot::kWritable);
+  wake_writer(*slot);
 }
 void Stack::on_error(tcp::Connection& connection, Error error) {
   Slot* slot = slots_.at(tcp_.user(connection));

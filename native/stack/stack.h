@@ -111,6 +111,7 @@ class Stack final : tcp::Handler, udp::Handler {
   void execute_connection(Instant now, Command op, Slot& slot, const uint32_t* args);
   void execute_datagram(Instant now, Command op, Slot& slot, const uint32_t* args);
   void note_write(Slot& slot);
+  void wake_writer(Slot& slot);
   Frame* take_frame(uint32_t index, uint32_t length);
 
   // publish.cc
@@ -121,6 +122,7 @@ class Stack final : tcp::Handler, udp::Handler {
   bool publish_accepts(Slot& slot);
   bool publish_messages(Slot& slot);
   uint32_t* next_event(Event type, const Slot& slot);
+  uint32_t* next_record(Event type);
   void commit_event();
   void refresh_socket_line(Slot& slot);
   void offer_frames();
