@@ -45,6 +45,7 @@ struct IcmpError {
   std::span<const uint8_t> quoted_transport;  // at least 8 bytes
   Error error;               // EHOSTUNREACH, ENETUNREACH, ECONNREFUSED, EMSGSIZE, ...
   bool hard = false;         // may end a connection attempt (RFC 1122 4.2.3.9)
+  bool from_neighbor = false;  // nobody sent it: the neighbour does not answer
   uint32_t mtu_bytes = 0;    // packet too big: the MTU to use, at least 552 (IPv4) or 1280; else 0
 };
 
@@ -113,6 +114,9 @@ class IpLayer : private NeighborUser {
   bool is_local(const IpAddress& address) const;
   // Re-resolves a path whose generation is old. False when its destination is no longer reachable.
   bool refresh(Path& path);
+  // Changes with every change of the tables: a path of another generation is stale. send() re-resolves such a path with
+  // the source address it has; who did not insist on a source may want to choose again.
+  uint32_t generation() const { return generation_; }
 
   // --- data
   // A frame from a port. Takes over the caller's reference. Malformed: counted and released.
@@ -135,6 +139,8 @@ class IpLayer : private NeighborUser {
   // Hands everything that send() collected to the ports and lets them go on. Once per turn at least.
   void flush(Instant now);
 
+  // A random key for a transport protocol's hash tables.
+  SipKey hash_key() { return random_.sip_key(); }
   // Packets are left over because a port was full: flush() should be called again before long.
   bool tx_backlogged() const;
 

@@ -122,7 +122,8 @@ void IpLayer::neighbor_failed(Instant now, Frame* frame) {
                             .remote = quote.destination,
                             .quoted_transport = quote.transport,
                             .error = Error{EHOSTUNREACH},
-                            .hard = true});
+                            .hard = true,
+                            .from_neighbor = true});
 }
 
 void IpLayer::flush(Instant now) {
