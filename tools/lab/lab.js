@@ -63,8 +63,7 @@ function guard() {
 
 /**
  * Opens a lab. Options: `offload` (leave segmentation and checksum offload on), `mtu`, `bridge` (an object of the
- * bridge's own switches: seed, loss, dup, reorder, corrupt, in per cent, or false), `tag` (part of the names).
- * Needs root.
+ * bridge's own switches: seed, loss, dup, reorder, corrupt, in per cent, or false). Needs root.
  */
 async function openLab(options = {}) {
   guard();
@@ -116,6 +115,9 @@ class Lab {
       await this.ip(side, ['addr', 'add', `${side.ipv4}/16`, 'dev', side.interface]);
       await this.ip(side, ['-6', 'addr', 'add', `${side.ipv6}/64`, 'dev', side.interface, 'nodad']);
     }
+    // A client that opens many connections a second must not run out of ports: its TIME_WAITs may go early.
+    const roomy = ['net.ipv4.tcp_max_tw_buckets=256', 'net.ipv4.ip_local_port_range=1024 65535', 'net.ipv4.tcp_tw_reuse=1'];
+    await must('ip', ['netns', 'exec', peer.namespace, 'sysctl', '-qw', ...roomy]);
     if (bridged) await this.startBridge(this.options.bridge);
     await this.waitForLink();
   }
