@@ -35,6 +35,8 @@ class [[nodiscard]] Result {
   }
   T& operator*() { return value(); }
   T* operator->() { return &value(); }
+  const T& operator*() const { return const_cast<Result*>(this)->value(); }
+  const T* operator->() const { return &const_cast<Result*>(this)->value(); }
 
  private:
   T value_{};

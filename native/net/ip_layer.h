@@ -4,13 +4,17 @@
 // handler. RFC 791, 792, 826, 1122, 4443, 4861, 8200.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 
 #include "base/random.h"
 #include "base/result.h"
 #include "base/timer_wheel.h"
+#include "net/address_table.h"
 #include "net/counters.h"
+#include "net/interface.h"
+#include "net/route_table.h"
 #include "net/tables.h"
 #include "packet/frame_pool.h"
 #include "port/port.h"
@@ -121,8 +125,47 @@ class IpLayer {
   const Counters& counters() const { return counters_; }
 
  private:
-  struct Impl;  // replaced by the implementer with real members; the public part is the contract
+  // What input() notes in a received frame's scratch, for ICMP errors about it. Gone once the transport
+  // protocol uses the scratch itself.
+  struct ReceivedNote {
+    uint32_t ip_offset;  // of the IP header in the chunk
+  };
+
+  // tables and paths: ip_layer.cc
+  void tables_changed();
+  Interface* interface_of(uint32_t ifindex);
+  Error route(Path& path);
+  Error route_locally(Path& path, uint8_t interface);
+  bool is_attached(uint32_t ifindex) const;
+
+  // sending: ip_output.cc
+  Error put_in_batch(Instant now, Interface& interface, Frame* frame);
+
+  // receiving: ip_input.cc
+  void input_ipv4(Instant now, uint8_t interface, Frame* frame);
+  void input_ipv6(Instant now, uint8_t interface, Frame* frame);
+  bool check_addresses(const Interface& interface, const IpAddress& source,
+                       const IpAddress& destination);
+  void deliver(Instant now, Frame* frame, uint32_t header_bytes, uint8_t protocol,
+               const IpMeta& meta);
+  void drop(Frame* frame, uint64_t& counter);
+
+  FramePool& pool_;
+  TimerWheel& timers_;
+  Random& random_;
   Counters counters_;
+  uint32_t generation_ = 1;
+  uint8_t interface_count_ = 0;
+  uint8_t everywhere_ = kInterfacesMax;  // the local_everywhere interface, if there is one
+  // The last pair of addresses that check_addresses() passed.
+  uint32_t checked_generation_ = 0;
+  uint8_t checked_interface_ = 0;
+  IpAddress checked_source_;
+  IpAddress checked_destination_;
+  RouteTable routes_;
+  AddressTable addresses_;
+  std::array<TransportHandler*, 256> handlers_{};
+  std::array<Interface, kInterfacesMax> interfaces_;
 };
 
 }  // namespace millrace::net
