@@ -22,6 +22,7 @@
 namespace millrace::tcp {
 
 struct Core;
+class Listener;
 struct FlowTag;
 struct AllTag;
 struct QueueTag;
@@ -162,10 +163,11 @@ class Connection : public FlowNode, public ListNode<QueueTag> {
   void use_congestion(CongestionControl algorithm);
 
   Core& core;
+  Listener* listener = nullptr;  // while queued
   uint32_t user = 0;
   State state = State::kClosed;
   bool owned = false;       // by the user
-  bool queued = false;      // in a listener's accept queue
+  bool queued = false;      // in the accept queue of `listener`
   bool hashed = false;
   bool timestamps = false;
   bool sack = false;
@@ -175,6 +177,7 @@ class Connection : public FlowNode, public ListNode<QueueTag> {
   bool read_closed = false;  // close() was called: data that arrives now means RST
   bool cwnd_limited = false;
   bool syn_resent = false;
+  bool blocked = false;      // could not send for want of memory or ring; retried at ack_at
   bool announced = false;    // on_readable is due when this call ends
   bool send_buffer_fixed = false;
   uint8_t ttl = 64;
@@ -191,7 +194,7 @@ class Connection : public FlowNode, public ListNode<QueueTag> {
   uint32_t ts_offset = 0;
   net::Path path;
 
-  Timer timer;               // the earliest of the deadlines below, or earlier
+  Timer timer;               // at the earliest of the deadlines below, or earlier
   Instant retransmit_at = Instant::never();
   Instant ack_at = Instant::never();
   Instant life_at = Instant::never();  // keep-alive, FIN-WAIT-2, TIME-WAIT

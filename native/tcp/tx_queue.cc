@@ -45,6 +45,20 @@ void TxQueue::append(Frame* f, Seq seq, uint8_t flags) {
   ++frames;
 }
 
+void TxQueue::fill_tail(Frame* f, uint32_t mss_bytes, Seq& end) {
+  TxNote& n = note_of(tail);
+  if (n.length >= mss_bytes || tail->refs != 1 || tail->tx_pending != 0) return;
+  const uint32_t used = n.offset + n.length;
+  uint32_t take = f->length < mss_bytes - n.length ? f->length : mss_bytes - n.length;
+  if (take > tail->capacity - used) take = tail->capacity - used;
+  std::memcpy(tail->chunk + used, f->data(), take);
+  n.length += take;
+  bytes += take;
+  unsent_bytes += take;
+  end += take;
+  f->pop_front(take);
+}
+
 void TxQueue::unlist(Frame* f) {
   TxNote& n = note_of(f);
   if (n.has(TxNote::kInSentList)) sent.remove(f);

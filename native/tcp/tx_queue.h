@@ -76,7 +76,8 @@ struct TxQueue {
 
   // Appends `f`, whose offset and length delimit the payload.
   void append(Frame* f, Seq seq, uint8_t flags);
-  // Moves the head of the queue to `una`, releasing whole frames and shortening one. Payload bytes freed.
+  // Moves bytes from the front of `f` into the unsent tail until that is a full segment; `end` goes along.
+  void fill_tail(Frame* f, uint32_t mss_bytes, Seq& end);
   void mark_sent(Frame* f, Instant now);
   void mark_resent(Frame* f, Instant now);
   void mark_lost(Frame* f);
