@@ -114,6 +114,9 @@ void World::apply_changes() {
 
 bool World::applications_done() const {
   if (started_ < start_order_.size()) return false;
+  for (const auto& host : hosts_) {
+    if (!host->applications_done()) return false;
+  }
   for (size_t i = 0; i < endpoints_.size(); i += 2) {
     const Endpoint& client = *endpoints_[i];
     const Endpoint& server = *endpoints_[i + 1];
