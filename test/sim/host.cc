@@ -90,11 +90,10 @@ uint32_t Host::adopt(Endpoint* endpoint) {
   return uint32_t(endpoints_.size() - 1);
 }
 
-void Host::connect(Instant now, Endpoint& endpoint, const ConnectionPlan& plan,
-                   const Host& server) {
+void Host::connect(Instant now, Endpoint& endpoint, uint16_t local_port,
+                   const wire::Endpoint& remote, const tcp::ConnectionOptions& options) {
   const uint32_t user = adopt(&endpoint);
-  auto connection = tcp_->connect(now, {address_, plan.client_port},
-                                  {server.address(), plan.server_port}, plan.options, user);
+  auto connection = tcp_->connect(now, {address_, local_port}, remote, options, user);
   if (!connection) return world_.fail("connect() failed");
   endpoint.attach(now, *this, *connection, false);
 }

@@ -42,7 +42,8 @@ class Host final : public tcp::Handler, public net::NeighborResolver {
   Frame* alloc_for_application();
   // Binds an endpoint to a connection number.
   uint32_t adopt(Endpoint* endpoint);
-  void connect(Instant now, Endpoint& endpoint, const ConnectionPlan& plan, const Host& server);
+  void connect(Instant now, Endpoint& endpoint, uint16_t local_port, const wire::Endpoint& remote,
+               const tcp::ConnectionOptions& options);
 
   void on_connected(tcp::Connection& connection) override;
   void on_acceptable(tcp::Listener& listener) override;

@@ -173,6 +173,11 @@ ConnectionPlan draw_connection(Draw& d, uint32_t number, uint64_t bytes_max, uin
     who.end_at = d.log_range(0, std::max<uint64_t>(1, there + back));
   }
   draw_connection_options(d, c.options);
+  const uint32_t opening = d.range(0, 99);
+  c.simultaneous = opening < 5;
+  c.refused = opening >= 96;
+  if (c.simultaneous) c.server_port = uint16_t(40'000 + number);
+  if (c.refused) c.server_port = 9;
   return c;
 }
 
@@ -206,6 +211,11 @@ void draw_changes(Draw& d, Scenario& s) {
                          host,
                          std::min(mtu, s.hosts[host].mtu_bytes),
                          {}});
+  }
+  if (!s.clean && d.chance(10)) {
+    const uint32_t mtu = s.v6 ? d.range(1280, 1500) : d.range(552, 1500);
+    s.changes.push_back(
+        {d.log_micros(1, 1'000'000), Change::Kind::kPathMtu, d.range(0, 1), mtu, {}});
   }
   if (!s.clean && !s.dead_end && d.chance(15)) {
     const uint32_t host = d.range(0, 1);

@@ -72,8 +72,14 @@ void World::start_connections() {
     const ConnectionPlan& plan = scenario_.connections[number];
     if (Instant{} + plan.start > now_) break;
     ++started_;
-    hosts_[plan.client_host]->connect(now_, endpoint(number, true), plan,
-                                      *hosts_[plan.server_host]);
+    Host& client = *hosts_[plan.client_host];
+    Host& server = *hosts_[plan.server_host];
+    client.connect(now_, endpoint(number, true), plan.client_port,
+                   {server.address(), plan.server_port}, plan.options);
+    if (plan.simultaneous) {
+      server.connect(now_, endpoint(number, false), plan.server_port,
+                     {client.address(), plan.client_port}, plan.options);
+    }
   }
 }
 
@@ -88,11 +94,17 @@ void World::apply(const Change& change) {
       weather.up = true;
       break;
     case Change::Kind::kWeather: {
-      const bool up = weather.up;
+      const SimConditions before = weather;
       weather = change.weather;
-      weather.up = up;
+      weather.up = before.up;
+      weather.mtu_bytes = before.mtu_bytes;
+      weather.answer_too_big = before.answer_too_big;
       break;
     }
+    case Change::Kind::kPathMtu:
+      weather.mtu_bytes = change.mtu_bytes;
+      weather.answer_too_big = true;
+      break;
     case Change::Kind::kMtu:
       hosts_[change.host]->change_mtu(change.mtu_bytes);
       // What left the stack before the change may still wait in the device.
@@ -133,7 +145,7 @@ bool World::applications_done() const {
 void World::check_rest() {
   for (size_t i = 0; i < endpoints_.size(); ++i) {
     const ConnectionPlan& plan = scenario_.connections[i / 2];
-    if (scenario_.hostile || scenario_.dead_end || plan.abortive()) continue;
+    if (scenario_.hostile || scenario_.dead_end || plan.abortive() || plan.refused) continue;
     const Endpoint& end = *endpoints_[i];
     const Endpoint& peer = *endpoints_[i ^ 1];
     if (!end.attached()) continue;  // a refusal that applications_done() has excused
