@@ -79,6 +79,7 @@ std::string describe(const Scenario& s) {
         c.options.nodelay ? " nodelay" : "",
         c.options.congestion == tcp::CongestionControl::kCubic ? "cubic" : "newreno");
     if (c.simultaneous) add(out, " simultaneous");
+    if (c.successor_of >= 0) add(out, " after connection %d", c.successor_of);
     if (c.refused) add(out, " refused");
     add_endpoint(out, "client", c.client);
     add_endpoint(out, "server", c.server);

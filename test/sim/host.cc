@@ -90,12 +90,18 @@ uint32_t Host::adopt(Endpoint* endpoint) {
   return uint32_t(endpoints_.size() - 1);
 }
 
-void Host::connect(Instant now, Endpoint& endpoint, uint16_t local_port,
+bool Host::connect(Instant now, Endpoint& endpoint, uint16_t local_port,
                    const wire::Endpoint& remote, const tcp::ConnectionOptions& options) {
   const uint32_t user = adopt(&endpoint);
   auto connection = tcp_->connect(now, {address_, local_port}, remote, options, user);
-  if (!connection) return world_.fail("connect() failed");
+  if (!connection) {
+    endpoints_.pop_back();
+    if (connection.error().code == EADDRINUSE) return false;
+    world_.fail("connect() failed with " + std::to_string(connection.error().code));
+    return true;
+  }
   endpoint.attach(now, *this, *connection, false);
+  return true;
 }
 
 Endpoint* Host::of(tcp::Connection& connection) {

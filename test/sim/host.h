@@ -42,7 +42,8 @@ class Host final : public tcp::Handler, public net::NeighborResolver {
   Frame* alloc_for_application();
   // Binds an endpoint to a connection number.
   uint32_t adopt(Endpoint* endpoint);
-  void connect(Instant now, Endpoint& endpoint, uint16_t local_port, const wire::Endpoint& remote,
+  // False: the addresses and ports are still in use.
+  bool connect(Instant now, Endpoint& endpoint, uint16_t local_port, const wire::Endpoint& remote,
                const tcp::ConnectionOptions& options);
 
   void on_connected(tcp::Connection& connection) override;

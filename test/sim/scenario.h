@@ -47,6 +47,9 @@ struct ConnectionPlan {
   Duration start{};
   bool simultaneous = false;  // both ends call connect() at once (RFC 9293 3.5)
   bool refused = false;       // nobody listens there
+  // Uses the same addresses and ports as this earlier connection, `start` after that has ended; -1:
+  // none.
+  int32_t successor_of = -1;
   EndpointPlan client, server;
   tcp::ConnectionOptions options;
   bool abortive() const {
