@@ -47,7 +47,9 @@ class Checker final : public SimObserver {
   };
   // One direction of a connection, from its sender's point of view.
   struct Direction {
-    bool known = false;  // a SYN was seen
+    bool known = false;       // a SYN was seen
+    uint32_t connection = 0;  // its number in the scenario
+    bool from_client = false;
     bool reset = false;
     uint32_t isn = 0;
     uint32_t sent_to = 0;   // highest sequence number sent, exclusive
