@@ -64,14 +64,20 @@ Instant World::next_event() const {
   return next;
 }
 
+void World::schedule_successors() {
+  for (uint32_t number = 0; started_count_ < started_.size() && number < started_.size();
+       ++number) {
+    const ConnectionPlan& plan = scenario_.connections[number];
+    if (started_[number] || !start_at_[number].is_never()) continue;
+    if (connection_done(uint32_t(plan.successor_of))) start_at_[number] = now_ + plan.start;
+  }
+}
+
 void World::start_connections() {
   for (uint32_t number = 0; started_count_ < started_.size() && number < started_.size();
        ++number) {
     const ConnectionPlan& plan = scenario_.connections[number];
     if (started_[number]) continue;
-    if (start_at_[number].is_never() && connection_done(uint32_t(plan.successor_of))) {
-      start_at_[number] = now_ + plan.start;
-    }
     if (start_at_[number] > now_) continue;
     Host& client = *hosts_[plan.client_host];
     Host& server = *hosts_[plan.server_host];
@@ -210,6 +216,7 @@ Outcome World::run() {
     apply_changes();
     start_connections();
     for (auto& host : hosts_) host->turn(now_);
+    schedule_successors();
   }
   if (failure_.empty()) check_rest();
   if (failure_.empty()) check_clean_run();

@@ -45,6 +45,7 @@ class World {
 
  private:
   Instant next_event() const;
+  void schedule_successors();
   void start_connections();
   bool connection_done(uint32_t number) const;
   void apply_changes();
