@@ -51,12 +51,14 @@ class TCP extends Base {
     state[kBytes] = total;
     state[kAsync] = 0;
     outbound.totalBytes += total;
-    if (total === 0 && outbound.idle) return 0;
     const errno = link.writeError();
     if (errno !== 0) return errno;
-    const taken = outbound.idle ? (link.connection as Connection).write(data) : 0;
-    if (taken === total) return 0;
-    return this.#keep(request, [data], taken, total);
+    if (outbound.idle) {
+      const taken = total === 0 ? 0 : (link.connection as Connection).write(data);
+      if (taken === total) return 0;
+      return this.#keep(request, [data], taken, total);
+    }
+    return this.#keep(request, [data], 0, total);
   }
 
   writeUtf8String(request: Request, text: string): number {

@@ -19,6 +19,7 @@ const kOffset = stream.kArrayBufferOffset;
 const EOF = uv['UV_EOF'] as number;
 const ECANCELED = uv['UV_ECANCELED'] as number;
 const ENOTCONN = uv['UV_ENOTCONN'] as number;
+const EBADF = uv['UV_EBADF'] as number;
 const EPIPE = uv['UV_EPIPE'] as number;
 
 /** Who is on top of the handle. */
@@ -51,6 +52,7 @@ export class Link implements ConnectionSink {
   #referenced = true;
   #held = false;
   #closed = false;
+  #shutDown = false;
   /** What was received while nobody wanted it. */
   #kept: Chunk[] = [];
   #endKept = false;
@@ -142,6 +144,8 @@ export class Link implements ConnectionSink {
 
   /** 0, or the errno with which a write must fail now. */
   writeError(): number {
+    if (this.#closed) return EBADF;
+    if (this.#shutDown) return EPIPE;
     if (this.#errno === 0) return 0;
     if (this.#errnoTold) return EPIPE;
     this.#errnoTold = true;
@@ -154,7 +158,9 @@ export class Link implements ConnectionSink {
   }
 
   shutdown(request: Request, native: boolean): number {
-    if (this.#connection === null || this.#connectRequest !== null || this.#errno !== 0) return ENOTCONN;
+    const up = this.#connection !== null && this.#connectRequest === null && this.#errno === 0;
+    if (!up || this.#closed || this.#shutDown) return ENOTCONN;
+    this.#shutDown = true;
     this.outbound.queueShutdown(request, native);
     this.#updateHold();
     return 0;
