@@ -1,4 +1,5 @@
 /** Installs the facade into this process: once, whatever number of times and copies it is loaded. */
+import { hookUdp } from './dgram/hooks';
 import type { Gate } from './gate';
 import { acquireInternals } from './internals';
 import { hookTcp } from './net/hooks';
@@ -22,5 +23,6 @@ export function install(gate: Gate): boolean {
     return false;
   }
   hookTcp(found, gate);
+  hookUdp(found, gate);
   return true;
 }

@@ -167,7 +167,7 @@ t.test('a reset below TLS', async (t) => {
 });
 
 t.test('a refused tls.connect', async (t) => {
-  const client = tls.connect({ port: 9, ...CLIENT, host: '10.99.0.1' });
+  const client = tls.connect({ port: 9, ...CLIENT, host: '127.99.0.1' });
   const [error] = await once(client, 'error');
   t.match(error, { code: 'ECONNREFUSED', syscall: 'connect' });
 });

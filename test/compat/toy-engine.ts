@@ -3,7 +3,7 @@
  * is a callback of setImmediate, so that there is an honest asynchronous boundary; unlike the real engine's it is not an
  * outermost callback for Node's C++.
  *
- * Loopback addresses are taken when a listener is there, 10.99.0.0/16 always (and refused without a listener).
+ * Loopback addresses are taken when a listener is there, 127.99.0.0/16 always (and refused without a listener).
  */
 import { AsyncResource } from 'node:async_hooks';
 import { constants } from 'node:os';
@@ -82,10 +82,10 @@ export class ToyEngine implements Engine {
 
   connect(address: string, port: number, local: SocketAddress | null, sink: ConnectionSink): Connection | number | null {
     const listener = this.find(this.listeners, address, port);
-    if (listener === undefined && !address.startsWith('10.99.')) return null;
+    if (listener === undefined && !address.startsWith('127.99.')) return null;
     const family = address.includes(':') ? 'IPv6' : 'IPv4';
     const remote: SocketAddress = { address, port, family };
-    const mine = local ?? { address: address.startsWith('10.99.') ? '10.99.0.2' : address, port: this.port(), family };
+    const mine = local ?? { address: address.startsWith('127.99.') ? '127.99.0.2' : address, port: this.port(), family };
     const client = new ToyConnection(this, mine, remote, sink);
     setImmediate(() => {
       if (client.closed) return;
@@ -364,7 +364,7 @@ export class ToyDatagramSocket implements DatagramSocket {
   }
 
   send(parts: readonly ArrayBufferView[], count: number, address: string, port: number): number {
-    const ours = address.startsWith('10.99.');
+    const ours = address.startsWith('127.99.');
     const target = this.#engine.find(this.#engine.sockets, address, port);
     if (target === undefined && !ours) return NOT_OURS;
     const bytes = Buffer.concat(
@@ -426,5 +426,5 @@ export class ToyDatagramSocket implements DatagramSocket {
 }
 
 function sourceFor(destination: string): string {
-  return destination.startsWith('10.99.') ? '10.99.0.2' : destination;
+  return destination.startsWith('127.99.') ? '127.99.0.2' : destination;
 }
