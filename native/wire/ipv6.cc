@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: MIT
+#include "wire/ipv6.h"
+
+namespace millrace::wire {
+
+namespace {
+
+constexpr uint8_t kHopByHop = 0;
+constexpr uint8_t kRouting = 43;
+constexpr uint8_t kFragmentHeader = 44;
+constexpr uint8_t kDestinationOptions = 60;
+constexpr uint32_t kNextHeaderField = 6;
+constexpr uint8_t kErroneousField = 0;
+constexpr uint8_t kUnknownNextHeader = 1;
+constexpr uint8_t kUnknownOption = 2;
+constexpr uint8_t kOptionPad1 = 0;
+constexpr uint8_t kOptionPadN = 1;
+constexpr uint8_t kOptionRouterAlert = 5;
+
+void note_problem(Ipv6Chain& chain, uint8_t code, uint32_t pointer) {
+  if (chain.result == Ipv6Walk::kProblem) return;  // the first one is the one to tell of
+  chain.result = Ipv6Walk::kProblem;
+  chain.code = code;
+  chain.pointer = pointer;
+}
+
+// RFC 8200 4.2. False when the packet is to be dropped in silence.
+bool check_options(std::span<const uint8_t> packet, uint32_t begin, uint32_t end,
+                   Ipv6Chain& chain) {
+  uint32_t at = begin;
+  while (at < end) {
+    const uint8_t type = packet[at];
+    if (type == kOptionPad1) {
+      ++at;
+      continue;
+    }
+    if (at + 1 >= end) return false;
+    const uint32_t length = 2u + packet[at + 1];
+    if (length > end - at) return false;
+    if (type != kOptionPadN && type != kOptionRouterAlert) {
+      // The two highest bits say what to do with an option that is not known. 11 is 10 for a packet that was not
+      // sent to a multicast address.
+      const int action = type >> 6;
+      if (action == 1) return false;
+      if (action >= 2) note_problem(chain, kUnknownOption, at);
+    }
+    at += length;
+  }
+  return true;
+}
+
+}  // namespace
+
+IpProblem parse_ipv6(std::span<const uint8_t> packet, Ipv6View& out, bool quoted) {
+  if (packet.size() < kIpv6HeaderBytes) return IpProblem::kHeader;
+  const uint8_t* p = packet.data();
+  if (p[0] >> 4 != 6) return IpProblem::kHeader;
+  const uint32_t payload = load16(p + 4);  // 0 would be a jumbogram (RFC 2675): not taken
+  out.total_bytes = kIpv6HeaderBytes + payload;
+  if (!quoted && (payload == 0 || out.total_bytes > packet.size())) return IpProblem::kHeader;
+  out.traffic_class = uint8_t(p[0] << 4 | p[1] >> 4);
+  out.next_header = p[6];
+  out.hop_limit = p[7];
+  out.source = IpAddress::v6_bytes(p + 8);
+  out.destination = IpAddress::v6_bytes(p + 24);
+  // IPv4-mapped addresses mean IPv4 in this stack, and nobody may send them on a wire (RFC 4942 2.2).
+  if (out.source.is_v4() || out.destination.is_v4()) return IpProblem::kHeader;
+  return IpProblem::kNone;
+}
+
+Ipv6Chain walk_ipv6(std::span<const uint8_t> packet, uint8_t first_header) {
+  Ipv6Chain chain;
+  const Ipv6Chain dropped;
+  uint32_t at = kIpv6HeaderBytes;
+  uint32_t named_by = kNextHeaderField;
+  uint8_t next = first_header;
+  for (int headers = 0;; ++headers) {
+    if (next == kHopByHop && headers > 0) note_problem(chain, kUnknownNextHeader, named_by);
+    if (next == kFragmentHeader) {
+      if (chain.result != Ipv6Walk::kProblem) chain.result = Ipv6Walk::kFragment;
+      return chain;
+    }
+    if (next != kHopByHop && next != kRouting && next != kDestinationOptions) {
+      chain.protocol = next;
+      chain.offset = at;
+      if (chain.result == Ipv6Walk::kProblem || next == kNoNextHeader) return chain;
+      chain.result = Ipv6Walk::kTransport;
+      chain.pointer = named_by;
+      return chain;
+    }
+    if (headers == kIpv6ExtensionsMax || packet.size() - at < 8) return dropped;
+    const uint32_t length = (uint32_t(packet[at + 1]) + 1) * 8;
+    if (length > packet.size() - at) return dropped;
+    if (next == kRouting) {
+      // RFC 8200 4.4: we are nobody's waypoint. RFC 5095: type 0 is refused in the same way.
+      if (packet[at + 3] != 0) note_problem(chain, kErroneousField, at + 2);
+    } else if (!check_options(packet, at + 2, at + length, chain)) {
+      return dropped;
+    }
+    named_by = at;
+    next = packet[at];
+    at += length;
+  }
+}
+
+}  // namespace millrace::wire
