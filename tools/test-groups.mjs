@@ -115,9 +115,9 @@ export function readTap(output, code) {
   const count = (name) => Number(new RegExp(`\\b${name}: (\\d+)`).exec(summary)?.[1] ?? 0);
   const points = output.matchAll(/^ *ok \d+(?: - (.*?))? # SKIP\b *(.*)$/gim);
   const skipped = [...points].map((match) => `${match[1] ?? ''}: ${match[2]}`);
-  for (let left = count('skip') + count('todo') - skipped.length; left > 0; left--) skipped.push('without a reason');
-  const whole = /^1\.\.0\s+#\s*(.*)$/m.exec(output);
+  const whole = /^1\.\.0[ \t]+#[ \t]*(.*)$/m.exec(output);
   if (whole !== null && code === 0) skipped.push(`the whole file: ${whole[1]}`);
+  for (let left = count('skip') + count('todo') - skipped.length; left > 0; left--) skipped.push('without a reason');
   let failed = count('fail');
   const complete = summary !== '' && /^1\.\.\d+/m.test(output);
   if (failed === 0 && (code !== 0 || !complete || (count('pass') === 0 && skipped.length === 0))) failed = 1;
