@@ -71,9 +71,14 @@ export async function setUp(groups, log = console.log) {
   // Packages that start a service on installation are kept from it: the tests start what they need themselves.
   const policy = ['-o', 'DPkg::Options::=--force-confold', '-o', 'DPkg::Lock::Timeout=120'];
   await run('apt-get', ['update', ...policy], options);
-  const result = await run('apt-get', ['install', '-y', '--no-install-recommends', ...policy, ...names.split(' ')], options);
+  const result = await run(
+    'apt-get',
+    ['install', '-y', '--no-install-recommends', ...policy, ...names.split(' ')],
+    options,
+  );
   const still = missingFor(groups);
-  if (still.length > 0) log(`${result.output.slice(-2000)}\nstill missing: ${still.map((need) => need.package).join(' ')}`);
+  if (still.length > 0)
+    log(`${result.output.slice(-2000)}\nstill missing: ${still.map((need) => need.package).join(' ')}`);
   return still;
 }
 
