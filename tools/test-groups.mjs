@@ -70,7 +70,9 @@ export async function runSim() {
   nativeBuild ??= buildNative();
   const problem = await nativeBuild;
   if (problem !== null) return failure(problem);
-  const { code, output } = await run(join(ROOT, BUILD, 'sim'), ['--seeds', String(SEEDS), '--from', '1'], { timeoutSeconds: 420 });
+  const { code, output } = await run(join(ROOT, BUILD, 'sim'), ['--seeds', String(SEEDS), '--from', '1'], {
+    timeoutSeconds: 420,
+  });
   const counts = /(\d+) passed, (\d+) failed\s*$/.exec(output);
   if (counts === null) return failure(`sim ended with ${code}\n${output.slice(-6000)}`);
   const result = { ...emptyResult(), passed: Number(counts[1]), failed: Number(counts[2]) };
@@ -110,7 +112,9 @@ function compiledTests(directory) {
 export function readTap(output, code) {
   const summary = [...output.matchAll(/^# \{ total: \d+(?:, \w+: \d+)* \}/gm)].at(-1)?.[0] ?? '';
   const count = (name) => Number(new RegExp(`\\b${name}: (\\d+)`).exec(summary)?.[1] ?? 0);
-  const skipped = [...output.matchAll(/^ *ok \d+(?: - (.*?))? # (?:SKIP|TODO)\b *(.*)$/gim)].map((match) => `${match[1] ?? ''}: ${match[2]}`);
+  const skipped = [...output.matchAll(/^ *ok \d+(?: - (.*?))? # (?:SKIP|TODO)\b *(.*)$/gim)].map(
+    (match) => `${match[1] ?? ''}: ${match[2]}`,
+  );
   for (let left = count('skip') + count('todo') - skipped.length; left > 0; left--) skipped.push('without a reason');
   const whole = /^1\.\.0\s+#\s*(.*)$/m.exec(output);
   if (whole !== null && code === 0) skipped.push(`the whole file: ${whole[1]}`);
