@@ -4,48 +4,19 @@
 // close(), at exit, at a signal, and, should this process be killed outright, by the next lab that opens.
 'use strict';
 
-const { execFileSync } = require('node:child_process');
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 const { Job, run, must, sleep, cleanEnvironment } = require('./jobs.js');
+const { kPrefix, destroyNamespace, sweep } = require('./namespaces.js');
 const { nativeTool } = require('./native-tools.js');
 
 const root = path.resolve(__dirname, '../..');
-const kPrefix = 'mr-lab-';
 const register = path.join(root, 'dist/compat/register.js');
 
 const openLabs = new Set();
 let serial = 0;
 let guarded = false;
-
-const quietly = (command, args) => {
-  try {
-    return execFileSync(command, args, { stdio: ['ignore', 'pipe', 'ignore'], timeout: 10000, encoding: 'utf8' });
-  } catch {
-    return '';
-  }
-};
-
-/** Ends everything inside a namespace, then the namespace; its veth ends go with it. */
-function destroyNamespace(name) {
-  for (const pid of quietly('ip', ['netns', 'pids', name]).split('\n').filter(Boolean)) {
-    try {
-      process.kill(Number(pid), 'SIGKILL');
-    } catch {
-      // It has ended meanwhile.
-    }
-  }
-  quietly('ip', ['netns', 'del', name]);
-}
-
-/** Takes down what labs of killed processes left behind. */
-function sweep() {
-  for (const line of quietly('ip', ['netns', 'list']).split('\n')) {
-    const match = new RegExp(`^${kPrefix}(\\d+)-`).exec(line);
-    if (match && !fs.existsSync(`/proc/${match[1]}`)) destroyNamespace(line.split(' ')[0]);
-  }
-}
 
 function guard() {
   if (guarded) return;

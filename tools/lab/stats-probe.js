@@ -10,10 +10,7 @@ const file = process.env.LAB_STATS_FILE;
 if (file) {
   process.on('SIGUSR2', () => {
     const { stats } = require(path.resolve(__dirname, '../../dist/lib/index.js'));
-    fs.writeFileSync(
-      `${file}.new`,
-      JSON.stringify(stats(), (key, value) => (typeof value === 'bigint' ? Number(value) : value)),
-    );
+    fs.writeFileSync(`${file}.new`, JSON.stringify(stats()));
     fs.renameSync(`${file}.new`, file);
   });
 }

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: MIT
+// Taking network namespaces down, synchronously, so that it also works while a process ends.
+'use strict';
+
+const { execFileSync } = require('node:child_process');
+const fs = require('node:fs');
+
+/** Every namespace of a lab is named with this and the process id of its owner. */
+const kPrefix = 'mr-lab-';
+
+const quietly = (command, args) => {
+  try {
+    return execFileSync(command, args, { stdio: ['ignore', 'pipe', 'ignore'], timeout: 10000, encoding: 'utf8' });
+  } catch {
+    return '';
+  }
+};
+
+/** Ends everything inside a namespace, then the namespace; its veth ends go with it. */
+function destroyNamespace(name) {
+  for (const pid of quietly('ip', ['netns', 'pids', name]).split('\n').filter(Boolean)) {
+    try {
+      process.kill(Number(pid), 'SIGKILL');
+    } catch {
+      // It has ended meanwhile.
+    }
+  }
+  quietly('ip', ['netns', 'del', name]);
+}
+
+/** Takes down what labs of killed processes left behind. */
+function sweep() {
+  for (const line of quietly('ip', ['netns', 'list']).split('\n')) {
+    const match = new RegExp(`^${kPrefix}(\\d+)-`).exec(line);
+    if (match && !fs.existsSync(`/proc/${match[1]}`)) destroyNamespace(line.split(' ')[0]);
+  }
+}
+
+module.exports = { kPrefix, destroyNamespace, sweep };
