@@ -96,7 +96,7 @@ export class Rings {
   /** Begins a command and returns the word of its first argument; {@link publish} makes it visible. */
   command(op: number, slot: number, generation: number): number {
     const { words, layout } = this;
-    if (((this.#commandTail - Atomics.load(words, HEADER.commandHead)) >>> 0) >= layout.commands) {
+    if ((this.#commandTail - Atomics.load(words, HEADER.commandHead)) >>> 0 >= layout.commands) {
       this.#native.flush(); // takes every command
     }
     const at = layout.commandsWord + (this.#commandTail & this.#commandMask) * RECORD_WORDS;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The end of the process. exit(3) runs no cleanup of Node's environments, yet peers must get what was
-// written before it: an atexit handler lets every stack that is still alive settle.
+// The end of the process. exit(3) runs no cleanup of Node's environments, yet peers must get what
+// was written before it: an atexit handler lets every stack that is still alive settle.
 #pragma once
 
 #include <memory>

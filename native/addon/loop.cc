@@ -165,7 +165,8 @@ void Loop::before_wait() {
   driver_->loop_waits();
 }
 
-// While traffic is hot the next packet is likely to be near: looking for it is cheaper than sleeping.
+// While traffic is hot the next packet is likely to be near: looking for it is cheaper than
+// sleeping.
 void Loop::spin() {
   while (!closing_ && uint64_t(monotonic_now().ns) < hot_until_ns_) {
     if (driver_->rx_ready()) {

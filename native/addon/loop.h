@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// The stack inside libuv's loop. Before the loop blocks, and whenever a port becomes readable, the loop runs
-// turns until nothing moves: turn, events up to JavaScript, what JavaScript wrote in return, turn.
-// JavaScript is called straight from libuv, so that every upcall is an outermost callback.
+// The stack inside libuv's loop. Before the loop blocks, and whenever a port becomes readable, the
+// loop runs turns until nothing moves: turn, events up to JavaScript, what JavaScript wrote in
+// return, turn. JavaScript is called straight from libuv, so that every upcall is an outermost
+// callback.
 #pragma once
 
 #include <napi.h>
@@ -15,13 +16,14 @@
 namespace millrace {
 
 struct LoopConfig {
-  uint32_t spin_us = 0;  // how long to look for packets before the loop blocks, while traffic is hot
+  uint32_t spin_us =
+      0;  // how long to look for packets before the loop blocks, while traffic is hot
 };
 
 class Loop {
  public:
-  // `dispatch` handles the event at the ring's head; `next_post` returns the context of the oldest waiting post or
-  // -1; `run_post` runs it.
+  // `dispatch` handles the event at the ring's head; `next_post` returns the context of the oldest
+  // waiting post or -1; `run_post` runs it.
   Loop(napi_env env, std::shared_ptr<Driver> driver, const LoopConfig& config,
        Napi::Function dispatch, Napi::Function next_post, Napi::Function run_post);
   ~Loop();
@@ -61,7 +63,7 @@ class Loop {
   uv_poll_t poll_{};
   uv_poll_t control_{};
   bool closing_ = false;
-  bool more_ = false;       // the last run left work behind
+  bool more_ = false;  // the last run left work behind
   bool running_ = false;
   uint64_t armed_until_ms_ = 0;
   uint64_t hot_until_ns_ = 0;

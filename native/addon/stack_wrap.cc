@@ -53,24 +53,31 @@ Napi::Value outcome(Napi::Env env, Result<T>& result, uint32_t slot) {
 
 Napi::Function StackWrap::define(Napi::Env env) {
   using W = StackWrap;
-  return DefineClass(
-      env, "Stack",
-      {InstanceMethod<&W::shared_memory>("sharedMemory"),
-       InstanceMethod<&W::frame_memory>("frameMemory"), InstanceMethod<&W::layout>("layout"),
-       InstanceMethod<&W::add_slab>("addSlab"), InstanceMethod<&W::flush>("flush"),
-       InstanceMethod<&W::hold>("hold"), InstanceMethod<&W::close>("close"),
-       InstanceMethod<&W::create_context>("createContext"),
-       InstanceMethod<&W::free_context>("freeContext"),
-       InstanceMethod<&W::tcp_reaches>("tcpReaches"),
-       InstanceMethod<&W::tcp_connect>("tcpConnect"), InstanceMethod<&W::tcp_listen>("tcpListen"),
-       InstanceMethod<&W::udp_bind>("udpBind"), InstanceMethod<&W::udp_connect>("udpConnect"),
-       InstanceMethod<&W::udp_disconnect>("udpDisconnect"),
-       InstanceMethod<&W::udp_limit>("udpLimit"), InstanceMethod<&W::close_socket>("closeSocket"),
-       InstanceMethod<&W::counter_names>("counterNames"),
-       InstanceMethod<&W::counters>("counters"), InstanceMethod<&W::ports>("ports")});
+  return DefineClass(env, "Stack",
+                     {InstanceMethod<&W::shared_memory>("sharedMemory"),
+                      InstanceMethod<&W::frame_memory>("frameMemory"),
+                      InstanceMethod<&W::layout>("layout"),
+                      InstanceMethod<&W::add_slab>("addSlab"),
+                      InstanceMethod<&W::flush>("flush"),
+                      InstanceMethod<&W::hold>("hold"),
+                      InstanceMethod<&W::close>("close"),
+                      InstanceMethod<&W::create_context>("createContext"),
+                      InstanceMethod<&W::free_context>("freeContext"),
+                      InstanceMethod<&W::tcp_reaches>("tcpReaches"),
+                      InstanceMethod<&W::tcp_connect>("tcpConnect"),
+                      InstanceMethod<&W::tcp_listen>("tcpListen"),
+                      InstanceMethod<&W::udp_bind>("udpBind"),
+                      InstanceMethod<&W::udp_connect>("udpConnect"),
+                      InstanceMethod<&W::udp_disconnect>("udpDisconnect"),
+                      InstanceMethod<&W::udp_limit>("udpLimit"),
+                      InstanceMethod<&W::close_socket>("closeSocket"),
+                      InstanceMethod<&W::counter_names>("counterNames"),
+                      InstanceMethod<&W::counters>("counters"),
+                      InstanceMethod<&W::ports>("ports")});
 }
 
-// new Stack(config, dispatch, nextPost, runPost); throws an Error with `errno` when it cannot be opened.
+// new Stack(config, dispatch, nextPost, runPost); throws an Error with `errno` when it cannot be
+// opened.
 StackWrap::StackWrap(const Napi::CallbackInfo& info) : Napi::ObjectWrap<StackWrap>(info) {
   const Napi::Env env = info.Env();
   const auto o = info[0].As<Napi::Object>();
@@ -112,7 +119,9 @@ void StackWrap::end(bool at_cleanup) {
       this);
 }
 
-void StackWrap::close(Info) { end(false); }
+void StackWrap::close(Info) {
+  end(false);
+}
 
 // --- memory
 
@@ -208,9 +217,8 @@ Napi::Value StackWrap::tcp_listen(Info info) {
   const auto local = endpoint(4, info[0].As<Napi::Number>().Uint32Value());
   const bool dual_stack = info[1].As<Napi::Boolean>();
   const uint32_t backlog = info[2].As<Napi::Number>().Uint32Value();
-  auto slot = driver_->with_stack([&](Stack& stack, Instant now) {
-    return stack.listen(now, local, dual_stack, backlog);
-  });
+  auto slot = driver_->with_stack(
+      [&](Stack& stack, Instant now) { return stack.listen(now, local, dual_stack, backlog); });
   return outcome(info.Env(), slot, slot.ok() ? *slot : 0);
 }
 
@@ -225,8 +233,8 @@ Napi::Value StackWrap::udp_bind(Info info) {
 Napi::Value StackWrap::udp_connect(Info info) {
   const uint32_t slot = info[0].As<Napi::Number>().Uint32Value();
   const auto remote = endpoint(0, info[1].As<Napi::Number>().Uint32Value());
-  const Error error = driver_->with_stack(
-      [&](Stack& stack, Instant) { return stack.udp_connect(slot, remote); });
+  const Error error =
+      driver_->with_stack([&](Stack& stack, Instant) { return stack.udp_connect(slot, remote); });
   return Napi::Number::New(info.Env(), -error.code);
 }
 
@@ -267,10 +275,8 @@ Napi::Value StackWrap::counter_names(Info info) {
     entry.Set(2u, meaning);
     list.Set(list.Length(), entry);
   };
-  driver_->stack().each_counter(
-      [&](const char* group, const char* name, const char* meaning, uint64_t) {
-        add(group, name, meaning);
-      });
+  driver_->stack().each_counter([&](const char* group, const char* name, const char* meaning,
+                                    uint64_t) { add(group, name, meaning); });
   return list;
 }
 

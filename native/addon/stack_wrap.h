@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The stack as JavaScript sees it: one method per line of `Binding` in lib/binding.ts. It asserts and
-// never validates; it returns numbers or negative errno numbers. Addresses go through the shared header.
+// The stack as JavaScript sees it: one method per line of `Binding` in lib/binding.ts. It asserts
+// and never validates; it returns numbers or negative errno numbers. Addresses go through the
+// shared header.
 #pragma once
 
 #include <napi.h>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The one place that reads the machine's clock. Only the driver calls it; everything below gets `now`.
+// The one place that reads the machine's clock. Only the driver calls it; everything below gets
+// `now`.
 #pragma once
 
 #include <ctime>

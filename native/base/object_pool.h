@@ -47,6 +47,8 @@ class ObjectPool {
     MR_DASSERT(offset % sizeof(Slot) == 0 && offset < memory_.size());
     return uint32_t(offset / sizeof(Slot));
   }
+  // The live object with this index.
+  T* at(uint32_t index) { return reinterpret_cast<T*>(slot(index)->storage); }
   uint32_t live() const { return live_; }
   uint32_t capacity() const { return capacity_; }
   bool full() const { return live_ == capacity_; }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // The way in: every rule by which a frame is dropped before a transport protocol sees it (RFC 791, RFC 1122 3.2.1,
 // RFC 8200), in the order in which the headers come.
+#include <cstring>
+
 #include "net/ip_layer.h"
 #include "wire/ethernet.h"
 #include "wire/ipv4.h"
@@ -9,6 +11,17 @@
 namespace millrace::net {
 
 using wire::IpProblem;
+
+namespace {
+
+// RFC 4443 2.4 e.1: never an error about an error.
+bool is_icmp6_error(std::span<const uint8_t> packet, const wire::Ipv6Chain& chain) {
+  return chain.protocol == wire::kProtocolIcmpv6 &&
+         (chain.offset >= packet.size() ||
+          packet[chain.offset] < wire::icmp6::kFirstInformational);
+}
+
+}  // namespace
 
 void IpLayer::drop(Frame* frame, uint64_t& counter) {
   ++counter;
@@ -19,7 +32,11 @@ void IpLayer::input(Instant now, uint8_t index, Frame* frame) {
   MR_DASSERT(index < interface_count_);
   ++counters_.ip_received;
   if (frame->length == 0) return drop(frame, counters_.link_bad_frame);
-  switch (frame->data()[0] >> 4) {
+  uint8_t version = frame->data()[0] >> 4;
+  if (interfaces_[index].ethernet && !strip_ethernet(interfaces_[index], frame, version)) {
+    return pool_.release(frame);
+  }
+  switch (version) {
     case 4:
       return input_ipv4(now, index, frame);
     case 6:
@@ -27,6 +44,35 @@ void IpLayer::input(Instant now, uint8_t index, Frame* frame) {
     default:
       return drop(frame, counters_.ip_bad_header);
   }
+}
+
+// Counts what it refuses.
+bool IpLayer::strip_ethernet(const Interface& interface, Frame* frame, uint8_t& version) {
+  wire::EthernetView link;
+  if (!wire::parse_ethernet(frame->bytes(), link)) {
+    ++counters_.link_bad_frame;
+    return false;
+  }
+  // RFC 1122 3.3.6: what came to a link-layer group must not be taken for a datagram to us. Other hosts' frames are
+  // seen when the interface is promiscuous.
+  if (std::memcmp(link.destination, interface.link.mac.data(), 6) != 0) {
+    ++counters_.link_not_ours;
+    return false;
+  }
+  if (link.vlan != 0) {
+    ++counters_.link_unknown_vlan;
+    return false;
+  }
+  if (link.ether_type == wire::kEtherTypeIpv4) {
+    version = 4;
+  } else if (link.ether_type == wire::kEtherTypeIpv6) {
+    version = 6;
+  } else {
+    ++counters_.link_unknown_type;
+    return false;
+  }
+  frame->pop_front(link.header_bytes);
+  return true;
 }
 
 void IpLayer::input_ipv4(Instant now, uint8_t index, Frame* frame) {
@@ -45,6 +91,10 @@ void IpLayer::input_ipv4(Instant now, uint8_t index, Frame* frame) {
   if (!check_addresses(interfaces_[index], ip.source, ip.destination)) return pool_.release(frame);
   if (ip.fragment) return drop(frame, counters_.ip_fragments);
   const IpMeta meta{ip.source, ip.destination, index, ip.ttl, ip.traffic_class};
+  if (!handlers_[ip.protocol] && ip.protocol != wire::kProtocolIcmp) {
+    send_error(now, frame->bytes(), meta, wire::icmp4::kUnreachable, wire::icmp4::kCodeProtocol, 0);
+    return drop(frame, counters_.ip_unknown_protocol);
+  }
   deliver(now, frame, ip.header_bytes, ip.protocol, meta);
 }
 
@@ -55,6 +105,7 @@ void IpLayer::input_ipv6(Instant now, uint8_t index, Frame* frame) {
   }
   frame->trim_to(ip.total_bytes);
   if (!check_addresses(interfaces_[index], ip.source, ip.destination)) return pool_.release(frame);
+  const IpMeta meta{ip.source, ip.destination, index, ip.hop_limit, ip.traffic_class};
   const wire::Ipv6Chain chain = wire::walk_ipv6(frame->bytes(), ip.next_header);
   switch (chain.result) {
     case wire::Ipv6Walk::kTransport:
@@ -62,10 +113,19 @@ void IpLayer::input_ipv6(Instant now, uint8_t index, Frame* frame) {
     case wire::Ipv6Walk::kFragment:
       return drop(frame, counters_.ip_fragments);
     case wire::Ipv6Walk::kDrop:
+      return drop(frame, counters_.ip_bad_extension);
     case wire::Ipv6Walk::kProblem:
+      if (!is_icmp6_error(frame->bytes(), chain)) {
+        send_error(now, frame->bytes(), meta, wire::icmp6::kParameterProblem, chain.code,
+                   chain.pointer);
+      }
       return drop(frame, counters_.ip_bad_extension);
   }
-  const IpMeta meta{ip.source, ip.destination, index, ip.hop_limit, ip.traffic_class};
+  if (!handlers_[chain.protocol] && chain.protocol != wire::kProtocolIcmpv6) {
+    send_error(now, frame->bytes(), meta, wire::icmp6::kParameterProblem,
+               wire::icmp6::kCodeUnknownNextHeader, chain.pointer);
+    return drop(frame, counters_.ip_unknown_protocol);
+  }
   deliver(now, frame, chain.offset, chain.protocol, meta);
 }
 
@@ -103,13 +163,17 @@ bool IpLayer::check_addresses(const Interface& interface, const IpAddress& sourc
 void IpLayer::deliver(Instant now, Frame* frame, uint32_t header_bytes, uint8_t protocol,
                       const IpMeta& meta) {
   frame->scratch_as<ReceivedNote>().ip_offset = frame->offset;
-  TransportHandler* handler = handlers_[protocol];
-  if (!handler) return drop(frame, counters_.ip_unknown_protocol);
   frame->pop_front(header_bytes);
-  ++counters_.ip_delivered;
-  handler->receive(now, frame, meta);
+  if (TransportHandler* handler = handlers_[protocol]) [[likely]] {
+    ++counters_.ip_delivered;
+    return handler->receive(now, frame, meta);
+  }
+  if (meta.source.is_v4()) {
+    receive_icmp4(now, frame, meta);
+  } else {
+    receive_icmp6(now, frame, meta);
+  }
+  pool_.release(frame);
 }
-
-void IpLayer::send_port_unreachable(Instant now, Frame* original_transport, const IpMeta& meta) {}
 
 }  // namespace millrace::net

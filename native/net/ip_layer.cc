@@ -17,7 +17,11 @@ IpLayer::IpLayer(FramePool& pool, TimerWheel& timers, Random& random, const Limi
       timers_(timers),
       random_(random),
       routes_(limits.routes_max),
-      addresses_(limits.addresses_max) {}
+      addresses_(limits.addresses_max),
+      mtu_expiry_(&IpLayer::on_mtu_expiry, this),
+      neighbors_(pool, timers, random, counters_, *this, limits.neighbors_max,
+                 limits.waiting_frames_max),
+      icmp_limiter_(random) {}
 
 IpLayer::~IpLayer() { close(); }
 
@@ -39,7 +43,12 @@ void IpLayer::set_handler(uint8_t protocol, TransportHandler* handler) {
   handlers_[protocol] = handler;
 }
 
+void IpLayer::set_resolver(NeighborResolver* resolver) { neighbors_.set_resolver(resolver); }
+
 void IpLayer::close() {
+  timers_.cancel(mtu_expiry_);
+  neighbors_.close();
+  tables_changed();  // no path may use an index into the neighbour table any more
   for (uint8_t i = 0; i < interface_count_; ++i) interfaces_[i].batch.release_all(pool_);
 }
 
@@ -82,6 +91,32 @@ Error IpLayer::route_changed(const Route& route, bool present) {
   if (error.code == ENOBUFS) ++counters_.table_full;
   if (!error) tables_changed();
   return error;
+}
+
+void IpLayer::neighbor_changed(Instant now, uint32_t ifindex, const IpAddress& address,
+                               const MacAddress& mac, NeighborState state) {
+  const Interface* interface = interface_of(ifindex);
+  if (!interface || !interface->ethernet) return;
+  neighbors_.update(now, uint8_t(interface - interfaces_.data()), ifindex, address, mac, state);
+}
+
+void IpLayer::learn_path_mtu(Instant now, const IpAddress& remote, uint32_t mtu_bytes) {
+  if (!path_mtus_.learn(now, remote, mtu_bytes)) return;
+  timers_.arm(mtu_expiry_, path_mtus_.next_expiry());
+  tables_changed();
+}
+
+void IpLayer::on_mtu_expiry(Timer& timer, void* owner, Instant now) {
+  IpLayer& ip = *static_cast<IpLayer*>(owner);
+  if (ip.path_mtus_.expire(now)) ip.tables_changed();
+  if (!ip.path_mtus_.next_expiry().is_never()) {
+    ip.timers_.arm(timer, ip.path_mtus_.next_expiry());
+  }
+}
+
+void IpLayer::confirm(Instant now, Path& path) {
+  if (path.generation != generation_ || path.neighbor == UINT32_MAX) return;
+  neighbors_.confirm(now, neighbors_.at(path.neighbor));
 }
 
 bool IpLayer::is_local(const IpAddress& address) const {
@@ -137,7 +172,7 @@ Error IpLayer::route(Path& path) {
   uint32_t mtu = std::min(interface->link.mtu_bytes, kIpPacketMaxBytes);
   if (best->mtu_bytes != 0) mtu = std::min(mtu, best->mtu_bytes);
   path.next_hop = next_hop;
-  path.mtu_bytes = mtu;
+  path.mtu_bytes = std::min(mtu, path_mtus_.find(remote));
   path.interface = uint8_t(interface - interfaces_.data());
   path.neighbor = UINT32_MAX;
   path.generation = generation_;
@@ -159,7 +194,5 @@ Error IpLayer::route_locally(Path& path, uint8_t index) {
   path.generation = generation_;
   return kOk;
 }
-
-void IpLayer::confirm(Instant now, Path& path) {}
 
 }  // namespace millrace::net

@@ -13,11 +13,15 @@
 #include "base/timer_wheel.h"
 #include "net/address_table.h"
 #include "net/counters.h"
+#include "net/icmp_limiter.h"
 #include "net/interface.h"
+#include "net/neighbor_table.h"
+#include "net/path_mtu_cache.h"
 #include "net/route_table.h"
 #include "net/tables.h"
 #include "packet/frame_pool.h"
 #include "port/port.h"
+#include "wire/icmp.h"
 #include "wire/ip_address.h"
 
 namespace millrace::net {
@@ -33,14 +37,16 @@ struct IpMeta {
   uint8_t traffic_class = 0;  // DSCP and ECN
 };
 
-// An ICMP error about one of our packets, already checked for form. RFC 1122 3.2.2, RFC 5927.
+// An ICMP error about one of our packets, already checked for form. RFC 1122 3.2.2, RFC 5927. A neighbour that does
+// not answer is reported in the same way, as a hard EHOSTUNREACH for each packet that waited for it.
 struct IcmpError {
   IpAddress local;           // source of the quoted packet
   IpAddress remote;          // its destination
   std::span<const uint8_t> quoted_transport;  // at least 8 bytes
   Error error;               // EHOSTUNREACH, ENETUNREACH, ECONNREFUSED, EMSGSIZE, ...
   bool hard = false;         // may end a connection attempt (RFC 1122 4.2.3.9)
-  uint32_t mtu_bytes = 0;    // packet too big: the next hop's MTU, else 0
+  bool from_neighbor = false;  // nobody sent it: the neighbour does not answer
+  uint32_t mtu_bytes = 0;    // packet too big: the MTU to use, at least 552 (IPv4) or 1280; else 0
 };
 
 // A transport protocol as the Internet layer sees it.
@@ -53,7 +59,7 @@ class TransportHandler {
 };
 
 // Asks whoever owns the neighbour table (the kernel) to resolve or confirm an address; the answer comes
-// back as IpLayer::neighbor_changed().
+// back as IpLayer::neighbor_changed(). What the owner already knows must be answered too, not only changes.
 class NeighborResolver {
  public:
   virtual ~NeighborResolver() = default;
@@ -77,10 +83,12 @@ struct Limits {
 // A resolved way to a destination, kept by its user (a connection). Cheap to revalidate: it is used
 // as long as its generation is the tables' current one. Defined in net/tables.h: Path.
 
-class IpLayer {
+class IpLayer : private NeighborUser {
  public:
   IpLayer(FramePool& pool, TimerWheel& timers, Random& random, const Limits& limits);
-  ~IpLayer();
+  ~IpLayer() override;
+  IpLayer(const IpLayer&) = delete;
+  IpLayer& operator=(const IpLayer&) = delete;
 
   // --- wiring, at the start
   // At most kInterfacesMax. With `local_everywhere` (the loopback port) every destination is one of
@@ -106,6 +114,9 @@ class IpLayer {
   bool is_local(const IpAddress& address) const;
   // Re-resolves a path whose generation is old. False when its destination is no longer reachable.
   bool refresh(Path& path);
+  // Changes with every change of the tables: a path of another generation is stale. send() re-resolves such a path with
+  // the source address it has; who did not insist on a source may want to choose again.
+  uint32_t generation() const { return generation_; }
 
   // --- data
   // A frame from a port. Takes over the caller's reference. Malformed: counted and released.
@@ -113,14 +124,25 @@ class IpLayer {
   // Sends `frame`, which begins with a complete transport header, checksum included. Headers are pushed in
   // front of it in place; the caller keeps its reference. From the call until the device is done the frame's
   // tx_pending is not 0 and its bytes must not be touched. EHOSTUNREACH: the neighbour is known not to answer;
-  // EMSGSIZE: longer than the path's MTU with dont_fragment; ENOBUFS: the waiting queue is full.
+  // EMSGSIZE: longer than the path's MTU (nothing is fragmented here); ENOBUFS: the waiting queue is full;
+  // ENETUNREACH, EADDRNOTAVAIL: the tables changed and the path is gone.
+  // The frame begins with the link header afterwards and may end with zero padding: whoever wants to send its bytes
+  // again remembers where they were. On an error it is as it was.
   Error send(Instant now, Path& path, Frame* frame, const SendOptions& options);
   // An ICMP destination unreachable / port unreachable about a received datagram, rate limited.
   void send_port_unreachable(Instant now, Frame* original_transport, const IpMeta& meta);
+  // A transport protocol has checked a "packet too big" against its flow (RFC 5927): paths to `remote` are narrower
+  // for ten minutes. Not called: the error has no effect on this layer.
+  void learn_path_mtu(Instant now, const IpAddress& remote, uint32_t mtu_bytes);
   // TCP made forward progress with this neighbour: it is reachable (RFC 4861 7.3.1).
   void confirm(Instant now, Path& path);
   // Hands everything that send() collected to the ports and lets them go on. Once per turn at least.
   void flush(Instant now);
+
+  // A random key for a transport protocol's hash tables.
+  SipKey hash_key() { return random_.sip_key(); }
+  // Packets are left over because a port was full: flush() should be called again before long.
+  bool tx_backlogged() const;
 
   const Counters& counters() const { return counters_; }
 
@@ -138,10 +160,21 @@ class IpLayer {
   Error route_locally(Path& path, uint8_t interface);
   bool is_attached(uint32_t ifindex) const;
 
+  static void on_mtu_expiry(Timer& timer, void* owner, Instant now);
+
   // sending: ip_output.cc
-  Error put_in_batch(Instant now, Interface& interface, Frame* frame);
+  void push_ip_header(const Path& path, Frame* frame, const SendOptions& options);
+  void push_ethernet_header(const Interface& interface, const Neighbor& neighbor, bool v4,
+                            Frame* frame);
+  Neighbor* neighbor_of(Instant now, Path& path);
+  void put_in_batch(Instant now, Interface& interface, Frame* frame);
+  bool has_room(Instant now, Interface& interface);
+  void neighbor_ready(Instant now, Neighbor& neighbor, Frame* frame) override;
+  void neighbor_failed(Instant now, Frame* frame) override;
+  void neighbor_moved() override { tables_changed(); }
 
   // receiving: ip_input.cc
+  bool strip_ethernet(const Interface& interface, Frame* frame, uint8_t& version);
   void input_ipv4(Instant now, uint8_t interface, Frame* frame);
   void input_ipv6(Instant now, uint8_t interface, Frame* frame);
   bool check_addresses(const Interface& interface, const IpAddress& source,
@@ -149,6 +182,17 @@ class IpLayer {
   void deliver(Instant now, Frame* frame, uint32_t header_bytes, uint8_t protocol,
                const IpMeta& meta);
   void drop(Frame* frame, uint64_t& counter);
+
+  // ICMP: icmp.cc
+  void receive_icmp4(Instant now, Frame* frame, const IpMeta& meta);
+  void receive_icmp6(Instant now, Frame* frame, const IpMeta& meta);
+  void receive_error(Instant now, const wire::IcmpMeaning& meaning, uint32_t mtu_bytes,
+                     const wire::IcmpQuote& quote, const IpMeta& meta);
+  void answer_echo(Instant now, const Frame& request, const IpMeta& meta);
+  // About the received IP packet `original`; `argument`: the pointer of an ICMPv6 parameter problem, else 0.
+  void send_error(Instant now, std::span<const uint8_t> original, const IpMeta& meta, uint8_t type,
+                  uint8_t code, uint32_t argument);
+  void send_icmp(Instant now, Frame* frame, const IpMeta& answered, uint64_t& counter);
 
   FramePool& pool_;
   TimerWheel& timers_;
@@ -164,6 +208,10 @@ class IpLayer {
   IpAddress checked_destination_;
   RouteTable routes_;
   AddressTable addresses_;
+  PathMtuCache path_mtus_;
+  Timer mtu_expiry_;
+  NeighborTable neighbors_;
+  IcmpLimiter icmp_limiter_;
   std::array<TransportHandler*, 256> handlers_{};
   std::array<Interface, kInterfacesMax> interfaces_;
 };

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
-// The way out: IP header, link header, batch.
+// The way out: IP header, neighbour, link header, batch.
+#include <cstring>
+
 #include "net/ip_layer.h"
+#include "wire/ethernet.h"
 #include "wire/ipv4.h"
 #include "wire/ipv6.h"
 
@@ -15,19 +18,41 @@ Error IpLayer::send(Instant now, Path& path, Frame* frame, const SendOptions& op
   }
   const bool v4 = path.remote.is_v4();
   const uint32_t header_bytes = v4 ? wire::kIpv4HeaderBytes : wire::kIpv6HeaderBytes;
-  const uint32_t payload_bytes = frame->length;
-  if (header_bytes + payload_bytes > path.mtu_bytes) {
+  if (header_bytes + frame->length > path.mtu_bytes) [[unlikely]] {
     ++counters_.ip_send_too_big;
     return Error{EMSGSIZE};
   }
-  MR_ASSERT(frame->tx_pending == 0 && frame->headroom() >= header_bytes);
+  MR_ASSERT(frame->tx_pending == 0 &&
+            frame->headroom() >= header_bytes + wire::kEthernetHeaderBytes);
   Interface& interface = interfaces_[path.interface];
-  uint8_t* header = frame->push_front(header_bytes);
-  if (v4) {
+  if (!has_room(now, interface)) return Error{ENOBUFS};
+  if (interface.ethernet) {
+    Neighbor* neighbor = neighbor_of(now, path);
+    if (!neighbor) return Error{ENOBUFS};
+    neighbor->last_used = now;
+    if (!neighbor->usable()) [[unlikely]] {
+      if (const Error error = neighbors_.may_wait(now, *neighbor)) return error;
+      push_ip_header(path, frame, options);
+      neighbors_.wait(now, *neighbor, frame);
+      return kOk;
+    }
+    push_ip_header(path, frame, options);
+    push_ethernet_header(interface, *neighbor, v4, frame);
+    if (now >= neighbor->ask_after) [[unlikely]] neighbors_.ask_to_confirm(now, *neighbor);
+  } else {
+    push_ip_header(path, frame, options);
+  }
+  put_in_batch(now, interface, frame);
+  return kOk;
+}
+
+inline void IpLayer::push_ip_header(const Path& path, Frame* frame, const SendOptions& options) {
+  const uint32_t payload_bytes = frame->length;
+  if (path.remote.is_v4()) {
     // RFC 6864 4.1: the identification of a packet that cannot be fragmented means nothing.
     const uint16_t identification = options.dont_fragment ? 0 : uint16_t(random_.next_u32());
-    wire::build_ipv4(header,
-                     {.total_bytes = uint16_t(header_bytes + payload_bytes),
+    wire::build_ipv4(frame->push_front(wire::kIpv4HeaderBytes),
+                     {.total_bytes = uint16_t(wire::kIpv4HeaderBytes + payload_bytes),
                       .identification = identification,
                       .dont_fragment = options.dont_fragment,
                       .ttl = options.ttl,
@@ -35,23 +60,70 @@ Error IpLayer::send(Instant now, Path& path, Frame* frame, const SendOptions& op
                       .protocol = options.protocol},
                      path.local, path.remote);
   } else {
-    wire::build_ipv6(header, uint16_t(payload_bytes), options.protocol, options.ttl,
-                     options.traffic_class, path.local, path.remote);
+    wire::build_ipv6(frame->push_front(wire::kIpv6HeaderBytes), uint16_t(payload_bytes),
+                     options.protocol, options.ttl, options.traffic_class, path.local, path.remote);
   }
-  return put_in_batch(now, interface, frame);
 }
 
-Error IpLayer::put_in_batch(Instant now, Interface& interface, Frame* frame) {
-  if (interface.batch.full()) [[unlikely]] {
-    interface.batch.transmit(now, *interface.port, pool_);
-    if (interface.batch.full()) {
-      ++counters_.ip_send_queue_full;
-      return Error{ENOBUFS};
-    }
+inline void IpLayer::push_ethernet_header(const Interface& interface, const Neighbor& neighbor,
+                                          bool v4, Frame* frame) {
+  wire::build_ethernet(frame->push_front(wire::kEthernetHeaderBytes), neighbor.mac.data(),
+                       interface.link.mac.data(),
+                       v4 ? wire::kEtherTypeIpv4 : wire::kEtherTypeIpv6);
+  if (frame->length < wire::kEthernetFrameMinBytes) {
+    // Padded here and with zeros: a driver might pad with what lies behind (CVE-2003-0001).
+    const uint32_t pad = wire::kEthernetFrameMinBytes - frame->length;
+    MR_ASSERT(pad <= frame->tailroom());
+    std::memset(frame->data() + frame->length, 0, pad);
+    frame->length = wire::kEthernetFrameMinBytes;
   }
+}
+
+// The neighbour that a current path leads to; null when there is no room for it in the table.
+inline Neighbor* IpLayer::neighbor_of(Instant now, Path& path) {
+  if (path.neighbor != UINT32_MAX) [[likely]] return &neighbors_.at(path.neighbor);
+  Neighbor* neighbor = neighbors_.find_or_create(
+      now, path.interface, interfaces_[path.interface].link.ifindex, path.next_hop);
+  if (!neighbor) return nullptr;
+  path.neighbor = neighbors_.index_of(*neighbor);
+  return neighbor;
+}
+
+inline bool IpLayer::has_room(Instant now, Interface& interface) {
+  if (!interface.batch.full()) [[likely]] return true;
+  interface.batch.transmit(now, *interface.port, pool_);
+  if (!interface.batch.full()) return true;
+  ++counters_.ip_send_queue_full;
+  return false;
+}
+
+inline void IpLayer::put_in_batch(Instant now, Interface& interface, Frame* frame) {
   ++counters_.ip_sent;
   if (interface.batch.push(frame)) interface.batch.transmit(now, *interface.port, pool_);
-  return kOk;
+}
+
+void IpLayer::neighbor_ready(Instant now, Neighbor& neighbor, Frame* frame) {
+  Interface& interface = interfaces_[neighbor.interface];
+  if (!has_room(now, interface)) return;
+  push_ethernet_header(interface, neighbor, frame->data()[0] >> 4 == 4, frame);
+  put_in_batch(now, interface, frame);
+}
+
+// Told as an ICMP error that we send to ourselves, as Linux does it.
+void IpLayer::neighbor_failed(Instant now, Frame* frame) {
+  wire::IcmpQuote quote;
+  const bool v4 = frame->data()[0] >> 4 == 4;
+  if (!(v4 ? wire::parse_quote4(frame->bytes(), quote) : wire::parse_quote6(frame->bytes(), quote))) {
+    return;
+  }
+  TransportHandler* handler = handlers_[quote.protocol];
+  if (!handler) return;
+  handler->icmp_error(now, {.local = quote.source,
+                            .remote = quote.destination,
+                            .quoted_transport = quote.transport,
+                            .error = Error{EHOSTUNREACH},
+                            .hard = true,
+                            .from_neighbor = true});
 }
 
 void IpLayer::flush(Instant now) {
@@ -60,6 +132,13 @@ void IpLayer::flush(Instant now) {
     interface.batch.transmit(now, *interface.port, pool_);
     interface.port->flush(now);
   }
+}
+
+bool IpLayer::tx_backlogged() const {
+  for (uint8_t i = 0; i < interface_count_; ++i) {
+    if (interfaces_[i].batch.size() > 0) return true;
+  }
+  return false;
 }
 
 }  // namespace millrace::net

@@ -61,7 +61,8 @@ void Stack::execute_connection(Instant now, Command op, Slot& slot, const uint32
   }
 }
 
-// Room is told of in steps of a third of the buffer, so that a writer is not woken for every acknowledgement.
+// Room is told of in steps of a third of the buffer, so that a writer is not woken for every
+// acknowledgement.
 void Stack::wake_writer(Slot& slot) {
   if (shared_.socket(slot.index)[socket_word::kWantWritable] == 0) return;
   const uint32_t buffer = tcp_.send_buffer_bytes(*slot.connection);
@@ -69,7 +70,8 @@ void Stack::wake_writer(Slot& slot) {
   if (unacknowledged <= buffer - buffer / 3) mark(slot.index, Slot::kWritable);
 }
 
-// A program that does not read hears of a dead connection only through what it writes, as with write(2).
+// A program that does not read hears of a dead connection only through what it writes, as with
+// write(2).
 void Stack::note_write(Slot& slot) {
   if (!(slot.pending & Slot::kFailed)) return;
   slot.tell_error = true;

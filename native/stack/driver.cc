@@ -15,8 +15,8 @@
 namespace millrace {
 
 namespace {
-// The guardian goes into its deep sleep, out of which it has to be woken, after this many looks that
-// found nothing to do.
+// The guardian goes into its deep sleep, out of which it has to be woken, after this many looks
+// that found nothing to do.
 constexpr int kIdleLooks = 64;
 
 void futex_wait(std::atomic<uint32_t>& word, uint32_t expected, const timespec* timeout) {
@@ -24,11 +24,14 @@ void futex_wait(std::atomic<uint32_t>& word, uint32_t expected, const timespec* 
           nullptr, 0);
 }
 void futex_wake(std::atomic<uint32_t>& word) {
-  syscall(SYS_futex, reinterpret_cast<uint32_t*>(&word), FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
+  syscall(SYS_futex, reinterpret_cast<uint32_t*>(&word), FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr,
+          0);
 }
 }  // namespace
 
-Instant Driver::monotonic() { return monotonic_now(); }
+Instant Driver::monotonic() {
+  return monotonic_now();
+}
 
 Driver::Driver(std::unique_ptr<Stack> stack, const DriverConfig& config)
     : stack_(std::move(stack)), config_(config), epoll_(epoll_create1(EPOLL_CLOEXEC)) {
@@ -78,7 +81,9 @@ void Driver::take_baton() {
   while (!try_baton()) std::this_thread::yield();
 }
 
-void Driver::drop_baton() { baton_.store(0, std::memory_order_release); }
+void Driver::drop_baton() {
+  baton_.store(0, std::memory_order_release);
+}
 
 bool Driver::turn() {
   take_baton();
@@ -117,7 +122,9 @@ void Driver::follow_kernel() {
   drop_baton();
 }
 
-void Driver::loop_waits() { waiting_.store(1, std::memory_order_release); }
+void Driver::loop_waits() {
+  waiting_.store(1, std::memory_order_release);
+}
 
 void Driver::loop_runs() {
   waiting_.store(0, std::memory_order_release);

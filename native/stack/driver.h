@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Who runs the stack's turns, and when. Whoever holds the baton may: normally JavaScript's thread, run to
-// completion; when that has been busy for some milliseconds, the guardian thread, so that
-// acknowledgements, retransmissions, keep-alives and handshakes go on. The guardian sleeps while JavaScript
-// waits in its event loop or while there is nothing to guard.
+// Who runs the stack's turns, and when. Whoever holds the baton may: normally JavaScript's thread,
+// run to completion; when that has been busy for some milliseconds, the guardian thread, so that
+// acknowledgements, retransmissions, keep-alives and handshakes go on. The guardian sleeps while
+// JavaScript waits in its event loop or while there is nothing to guard.
 #pragma once
 
 #include <atomic>
@@ -52,8 +52,8 @@ class Driver {
   }
   // For reading facts that any thread may read: layout, sizes.
   Stack& stack() { return *stack_; }
-  // Lets peers have what they are owed: closes every socket and runs turns until all is acknowledged or
-  // the time is over. For the end of the process.
+  // Lets peers have what they are owed: closes every socket and runs turns until all is
+  // acknowledged or the time is over. For the end of the process.
   void settle(Duration at_most);
 
  private:
@@ -69,15 +69,15 @@ class Driver {
 
   std::unique_ptr<Stack> stack_;
   DriverConfig config_;
-  int epoll_ = -1;           // the ports
+  int epoll_ = -1;  // the ports
   int control_fd_ = -1;
   int guardian_epoll_ = -1;  // the ports and the control plane
   std::atomic<uint32_t> baton_{0};
 
   // Written by JavaScript's thread, read by the guardian.
   std::atomic<int64_t> last_turn_ns_{0};
-  std::atomic<uint32_t> waiting_{1};    // the event loop is blocked
-  std::atomic<uint32_t> asleep_{0};     // the guardian waits on this word
+  std::atomic<uint32_t> waiting_{1};         // the event loop is blocked
+  std::atomic<uint32_t> asleep_{0};          // the guardian waits on this word
   std::atomic<bool> worth_guarding_{false};  // written with the baton held
   std::atomic<bool> stopping_{false};
   std::thread guardian_;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// What the stack asks of steering and of the kernel's port space, whatever the port: take these packets to us,
-// reserve this local port. One implementation joins the XDP rules with the kernel's port blocks; the
-// loopback port needs none.
+// What the stack asks of steering and of the kernel's port space, whatever the port: take these
+// packets to us, reserve this local port. One implementation joins the XDP rules with the kernel's
+// port blocks; the loopback port needs none.
 #pragma once
 
 #include "base/result.h"
@@ -13,8 +13,9 @@ namespace millrace {
 class FlowDirector {
  public:
   virtual ~FlowDirector() = default;
-  // A listener or bound socket: packets to `local` (address unspecified: any of the interface) are ours, except
-  // flows that the kernel has at this moment. EBUSY, ENOSPC when the rule cannot be had.
+  // A listener or bound socket: packets to `local` (address unspecified: any of the interface) are
+  // ours, except flows that the kernel has at this moment. EBUSY, ENOSPC when the rule cannot be
+  // had.
   virtual Error take_local(uint8_t protocol, const wire::Endpoint& local, bool dual_stack) = 0;
   virtual void release_local(uint8_t protocol, const wire::Endpoint& local, bool dual_stack) = 0;
   // Outgoing TCP flows. Either a local port chosen here, steered to us and reserved with the kernel
@@ -22,7 +23,8 @@ class FlowDirector {
   virtual Result<uint16_t> reserve_port(const wire::Endpoint& remote) = 0;
   // ... or a flow from a port that the program bound in the kernel: one exact rule.
   virtual Error take_flow(const wire::FlowKey& flow) = 0;
-  // An accepted connection: its packets stay ours until gone(), even when its listener is closed before.
+  // An accepted connection: its packets stay ours until gone(), even when its listener is closed
+  // before.
   virtual void accepted(const wire::FlowKey& flow) = 0;
   // Nothing of the flow is left, TIME-WAIT included (or it never came to be).
   virtual void gone(const wire::FlowKey& flow) = 0;

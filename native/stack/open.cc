@@ -44,8 +44,8 @@ std::unique_ptr<Port> wrap(std::unique_ptr<Port> port, Stack& stack, const OpenC
 
 bool open_loopback(Stack& stack, const OpenConfig& config, OpenError& error) {
   const uint32_t mtu = config.stack.frame_bytes - FramePool::kTxHeadroom;
-  auto port = wrap(std::make_unique<LoopbackPort>(stack.pool(), mtu, kLoopbackRing), stack, config,
-                   error);
+  auto port =
+      wrap(std::make_unique<LoopbackPort>(stack.pool(), mtu, kLoopbackRing), stack, config, error);
   if (!port) return false;
   net::LinkConfig link;
   link.ifindex = kNoIfindex;
@@ -58,7 +58,8 @@ bool open_loopback(Stack& stack, const OpenConfig& config, OpenError& error) {
 
 std::unique_ptr<Stack> open_stack(const OpenConfig& config, OpenError& error) {
   auto stack = std::make_unique<Stack>(config.stack, Random::from_kernel(), monotonic_now());
-  if (config.port == "loopback") return open_loopback(*stack, config, error) ? std::move(stack) : nullptr;
+  if (config.port == "loopback")
+    return open_loopback(*stack, config, error) ? std::move(stack) : nullptr;
   error = {EINVAL, "port " + config.port + " is not known"};
   return nullptr;
 }

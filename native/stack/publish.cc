@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Events: what JavaScript is told. They are derived from the state of the sockets, not queued: a full
-// ring or a lack of slabs only makes a socket wait in the ready list, and its peer sees a smaller window.
+// Events: what JavaScript is told. They are derived from the state of the sockets, not queued: a
+// full ring or a lack of slabs only makes a socket wait in the ready list, and its peer sees a
+// smaller window.
 #include <algorithm>
 
 #include "stack/stack.h"
@@ -8,8 +9,8 @@
 namespace millrace {
 
 namespace {
-constexpr uint32_t kChunkBytes = 65536;      // as much as one read(2) of libuv returns
-constexpr uint32_t kMessagesPerRound = 64;   // of one socket, before the others have their turn
+constexpr uint32_t kChunkBytes = 65536;     // as much as one read(2) of libuv returns
+constexpr uint32_t kMessagesPerRound = 64;  // of one socket, before the others have their turn
 }  // namespace
 
 // False when something is left that only waits for JavaScript to make room.
@@ -213,8 +214,8 @@ void Stack::refresh_socket_line(Slot& slot) {
   put(socket_word::kPayloadMss, std::min(mss, pool_.frame_bytes() - FramePool::kTxHeadroom));
 }
 
-// Keeps a stock of free frames in JavaScript's hands, so that a write is a copy and a record. A quarter of the
-// pool stays back for receiving and for acknowledgements.
+// Keeps a stock of free frames in JavaScript's hands, so that a write is a copy and a record. A
+// quarter of the pool stays back for receiving and for acknowledgements.
 void Stack::offer_frames() {
   const uint32_t head = shared_.load(header::kFramesHead);
   uint32_t tail = shared_.load(header::kFramesTail);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Receive slabs: plain ArrayBuffers that JavaScript supplies and the stack fills from front to back. A
-// slab is filled once and then belongs to the program that got views of it.
+// Receive slabs: plain ArrayBuffers that JavaScript supplies and the stack fills from front to
+// back. A slab is filled once and then belongs to the program that got views of it.
 #pragma once
 
 #include <array>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Slots: what JavaScript's socket numbers stand for. A slot is used again after it is closed, with a new
-// generation, so that a late command or event for its former owner is recognised and dropped.
+// Slots: what JavaScript's socket numbers stand for. A slot is used again after it is closed, with
+// a new generation, so that a late command or event for its former owner is recognised and dropped.
 #pragma once
 
 #include <cstdint>
@@ -30,11 +30,11 @@ struct Slot : ListNode<ReadyTag>, ListNode<WrittenTag> {
   SlotKind kind;
   uint8_t pending = 0;
   bool end_told = false;
-  bool connecting = true;   // until its outcome is told
+  bool connecting = true;  // until its outcome is told
   bool dual_stack = false;
   bool tell_error = false;  // the program wrote to a dead connection: it must hear, reading or not
   int error = 0;
-  uint32_t written = 0;    // bytes taken from JavaScript, modulo 2^32
+  uint32_t written = 0;  // bytes taken from JavaScript, modulo 2^32
   uint32_t index = 0;
   uint32_t generation;
   wire::Endpoint local;  // listeners and datagram sockets: what they are bound to

@@ -36,14 +36,17 @@ Stack::~Stack() {
   for (uint32_t i = 0; i < port_count_; ++i) ports_[i]->close();
 }
 
-void Stack::add_port(std::unique_ptr<Port> port, const net::LinkConfig& link, bool local_everywhere) {
+void Stack::add_port(std::unique_ptr<Port> port, const net::LinkConfig& link,
+                     bool local_everywhere) {
   MR_ASSERT(port_count_ < ports_.size());
   ip_.attach(*port, link, local_everywhere);
   local_everywhere_ |= local_everywhere;
   ports_[port_count_++] = std::move(port);
 }
 
-void Stack::set_director(std::unique_ptr<FlowDirector> director) { director_ = std::move(director); }
+void Stack::set_director(std::unique_ptr<FlowDirector> director) {
+  director_ = std::move(director);
+}
 
 bool Stack::turn(Instant now, uint32_t frames_budget) {
   ++counters_.turns;
@@ -98,7 +101,9 @@ bool Stack::rx_ready() const {
   return false;
 }
 
-bool Stack::has_unsettled() const { return tcp_.unsettled_count() > 0; }
+bool Stack::has_unsettled() const {
+  return tcp_.unsettled_count() > 0;
+}
 
 void Stack::close_sockets(Instant now) {
   for (uint32_t i = 0; i < shared_.sizes().sockets; ++i) {
@@ -219,7 +224,9 @@ Error Stack::udp_connect(uint32_t index, const wire::Endpoint& remote) {
   return udp_.connect(*slots_.at(index)->datagram, remote);
 }
 
-void Stack::udp_disconnect(uint32_t index) { udp_.disconnect(*slots_.at(index)->datagram); }
+void Stack::udp_disconnect(uint32_t index) {
+  udp_.disconnect(*slots_.at(index)->datagram);
+}
 
 uint32_t Stack::udp_limit_bytes(uint32_t index, const wire::Endpoint& remote) {
   const Slot& slot = *slots_.at(index);
@@ -283,7 +290,9 @@ void Stack::mark(uint32_t index, uint8_t what) {
 void Stack::on_connected(tcp::Connection& connection) {
   mark(tcp_.user(connection), Slot::kConnected);
 }
-void Stack::on_acceptable(tcp::Listener& listener) { mark(tcp_.user(listener), Slot::kReadable); }
+void Stack::on_acceptable(tcp::Listener& listener) {
+  mark(tcp_.user(listener), Slot::kReadable);
+}
 void Stack::on_readable(tcp::Connection& connection) {
   mark(tcp_.user(connection), Slot::kReadable);
 }
@@ -302,7 +311,9 @@ void Stack::on_error(tcp::Connection& connection, Error error) {
 void Stack::on_freed(const wire::FlowKey& flow) {
   if (director_) director_->gone(flow);
 }
-void Stack::on_readable(udp::Socket& socket) { mark(udp_.user(socket), Slot::kReadable); }
+void Stack::on_readable(udp::Socket& socket) {
+  mark(udp_.user(socket), Slot::kReadable);
+}
 void Stack::on_error(udp::Socket& socket, Error error) {
   Slot* slot = slots_.at(udp_.user(socket));
   if (!slot) return;

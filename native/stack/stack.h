@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The stack as one thing: packet memory, Internet layer, TCP, UDP, the ports, and the two rings that
-// JavaScript talks through. It runs in turns: commands -> timers -> receive -> protocol -> send ->
-// events. Single-threaded: the caller (the driver) holds the baton.
+// The stack as one thing: packet memory, Internet layer, TCP, UDP, the ports, and the two rings
+// that JavaScript talks through. It runs in turns: commands -> timers -> receive -> protocol ->
+// send -> events. Single-threaded: the caller (the driver) holds the baton.
 #pragma once
 
 #include <array>
@@ -44,12 +44,13 @@ class Stack final : tcp::Handler, udp::Handler {
   const SharedArea& shared() const { return shared_; }
   // Takes the port over. `local_everywhere`: see IpLayer::attach().
   void add_port(std::unique_ptr<Port> port, const net::LinkConfig& link, bool local_everywhere);
-  // Who steers flows to us and reserves ports with the kernel; null where there is nothing to steer.
+  // Who steers flows to us and reserves ports with the kernel; null where there is nothing to
+  // steer.
   void set_director(std::unique_ptr<FlowDirector> director);
 
   // --- running
-  // One turn. Returns true when there is more to do at once (the budget of frames was used up, or events
-  // did not fit).
+  // One turn. Returns true when there is more to do at once (the budget of frames was used up, or
+  // events did not fit).
   bool turn(Instant now, uint32_t frames_budget);
   // The same, counted as the guardian's.
   bool guardian_turn(Instant now, uint32_t frames_budget) {
@@ -71,14 +72,16 @@ class Stack final : tcp::Handler, udp::Handler {
     uint32_t slot = 0;
     wire::FlowKey flow;
   };
-  // ENETUNREACH: not reached through any of our interfaces; the kernel's business. `local.port` 0: chosen here.
+  // ENETUNREACH: not reached through any of our interfaces; the kernel's business. `local.port` 0:
+  // chosen here.
   Result<Opened> connect(Instant now, const wire::Endpoint& local, const wire::Endpoint& remote);
-  Result<uint32_t> listen(Instant now, const wire::Endpoint& local, bool dual_stack, uint32_t backlog);
+  Result<uint32_t> listen(Instant now, const wire::Endpoint& local, bool dual_stack,
+                          uint32_t backlog);
   Result<uint32_t> bind(Instant now, const wire::Endpoint& local, bool dual_stack);
   Error udp_connect(uint32_t slot, const wire::Endpoint& remote);
   void udp_disconnect(uint32_t slot);
-  // The longest payload that goes from this socket to `remote` through us as one packet; 0: not through us. Holds
-  // until the epoch in the shared header changes.
+  // The longest payload that goes from this socket to `remote` through us as one packet; 0: not
+  // through us. Holds until the epoch in the shared header changes.
   uint32_t udp_limit_bytes(uint32_t slot, const wire::Endpoint& remote);
   // The control plane's descriptor is readable.
   void follow_kernel(Instant now);
@@ -143,7 +146,7 @@ class Stack final : tcp::Handler, udp::Handler {
   SharedArea shared_;
   SlotTable slots_;
   SlabQueue slabs_;
-  SlotList ready_;    // slots with something to publish
+  SlotList ready_;                  // slots with something to publish
   List<Slot, WrittenTag> written_;  // connections with bytes to push
   std::array<std::unique_ptr<Port>, net::kInterfacesMax> ports_;
   uint32_t port_count_ = 0;

@@ -2,21 +2,25 @@
 // UDP (RFC 768, RFC 1122 4.1): sockets, demultiplexing, bounded receive queues.
 #pragma once
 
+#include <array>
 #include <cstdint>
 
+#include "base/hash_table.h"
+#include "base/list.h"
+#include "base/object_pool.h"
 #include "base/result.h"
 #include "net/ip_layer.h"
 #include "udp/counters.h"
+#include "udp/socket.h"
 #include "wire/ip_address.h"
 
 namespace millrace::udp {
-
-class Socket;
 
 // Upcalls. They only note what is to be done; they never call back into Udp.
 class Handler {
  public:
   virtual ~Handler() = default;
+  // A datagram was queued. For each one.
   virtual void on_readable(Socket& socket) = 0;
   // An asynchronous error (ICMP) of a connected socket: ECONNREFUSED and the like.
   virtual void on_error(Socket& socket, Error error) = 0;
@@ -24,7 +28,8 @@ class Handler {
 
 struct Options {
   uint32_t sockets_max = 4096;
-  uint32_t receive_buffer_bytes = 212992;  // Linux's rmem_default; charged by frame size
+  // Linux's rmem_default, and charged about as Linux does: 512 bytes and the payload, rounded up to 256, each.
+  uint32_t receive_buffer_bytes = 212992;
 };
 
 struct Datagram {
@@ -43,6 +48,8 @@ class Udp final : public net::TransportHandler {
   // port is chosen by the kernel twin.
   Result<Socket*> bind(const wire::Endpoint& local, bool dual_stack, uint32_t user);
   void close(Socket* socket);
+  // ENETUNREACH and EADDRNOTAVAIL from the path, EINVAL for port 0, EAFNOSUPPORT for an address that the socket's family
+  // cannot reach. A wildcard socket gets the path's source address until disconnect().
   // A connected socket receives from `remote` only and hears of ICMP errors.
   Error connect(Socket& socket, const wire::Endpoint& remote);
   void disconnect(Socket& socket);
@@ -65,7 +72,36 @@ class Udp final : public net::TransportHandler {
   const Counters& counters() const { return counters_; }
 
  private:
+  static constexpr uint32_t kPathsMax = 256;
+
+  // udp.cc
+  Error check_family(const Socket& socket, const wire::IpAddress& remote) const;
+  net::Path* path_to(Socket& socket, const wire::IpAddress& remote, Error& error);
+  void insert(Socket& socket);
+  void remove(Socket& socket);
+  void release_queue(Socket& socket);
+
+  // udp_input.cc
+  uint64_t hash_of(const wire::Endpoint& local, const wire::Endpoint& remote) const;
+  Socket* find_connected(const wire::Endpoint& local, const wire::Endpoint& remote) const;
+  Socket* find_bound(const wire::Endpoint& local) const;
+  void enqueue(Socket& socket, Frame* frame, const wire::Endpoint& from,
+               const wire::IpAddress& to);
+
+  FramePool& pool_;
+  net::IpLayer& ip_;
+  Handler& handler_;
+  Options options_;
+  SipKey key_;
   Counters counters_;
+  uint32_t frames_queued_ = 0;
+  uint32_t frames_queued_max_;
+  ObjectPool<Socket> sockets_;
+  HashTable<Socket, ConnectedTag> connected_;  // by 4-tuple
+  HashTable<Socket, BoundTag> bound_;          // not connected; by port
+  List<Socket, AllTag> all_;
+  // Direct-mapped by destination, shared by all sockets: a server's many peers.
+  std::array<CachedPath, kPathsMax> paths_{};
 };
 
 }  // namespace millrace::udp

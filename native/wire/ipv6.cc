@@ -8,7 +8,6 @@ namespace {
 constexpr uint8_t kHopByHop = 0;
 constexpr uint8_t kRouting = 43;
 constexpr uint8_t kFragmentHeader = 44;
-constexpr uint8_t kNoNextHeader = 59;
 constexpr uint8_t kDestinationOptions = 60;
 constexpr uint32_t kNextHeaderField = 6;
 constexpr uint8_t kErroneousField = 0;
@@ -18,7 +17,14 @@ constexpr uint8_t kOptionPad1 = 0;
 constexpr uint8_t kOptionPadN = 1;
 constexpr uint8_t kOptionRouterAlert = 5;
 
-// RFC 8200 4.2. Returns false when `chain` says what is to become of the packet.
+void note_problem(Ipv6Chain& chain, uint8_t code, uint32_t pointer) {
+  if (chain.result == Ipv6Walk::kProblem) return;  // the first one is the one to tell of
+  chain.result = Ipv6Walk::kProblem;
+  chain.code = code;
+  chain.pointer = pointer;
+}
+
+// RFC 8200 4.2. False when the packet is to be dropped in silence.
 bool check_options(std::span<const uint8_t> packet, uint32_t begin, uint32_t end,
                    Ipv6Chain& chain) {
   uint32_t at = begin;
@@ -32,29 +38,15 @@ bool check_options(std::span<const uint8_t> packet, uint32_t begin, uint32_t end
     const uint32_t length = 2u + packet[at + 1];
     if (length > end - at) return false;
     if (type != kOptionPadN && type != kOptionRouterAlert) {
-      switch (type >> 6) {  // what to do with an option that is not known
-        case 0:
-          break;
-        case 1:
-          return false;
-        default:  // 10, and 11: the same for a packet that was not sent to a multicast address
-          chain.result = Ipv6Walk::kProblem;
-          chain.code = kUnknownOption;
-          chain.pointer = at;
-          return false;
-      }
+      // The two highest bits say what to do with an option that is not known. 11 is 10 for a packet that was not
+      // sent to a multicast address.
+      const int action = type >> 6;
+      if (action == 1) return false;
+      if (action >= 2) note_problem(chain, kUnknownOption, at);
     }
     at += length;
   }
   return true;
-}
-
-Ipv6Chain problem(uint8_t code, uint32_t pointer) {
-  Ipv6Chain chain;
-  chain.result = Ipv6Walk::kProblem;
-  chain.code = code;
-  chain.pointer = pointer;
-  return chain;
 }
 
 }  // namespace
@@ -78,31 +70,32 @@ IpProblem parse_ipv6(std::span<const uint8_t> packet, Ipv6View& out, bool quoted
 
 Ipv6Chain walk_ipv6(std::span<const uint8_t> packet, uint8_t first_header) {
   Ipv6Chain chain;
+  const Ipv6Chain dropped;
   uint32_t at = kIpv6HeaderBytes;
   uint32_t named_by = kNextHeaderField;
   uint8_t next = first_header;
   for (int headers = 0;; ++headers) {
-    if (next == kHopByHop && headers > 0) return problem(kUnknownNextHeader, named_by);
-    if (next == kNoNextHeader) return chain;
+    if (next == kHopByHop && headers > 0) note_problem(chain, kUnknownNextHeader, named_by);
     if (next == kFragmentHeader) {
-      chain.result = Ipv6Walk::kFragment;
+      if (chain.result != Ipv6Walk::kProblem) chain.result = Ipv6Walk::kFragment;
       return chain;
     }
     if (next != kHopByHop && next != kRouting && next != kDestinationOptions) {
-      chain.result = Ipv6Walk::kTransport;
       chain.protocol = next;
       chain.offset = at;
+      if (chain.result == Ipv6Walk::kProblem || next == kNoNextHeader) return chain;
+      chain.result = Ipv6Walk::kTransport;
       chain.pointer = named_by;
       return chain;
     }
-    if (headers == kIpv6ExtensionsMax || packet.size() - at < 8) return chain;
+    if (headers == kIpv6ExtensionsMax || packet.size() - at < 8) return dropped;
     const uint32_t length = (uint32_t(packet[at + 1]) + 1) * 8;
-    if (length > packet.size() - at) return chain;
+    if (length > packet.size() - at) return dropped;
     if (next == kRouting) {
       // RFC 8200 4.4: we are nobody's waypoint. RFC 5095: type 0 is refused in the same way.
-      if (packet[at + 3] != 0) return problem(kErroneousField, at + 2);
+      if (packet[at + 3] != 0) note_problem(chain, kErroneousField, at + 2);
     } else if (!check_options(packet, at + 2, at + length, chain)) {
-      return chain;
+      return dropped;
     }
     named_by = at;
     next = packet[at];

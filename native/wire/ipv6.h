@@ -17,6 +17,7 @@ namespace millrace::wire {
 inline constexpr uint32_t kIpv6HeaderBytes = 40;
 inline constexpr uint32_t kIpv6MtuMinBytes = 1280;
 inline constexpr int kIpv6ExtensionsMax = 8;
+inline constexpr uint8_t kNoNextHeader = 59;
 
 struct Ipv6View {
   IpAddress source;
@@ -39,9 +40,9 @@ enum class Ipv6Walk : uint8_t {
 
 struct Ipv6Chain {
   Ipv6Walk result = Ipv6Walk::kDrop;
-  uint8_t protocol = 0;
+  uint8_t protocol = kNoNextHeader;  // of the upper layer; with kProblem: if it could still be found
   uint8_t code = 0;      // RFC 4443 3.4: 0 erroneous field, 1 unknown next header, 2 unknown option
-  uint32_t offset = 0;   // from the packet's first byte
+  uint32_t offset = 0;   // of the upper-layer header from the packet's first byte
   uint32_t pointer = 0;  // the offending byte, from the packet's first byte
 };
 

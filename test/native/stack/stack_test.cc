@@ -144,8 +144,7 @@ TEST_CASE("a reset is told behind the bytes that came before it") {
 TEST_CASE("a late command for a closed socket only gives its frame back") {
   Bed bed;
   auto [client, server] = bed.connect();
-  const uint32_t generation =
-      bed.stack.shared().socket(client)[socket_word::kGeneration];
+  const uint32_t generation = bed.stack.shared().socket(client)[socket_word::kGeneration];
   bed.script.command(Command::kClose, client);
   bed.turn();
   const uint32_t before = bed.stack.pool().available();
