@@ -8,7 +8,7 @@ const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 const { Job, run, must, sleep, cleanEnvironment } = require('./jobs.js');
-const { kPrefix, destroyNamespace, sweep } = require('./namespaces.js');
+const { kFolderPrefix, kPrefix, destroyNamespace, sweep } = require('./namespaces.js');
 const { nativeTool } = require('./native-tools.js');
 
 const root = path.resolve(__dirname, '../..');
@@ -64,7 +64,7 @@ class Lab {
     this.peer = { namespace: `${base}-peer`, interface: 'peer0', ipv4: '10.77.0.2', ipv6: 'fd77::2' };
     this.wire = { namespace: `${base}-wire` };
     this.jobs = new Set();
-    this.folder = fs.mkdtempSync(path.join(os.tmpdir(), 'millrace-lab-'));
+    this.folder = fs.mkdtempSync(path.join(os.tmpdir(), `${kFolderPrefix}${process.pid}-`));
     this.files = 0;
     this.closed = false;
   }

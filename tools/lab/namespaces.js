@@ -4,9 +4,13 @@
 
 const { execFileSync } = require('node:child_process');
 const fs = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
 
 /** Every namespace of a lab is named with this and the process id of its owner. */
 const kPrefix = 'mr-lab-';
+/** So is its folder of temporary files. */
+const kFolderPrefix = 'millrace-lab-';
 
 const quietly = (command, args) => {
   try {
@@ -34,6 +38,11 @@ function sweep() {
     const match = new RegExp(`^${kPrefix}(\\d+)-`).exec(line);
     if (match && !fs.existsSync(`/proc/${match[1]}`)) destroyNamespace(line.split(' ')[0]);
   }
+  for (const name of fs.readdirSync(os.tmpdir())) {
+    const match = new RegExp(`^${kFolderPrefix}(\\d+)-`).exec(name);
+    if (match && !fs.existsSync(`/proc/${match[1]}`))
+      fs.rmSync(path.join(os.tmpdir(), name), { recursive: true, force: true });
+  }
 }
 
-module.exports = { kPrefix, destroyNamespace, sweep };
+module.exports = { kFolderPrefix, kPrefix, destroyNamespace, sweep };

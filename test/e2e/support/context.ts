@@ -44,14 +44,23 @@ function missing(commands: readonly string[]): string[] {
   return commands.filter((command) => !found(command));
 }
 
-/** Why these tests cannot run here, or false. In CI that is an error: nothing is skipped there. */
-export function cannotRun(...commands: string[]): string | false {
+/** Why a lab cannot be opened here, or false. In CI that is an error: nothing is skipped there. */
+export function cannotOpenLab(...commands: string[]): string | false {
   const reasons: string[] = [];
   if (process.platform !== 'linux') reasons.push('needs Linux');
   if (process.getuid?.() !== 0) reasons.push('needs root for network namespaces');
   const absent = missing(['ip', 'ethtool', 'ping', 'ss', 'sysctl', 'g++', ...commands]);
   if (absent.length > 0) reasons.push(`needs ${absent.join(', ')}`);
-  if (mode === 'millrace' && !existsSync(register)) reasons.push('needs the built package (npm run build:ts)');
+  return verdict(reasons);
+}
+
+/** Why these tests cannot run here, or false: the same for tests of the package. */
+export function cannotRun(...commands: string[]): string | false {
+  if (mode === 'millrace' && !existsSync(register)) return verdict(['needs the built package (npm run build:ts)']);
+  return cannotOpenLab(...commands);
+}
+
+function verdict(reasons: readonly string[]): string | false {
   if (reasons.length === 0) return false;
   if (process.env['CI']) throw new Error(`end-to-end tests cannot run: ${reasons.join('; ')}`);
   return reasons.join('; ');
