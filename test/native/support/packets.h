@@ -86,7 +86,7 @@ inline Bytes with_checksum(Bytes b, uint8_t protocol, const wire::IpAddress& fro
 
 struct IpFields {
   uint16_t fragment = 0;  // flags and offset as in the header
-  Bytes options;          // IPv4, a multiple of 4
+  Bytes options = {};     // IPv4, a multiple of 4
 };
 
 // An IP packet around a transport packet, whose checksum it fills in (not for fragments).
