@@ -19,6 +19,7 @@ steer::Protocol protocol_of(uint8_t number) {
 KernelDirector::KernelDirector(net::IpLayer& ip, TimerWheel& timers, Random& random,
                                const Limits& limits)
     : IpLayerSink(ip),
+      ip_(ip),
       timers_(timers),
       limits_(limits),
       key_(random.sip_key()),
@@ -32,6 +33,7 @@ KernelDirector::KernelDirector(net::IpLayer& ip, TimerWheel& timers, Random& ran
 
 KernelDirector::~KernelDirector() {
   timers_.cancel(review_);
+  ip_.set_resolver(nullptr);
   for (Interface& interface : interfaces_) interface.steering->close();
   const auto forget = [this](List<Flow, RuleTag>& list) {
     while (Flow* flow = list.pop_front()) {
@@ -52,7 +54,10 @@ void KernelDirector::add_interface(uint32_t ifindex, std::unique_ptr<steer::Stee
 
 Error KernelDirector::start(Instant now) {
   if (const Error error = kernel_flows_.open()) return error;
-  return follower_.start(now);
+  if (const Error error = follower_.open()) return error;
+  if (const Error error = follower_.start(now)) return error;
+  ip_.set_resolver(&follower_);
+  return kOk;
 }
 
 // --- rules by local port

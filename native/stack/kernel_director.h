@@ -85,6 +85,7 @@ class KernelDirector final : public FlowDirector, control::IpLayerSink, control:
   Error set_flow(const wire::FlowKey& key, steer::Owner owner);
   void remove_flow(const wire::FlowKey& key);
 
+  net::IpLayer& ip_;
   TimerWheel& timers_;
   Limits limits_;
   std::vector<Interface> interfaces_;

@@ -13,7 +13,7 @@
 #include "control/kernel_flows.h"
 #include "control/port_blocks.h"
 #include "support/netns.h"
-#include "support/packets.h"
+#include "support/raw_packets.h"
 
 using namespace millrace;
 using namespace millrace::test;

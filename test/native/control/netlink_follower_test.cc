@@ -10,7 +10,7 @@
 #include <map>
 
 #include "support/netns.h"
-#include "support/packets.h"
+#include "support/raw_packets.h"
 #include "support/rig.h"
 
 using namespace millrace;
