@@ -94,7 +94,10 @@ void KernelDirector::remove_rules(const LocalRule& rule) {
 
 Error KernelDirector::take_local(Instant now, uint8_t protocol, const wire::Endpoint& local,
                                  bool dual_stack) {
-  auto rule = std::make_unique<LocalRule>(LocalRule{protocol, dual_stack, local, {}, {}});
+  auto rule = std::make_unique<LocalRule>();
+  rule->protocol = protocol;
+  rule->dual_stack = dual_stack;
+  rule->local = local;
   // The kernel's own connections first: not one packet of theirs may come to us.
   if (protocol == kTcp) leave_kernel_flows(now, *rule);
   if (const Error error = add_rules(*rule)) {

@@ -62,8 +62,8 @@ class KernelDirector final : public FlowDirector, control::IpLayerSink, control:
     bool exact = false;  // it has a rule of its own
   };
   struct LocalRule {
-    uint8_t protocol;
-    bool dual_stack;
+    uint8_t protocol = 0;
+    bool dual_stack = false;
     wire::Endpoint local;
     List<Flow, RuleTag> flows;                // accepted through it
     std::vector<wire::FlowKey> kernel_flows;  // left to the kernel
