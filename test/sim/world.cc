@@ -9,7 +9,7 @@ namespace millrace::sim {
 namespace {
 // Virtual time without any progress of an application after which a run counts as hung. More than
 // the longest series of back-offs that the weather makes likely.
-constexpr Duration kStall = Duration::seconds(900);
+constexpr Duration kStall = Duration::seconds(1500);
 // For what remains after the last application has closed: TIME-WAIT, orphans, dead peers.
 constexpr Duration kLinger = Duration::seconds(3600);
 constexpr uint32_t kStepsMax = 5'000'000;
