@@ -152,7 +152,8 @@ bool World::connection_done(uint32_t number) const {
   if (server.finished()) return true;
   // It may never have come to the server's application.
   const ConnectionPlan& plan = scenario_.connections[number];
-  const bool excused = scenario_.hostile || dead_ || plan.abortive() || plan.refused;
+  const bool excused =
+      scenario_.hostile || dead_ || plan.abortive() || plan.refused || client.excused();
   return !server.attached() && excused;
 }
 
@@ -173,7 +174,7 @@ void World::check_rest() {
     if (scenario_.hostile || scenario_.dead_end || plan.abortive() || plan.refused) continue;
     const Endpoint& end = *endpoints_[i];
     const Endpoint& peer = *endpoints_[i ^ 1];
-    if (!end.attached()) continue;  // a refusal that applications_done() has excused
+    if (end.excused() || peer.excused()) continue;
     if (end.plan().ending == Ending::kCloseWritten) continue;
     if (end.read() != peer.plan().send_bytes || !end.at_end()) {
       fail(end.describe() + ": did not get everything");
