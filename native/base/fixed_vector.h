@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// An array of trivially copyable elements with a capacity fixed at the start, for tables that are scanned or kept
-// sorted. Past the capacity an insertion is refused, never grown.
+// An array of trivially copyable elements with a capacity fixed at the start, for tables that are
+// scanned or kept sorted. Past the capacity an insertion is refused, never grown.
 #pragma once
 
 #include <cstdint>
