@@ -79,7 +79,14 @@ export interface Listener extends Channel {
 
 export interface DatagramSink {
   /** One datagram, in memory that is the receiver's from now on. Length 0 is a datagram too. */
-  onMessage(slab: ArrayBuffer, offset: number, length: number, address: string, port: number, family: 'IPv4' | 'IPv6'): void;
+  onMessage(
+    slab: ArrayBuffer,
+    offset: number,
+    length: number,
+    address: string,
+    port: number,
+    family: 'IPv4' | 'IPv6',
+  ): void;
   /** An asynchronous error of a connected socket (ECONNREFUSED). */
   onError(errno: number): void;
 }

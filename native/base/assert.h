@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Assertions. A broken invariant inside the stack must stop the process at the line where it broke,
-// in release builds too: going on would corrupt somebody's stream. Input from the wire or from people
-// never reaches an assertion; it is checked and counted or refused before.
+// in release builds too: going on would corrupt somebody's stream. Input from the wire or from
+// people never reaches an assertion; it is checked and counted or refused before.
 #pragma once
 
 #include <cstdio>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Intrusive chained hash table with a bucket array fixed at the start. Lookup is O(1) as long as the
-// caller's hash is keyed (SipHash) where keys come from the wire.
+// Intrusive chained hash table with a bucket array fixed at the start. Lookup is O(1) as long as
+// the caller's hash is keyed (SipHash) where keys come from the wire.
 #pragma once
 
 #include <bit>

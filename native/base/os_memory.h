@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Anonymous memory from the kernel. Reserved at the start at its full size, which is what makes every
-// limit fixed; the kernel backs a page when it is first written, so unused capacity costs nothing.
+// Anonymous memory from the kernel. Reserved at the start at its full size, which is what makes
+// every limit fixed; the kernel backs a page when it is first written, so unused capacity costs
+// nothing.
 #pragma once
 
 #include <cstddef>

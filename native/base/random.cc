@@ -11,7 +11,9 @@
 
 namespace millrace {
 
-Random Random::from_kernel() { return Random(); }
+Random Random::from_kernel() {
+  return Random();
+}
 
 Random Random::from_seed(uint64_t seed) {
   Random random;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Randomness behind one type: from the kernel's generator in production (RFC 6528, 6056: numbers that
-// an attacker must not guess), from a seed in the simulator (a run reproduces to the byte).
+// Randomness behind one type: from the kernel's generator in production (RFC 6528, 6056: numbers
+// that an attacker must not guess), from a seed in the simulator (a run reproduces to the byte).
 #pragma once
 
 #include <array>

@@ -24,7 +24,7 @@ class [[nodiscard]] Result {
   static_assert(std::is_trivially_destructible_v<T> || std::is_move_constructible_v<T>);
 
  public:
-  Result(T value) : value_(std::move(value)) {}                      // NOLINT: implicit by design
+  Result(T value) : value_(std::move(value)) {}                       // NOLINT: implicit by design
   Result(Error error) : error_(error) { MR_ASSERT(error.code > 0); }  // NOLINT: implicit by design
   bool ok() const { return error_.code == 0; }
   explicit operator bool() const { return ok(); }
@@ -35,6 +35,8 @@ class [[nodiscard]] Result {
   }
   T& operator*() { return value(); }
   T* operator->() { return &value(); }
+  const T& operator*() const { return const_cast<Result*>(this)->value(); }
+  const T* operator->() const { return &const_cast<Result*>(this)->value(); }
 
  private:
   T value_{};

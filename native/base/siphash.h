@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// SipHash-2-4 (Aumasson and Bernstein 2012): a keyed hash short inputs cannot be steered through. For
-// initial sequence numbers (RFC 6528), ephemeral ports (RFC 6056) and hash tables fed from the wire.
+// SipHash-2-4 (Aumasson and Bernstein 2012): a keyed hash short inputs cannot be steered through.
+// For initial sequence numbers (RFC 6528), ephemeral ports (RFC 6056) and hash tables fed from the
+// wire.
 #pragma once
 
 #include <bit>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Hierarchical timing wheel: arm, re-arm and cancel in O(1), whatever the number of connections.
-// Five levels of 64 slots over ticks of 2^18 ns (about 0.26 ms) reach 78 hours; a later deadline waits in the
-// last level and is sorted in again as it comes nearer. A timer never fires early, and at most one
-// tick late once advance() is called.
+// Five levels of 64 slots over ticks of 2^18 ns (about 0.26 ms) reach 78 hours; a later deadline
+// waits in the last level and is sorted in again as it comes nearer. A timer never fires early, and
+// at most one tick late once advance() is called.
 #pragma once
 
 #include <array>

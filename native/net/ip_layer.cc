@@ -170,8 +170,10 @@ Error IpLayer::route(Path& path) {
       if (!addresses_.choose_source(best->ifindex, remote, next_hop, path.local)) {
         return Error{ENETUNREACH};
       }
-    } else {
+    } else if (is_local(best->preferred_source)) {
       path.local = best->preferred_source;
+    } else {
+      return Error{ENETUNREACH};  // an address of another interface: the answers would go there
     }
   }
   uint32_t mtu = std::min(interface->link.mtu_bytes, kIpPacketMaxBytes);

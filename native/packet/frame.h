@@ -35,6 +35,8 @@ struct alignas(64) Frame {
   // Received over a virtual device that leaves transport checksums unfinished (veth): the field may
   // hold only the pseudo-header sum, and must then be taken as right.
   static constexpr uint8_t kChecksumMayBePartial = 2;
+  // Bytes were changed on purpose on the way to the device: nobody may vouch for the checksum.
+  static constexpr uint8_t kTampered = 4;
 
   // Room for the owner's own notes while the frame is queued (TCP: sequence, times, SACK state).
   alignas(8) unsigned char scratch[72] = {};

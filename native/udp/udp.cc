@@ -161,6 +161,9 @@ Datagram Udp::receive(Socket& socket) {
 bool Udp::readable(const Socket& socket) const {
   return !socket.queue.empty();
 }
+uint32_t Udp::next_length(const Socket& socket) const {
+  return socket.queue.front()->length;
+}
 uint32_t Udp::user(const Socket& socket) const {
   return socket.user;
 }

@@ -78,7 +78,8 @@ TEST_CASE("a callback may cancel a timer of its own slot and arm itself again") 
                   if (self->fired < 3) self->wheel.arm(t, now);
                 },
                 this};
-    Timer second{[](Timer&, void* owner, Instant) { static_cast<Pair*>(owner)->fired += 100; }, this};
+    Timer second{[](Timer&, void* owner, Instant) { static_cast<Pair*>(owner)->fired += 100; },
+                 this};
   } pair;
   pair.wheel.arm(pair.first, Instant{kTick});
   pair.wheel.arm(pair.second, Instant{kTick});

@@ -1,0 +1,90 @@
+/**
+ * The native addon: the only file that loads it, and its whole surface in types. One line of {@link NativeStack} is one
+ * method of native/addon/stack_wrap.cc. Numbers are results or negative errno numbers; addresses go through the shared
+ * header (lib/rings.ts).
+ */
+import { join } from 'node:path';
+
+/** Settings of a stack, already validated. */
+export interface NativeConfig {
+  readonly port: string;
+  readonly interfaces: readonly string[];
+  readonly xdpMode: string;
+  readonly fault: string;
+  readonly pcapFile: string;
+  readonly frames: number;
+  readonly frameBytes: number;
+  readonly socketsMax: number;
+  readonly connectionsMax: number;
+  readonly listenersMax: number;
+  readonly udpSocketsMax: number;
+  readonly udpReceiveBufferBytes: number;
+  readonly sendBufferBytes: number;
+  readonly receiveBufferBytes: number;
+  readonly congestion: string;
+  readonly keepalive: boolean;
+  readonly keepaliveIdleSeconds: number;
+  readonly guardianMs: number;
+  readonly lingerMs: number;
+  readonly spinUs: number;
+}
+
+/** Where things lie in the shared memory, in 32-bit words, and how many there are. */
+export interface Layout {
+  readonly commandsWord: number;
+  readonly eventsWord: number;
+  readonly framesWord: number;
+  readonly socketsWord: number;
+  readonly commands: number;
+  readonly events: number;
+  readonly frames: number;
+  readonly sockets: number;
+  readonly frameBytes: number;
+  readonly frameHeadroom: number;
+}
+
+/** What a port turned out to be. */
+export interface PortReport {
+  readonly name: string;
+  readonly mode: string;
+  readonly queues: number;
+  readonly mtuBytes: number;
+}
+
+export interface NativeStack {
+  sharedMemory(): ArrayBuffer;
+  frameMemory(): ArrayBuffer;
+  layout(): Layout;
+  addSlab(slab: ArrayBuffer, id: number): void;
+  flush(): void;
+  hold(on: boolean): void;
+  close(): void;
+  createContext(resource: object, type: string): number;
+  freeContext(context: number): void;
+  tcpReaches(remotePort: number): boolean;
+  tcpConnect(remotePort: number, localPort: number): number;
+  tcpListen(port: number, dualStack: boolean, backlog: number): number;
+  udpBind(port: number, dualStack: boolean): number;
+  udpConnect(slot: number, remotePort: number): number;
+  udpDisconnect(slot: number): void;
+  udpLimit(slot: number, remotePort: number): number;
+  closeSocket(slot: number): void;
+  counterNames(): [group: string, name: string, meaning: string][];
+  counters(): number[];
+  ports(): PortReport[];
+}
+
+export interface Binding {
+  readonly Stack: new (
+    config: NativeConfig,
+    dispatch: () => void,
+    nextPost: () => number,
+    runPost: () => void,
+  ) => NativeStack;
+}
+
+/** Loads the prebuilt or the compiled addon; throws when there is none for this platform. */
+export function loadBinding(): Binding {
+  const load = require('node-gyp-build') as (directory: string) => Binding;
+  return load(join(__dirname, '..', '..'));
+}

@@ -1,0 +1,202 @@
+/**
+ * A TCP connection of the stack: bytes in and out through the shared rings, no behaviour of net.Socket. Writing copies
+ * straight into transmit frames; the stack sends and retransmits from the same memory.
+ */
+import type { Connection, ConnectionSink, ContextId, SocketAddress } from './engine';
+import { COMMAND, OPTION, type Rings, SOCKET } from './rings';
+
+// RFC 9293 leaves it to the implementation; Linux checks the same range.
+const KEEPALIVE_MAX_S = 32_767;
+/** UTF-8 takes at most this many bytes for one UTF-16 code unit. */
+const UTF8_BYTES_MAX = 3;
+
+/** What a connection needs of the engine. */
+export interface ConnectionHost {
+  /** The stack has no free frame: call the sink's onWritable when it has some again. */
+  waitForFrame(connection: StackConnection): void;
+  /** The connection was closed: no upcall must reach it any more. */
+  released(connection: StackConnection): void;
+}
+
+export class StackConnection implements Connection {
+  sink: ConnectionSink;
+  readonly slot: number;
+  readonly generation: number;
+  readonly local: SocketAddress;
+  readonly remote: SocketAddress;
+  readonly #rings: Rings;
+  readonly #host: ConnectionHost;
+  readonly #line: number;
+  /** Bytes given to the stack, modulo 2^32 like its count of acknowledged ones. */
+  #written = 0;
+  #closed = false;
+
+  constructor(
+    rings: Rings,
+    host: ConnectionHost,
+    slot: number,
+    local: SocketAddress,
+    remote: SocketAddress,
+    sink: ConnectionSink,
+  ) {
+    this.#rings = rings;
+    this.#host = host;
+    this.slot = slot;
+    this.#line = rings.line(slot);
+    this.generation = rings.words[this.#line + SOCKET.generation] as number;
+    this.local = local;
+    this.remote = remote;
+    this.sink = sink;
+  }
+
+  get context(): ContextId {
+    return this.#closed ? 0 : (this.#rings.words[this.#line + SOCKET.context] as number);
+  }
+
+  set context(context: ContextId) {
+    if (!this.#closed) this.#rings.words[this.#line + SOCKET.context] = context;
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  get unacknowledgedBytes(): number {
+    if (this.#closed) return 0;
+    return (this.#written - Atomics.load(this.#rings.words, this.#line + SOCKET.acked)) >>> 0;
+  }
+
+  write(data: Uint8Array): number {
+    const total = data.length;
+    const taken = this.#writeSome(data, 0, Math.min(total, this.#room()));
+    if (taken === total) return taken;
+    return this.#awaitRoom(taken);
+  }
+
+  writeUtf8(text: string): number {
+    return this.#writeText(text, text.length * UTF8_BYTES_MAX, true);
+  }
+
+  writeLatin1(text: string): number {
+    return this.#writeText(text, text.length, false);
+  }
+
+  setReading(on: boolean): void {
+    if (this.#closed) return;
+    const { words } = this.#rings;
+    const word = this.#line + SOCKET.reading;
+    if ((words[word] === 1) === on) return;
+    Atomics.store(words, word, on ? 1 : 0);
+    if (on) this.#command(COMMAND.resume);
+  }
+
+  shutdown(): void {
+    if (!this.#closed) this.#command(COMMAND.shutdown);
+  }
+
+  close(): void {
+    this.#end(COMMAND.close);
+  }
+
+  abort(): void {
+    this.#end(COMMAND.abort);
+  }
+
+  setNoDelay(on: boolean): number {
+    return this.#option(OPTION.nodelay, on ? 1 : 0);
+  }
+
+  setKeepAlive(on: boolean, idleSeconds: number, intervalSeconds?: number, count?: number): number {
+    if (idleSeconds > 0) this.#option(OPTION.keepaliveIdle, Math.min(idleSeconds, KEEPALIVE_MAX_S));
+    if (intervalSeconds) this.#option(OPTION.keepaliveInterval, Math.min(intervalSeconds, KEEPALIVE_MAX_S));
+    if (count) this.#option(OPTION.keepaliveProbes, count);
+    return this.#option(OPTION.keepalive, on ? 1 : 0);
+  }
+
+  setTypeOfService(value: number): number {
+    return this.#option(OPTION.trafficClass, value & 0xff);
+  }
+
+  #room(): number {
+    if (this.#closed) return 0;
+    const { words } = this.#rings;
+    const unacknowledged = (this.#written - Atomics.load(words, this.#line + SOCKET.acked)) >>> 0;
+    return Math.max(0, (words[this.#line + SOCKET.sendBuffer] as number) - unacknowledged);
+  }
+
+  #writeSome(data: Uint8Array, from: number, total: number): number {
+    const rings = this.#rings;
+    const limit = this.#frameLimit();
+    let at = from;
+    while (at < total) {
+      const frame = rings.takeFrame();
+      if (frame < 0) {
+        this.#host.waitForFrame(this);
+        break;
+      }
+      const bytes = Math.min(limit, total - at);
+      rings.frames.set(bytes === data.length ? data : data.subarray(at, at + bytes), rings.payloadOffset(frame));
+      this.#commit(frame, bytes);
+      at += bytes;
+    }
+    return at;
+  }
+
+  #writeText(text: string, bytesMax: number, utf8: boolean): number {
+    const rings = this.#rings;
+    if (bytesMax > this.#frameLimit() || bytesMax > this.#room()) return -1;
+    const frame = rings.takeFrame();
+    if (frame < 0) return -1;
+    const at = rings.payloadOffset(frame);
+    const bytes = utf8 ? rings.frames.utf8Write(text, at, bytesMax) : rings.frames.latin1Write(text, at, bytesMax);
+    this.#commit(frame, bytes);
+    return bytes;
+  }
+
+  /** How much one frame is filled: a segment's worth. */
+  #frameLimit(): number {
+    const mss = this.#rings.words[this.#line + SOCKET.payloadMss] as number;
+    return Math.max(1, Math.min(mss, this.#rings.frameCapacity));
+  }
+
+  #commit(frame: number, bytes: number): void {
+    const rings = this.#rings;
+    const at = rings.command(COMMAND.write, this.slot, this.generation);
+    rings.words[at] = frame;
+    rings.words[at + 1] = bytes;
+    rings.publish();
+    this.#written = (this.#written + bytes) >>> 0;
+  }
+
+  /**
+   * Asks for onWritable. The command behind the flag makes the stack look again, so that room made between our look
+   * and the flag is not missed.
+   */
+  #awaitRoom(taken: number): number {
+    if (this.#closed) return taken;
+    Atomics.store(this.#rings.words, this.#line + SOCKET.wantWritable, 1);
+    this.#command(COMMAND.resume);
+    return taken;
+  }
+
+  #command(op: number): void {
+    this.#rings.command(op, this.slot, this.generation);
+    this.#rings.publish();
+  }
+
+  #option(option: number, value: number): number {
+    if (this.#closed) return 0;
+    const at = this.#rings.command(COMMAND.option, this.slot, this.generation);
+    this.#rings.words[at] = option;
+    this.#rings.words[at + 1] = value;
+    this.#rings.publish();
+    return 0;
+  }
+
+  #end(op: number): void {
+    if (this.#closed) return;
+    this.#command(op);
+    this.#closed = true;
+    this.#host.released(this);
+  }
+}

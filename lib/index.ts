@@ -1,0 +1,17 @@
+/** The public API. Unmodified programs need none of it: `--require millrace/register` is enough. */
+import { currentEngine } from './runtime';
+import { type Stats, statsOf } from './stats';
+
+export type { PortReport } from './binding';
+export type * from './engine';
+export { NOT_OURS } from './engine';
+export { InterfaceError, OptionError, UnavailableError, UnknownOptionError } from './errors';
+export { type LifecycleEvents, lifecycle } from './lifecycle';
+export type { Operation, Protocol } from './policy';
+export { acquireEngine, configure, wants } from './runtime';
+export type { Stats } from './stats';
+
+/** The counters of the stack in this environment. */
+export function stats(): Stats {
+  return statsOf(currentEngine());
+}

@@ -1,0 +1,151 @@
+/**
+ * The shared memory from JavaScript's side: commands down, events up, free transmit frames, a line per socket. The
+ * numbers are those of native/stack/shared_layout.h. A record is written with plain stores and published by one atomic
+ * store of the ring's tail.
+ */
+import type { Layout, NativeStack } from './binding';
+
+export const RECORD_WORDS = 16;
+export const SOCKET_WORDS = 8;
+
+/** Words of the shared header. */
+export const HEADER = {
+  commandHead: 16,
+  commandTail: 32,
+  eventHead: 48,
+  eventTail: 64,
+  framesHead: 80,
+  framesTail: 96,
+  epoch: 100,
+  frameWaiters: 112,
+  posts: 113,
+  remoteAddress: 128,
+  localAddress: 132,
+  localPort: 136,
+} as const;
+
+export const COMMAND = {
+  write: 1,
+  shutdown: 2,
+  close: 3,
+  abort: 4,
+  resume: 5,
+  option: 6,
+  send: 7,
+  setTtl: 8,
+  setReceiveBuffer: 9,
+  returnFrame: 10,
+} as const;
+
+export const EVENT = { connect: 1, accept: 2, data: 3, end: 4, error: 5, writable: 6, message: 7, frames: 8 } as const;
+
+/** Words of a socket's line. */
+export const SOCKET = {
+  reading: 0,
+  acked: 1,
+  sendBuffer: 2,
+  payloadMss: 3,
+  wantWritable: 4,
+  context: 5,
+  generation: 6,
+} as const;
+
+/** tcp::Option of native/tcp/options.h. */
+export const OPTION = {
+  nodelay: 0,
+  keepalive: 1,
+  keepaliveIdle: 2,
+  keepaliveInterval: 3,
+  keepaliveProbes: 4,
+  userTimeout: 5,
+  receiveBuffer: 6,
+  sendBuffer: 7,
+  trafficClass: 8,
+} as const;
+
+/** Buffer's own string writers, which are faster than a copy through a new Buffer. */
+interface StringWriters {
+  utf8Write(text: string, offset: number, length: number): number;
+  latin1Write(text: string, offset: number, length: number): number;
+}
+
+export class Rings {
+  readonly words: Uint32Array;
+  /** All packet memory; frame n begins at n * frameBytes. */
+  readonly frames: Buffer & StringWriters;
+  readonly layout: Layout;
+  /** Payload bytes that fit into one frame. */
+  readonly frameCapacity: number;
+  readonly #native: NativeStack;
+  readonly #commandMask: number;
+  readonly #framesMask: number;
+  #commandTail = 0;
+  #framesHead = 0;
+  #framesTail = 0;
+
+  constructor(native: NativeStack) {
+    this.#native = native;
+    this.layout = native.layout();
+    this.words = new Uint32Array(native.sharedMemory());
+    this.frames = Buffer.from(native.frameMemory()) as Buffer & StringWriters;
+    this.frameCapacity = this.layout.frameBytes - this.layout.frameHeadroom;
+    this.#commandMask = this.layout.commands - 1;
+    this.#framesMask = this.layout.frames - 1;
+  }
+
+  /** Begins a command and returns the word of its first argument; {@link publish} makes it visible. */
+  command(op: number, slot: number, generation: number): number {
+    const { words, layout } = this;
+    if ((this.#commandTail - Atomics.load(words, HEADER.commandHead)) >>> 0 >= layout.commands) {
+      this.#native.flush(); // takes every command
+    }
+    const at = layout.commandsWord + (this.#commandTail & this.#commandMask) * RECORD_WORDS;
+    words[at] = op;
+    words[at + 1] = slot;
+    words[at + 2] = generation;
+    return at + 3;
+  }
+
+  publish(): void {
+    this.#commandTail = (this.#commandTail + 1) >>> 0;
+    Atomics.store(this.words, HEADER.commandTail, this.#commandTail);
+  }
+
+  /** A free transmit frame, or -1. */
+  takeFrame(): number {
+    if (this.#framesHead === this.#framesTail) {
+      this.#framesTail = Atomics.load(this.words, HEADER.framesTail);
+      if (this.#framesHead === this.#framesTail) {
+        // A turn frees what was acknowledged and offers it here.
+        this.#native.flush();
+        this.#framesTail = Atomics.load(this.words, HEADER.framesTail);
+        if (this.#framesHead === this.#framesTail) return -1;
+      }
+    }
+    const frame = this.words[this.layout.framesWord + (this.#framesHead & this.#framesMask)] as number;
+    this.#framesHead = (this.#framesHead + 1) >>> 0;
+    Atomics.store(this.words, HEADER.framesHead, this.#framesHead);
+    return frame;
+  }
+
+  /** Gives a frame back unused. */
+  returnFrame(frame: number): void {
+    this.words[this.command(COMMAND.returnFrame, 0, 0)] = frame;
+    this.publish();
+  }
+
+  /** Where a frame's payload begins in {@link frames}. */
+  payloadOffset(frame: number): number {
+    return frame * this.layout.frameBytes + this.layout.frameHeadroom;
+  }
+
+  /** The first word of a socket's line. */
+  line(slot: number): number {
+    return this.layout.socketsWord + slot * SOCKET_WORDS;
+  }
+
+  /** The word at which the event at the ring's head begins. */
+  eventAt(head: number): number {
+    return this.layout.eventsWord + (head & (this.layout.events - 1)) * RECORD_WORDS;
+  }
+}

@@ -1,0 +1,104 @@
+/**
+ * The engine of this environment: opened when the first socket wants it, never otherwise, so that a program without
+ * accelerated sockets pays nothing. When it cannot be opened, everything stays with the kernel and one line says why.
+ */
+import { loadBinding, type NativeConfig } from './binding';
+import { loadOptions } from './config';
+import type { Engine } from './engine';
+import { UnavailableError } from './errors';
+import { lifecycle } from './lifecycle';
+import { formatValue, type Options } from './options';
+import { compilePolicy, type Operation, type Policy, type Protocol } from './policy';
+import { StackEngine } from './stack';
+import { writeReportAtExit } from './stats';
+
+const LOOPBACK_FRAME_BYTES = 16_384;
+const ETHERNET_FRAME_BYTES = 2048;
+const FRAMES = { loopback: 8192, af_xdp: 32_768 } as const;
+const SEND_BUFFER_BYTES = 262_144;
+const RECEIVE_BUFFER_BYTES = 262_144;
+const UDP_RECEIVE_BUFFER_BYTES = 2_097_152;
+/** How long the end of the process waits for peers to acknowledge what was written. */
+const LINGER_MS = 5000;
+
+interface Settings {
+  readonly options: Options;
+  readonly policy: Policy;
+}
+
+let settings: Settings | undefined;
+let engine: StackEngine | null | undefined;
+
+/** Reads and checks the options once. @throws OptionError */
+export function configure(): Settings {
+  if (settings === undefined) {
+    const options = loadOptions();
+    settings = { options, policy: compilePolicy(options.accelerate) };
+  }
+  return settings;
+}
+
+/** True when options and policy want such a socket; opens nothing. */
+export function wants(protocol: Protocol, operation: Operation, address: string, port: number): boolean {
+  const { options, policy } = configure();
+  if (!options.enabled || options.port === 'none' || engine === null) return false;
+  return policy.wants(protocol, operation, address, port);
+}
+
+/**
+ * The engine, opened if it is not open yet. null: the sockets are the kernel's, and why has been said.
+ * @throws UnavailableError when `require` is on and nothing can be accelerated
+ */
+export function acquireEngine(): Engine | null {
+  if (engine !== undefined) return engine;
+  const { options, policy } = configure();
+  if (!options.enabled || options.port === 'none') return null;
+  engine = null;
+  try {
+    engine = new StackEngine(loadBinding(), nativeConfig(options), policy);
+  } catch (error) {
+    fallBack(options, error instanceof Error ? error.message : String(error));
+    return null;
+  }
+  if (options.report !== '') writeReportAtExit(engine, options.report);
+  lifecycle.emit('open', engine.ports());
+  return engine;
+}
+
+/** The engine if it is open. */
+export function currentEngine(): StackEngine | null {
+  return engine ?? null;
+}
+
+function fallBack(options: Options, reason: string): void {
+  if (options.require) throw new UnavailableError(`millrace cannot accelerate anything here: ${reason}`, [reason]);
+  process.stderr.write(`millrace: sockets stay with the kernel: ${reason}\n`);
+  lifecycle.emit('fallback', reason);
+}
+
+function nativeConfig(options: Options): NativeConfig {
+  const loopback = options.port === 'loopback';
+  const auto = (value: number | 'auto', standard: number): number => (value === 'auto' ? standard : value);
+  return {
+    port: options.port,
+    interfaces: options.interface,
+    xdpMode: options.xdpMode,
+    fault: options.fault === null ? '' : formatValue('fault', options.fault),
+    pcapFile: options.pcap.replaceAll('%p', String(process.pid)),
+    frames: auto(options.frames, loopback ? FRAMES.loopback : FRAMES.af_xdp),
+    frameBytes: auto(options.frameBytes, loopback ? LOOPBACK_FRAME_BYTES : ETHERNET_FRAME_BYTES),
+    socketsMax: options.connectionsMax + options.listenersMax + options.udpSocketsMax,
+    connectionsMax: options.connectionsMax,
+    listenersMax: options.listenersMax,
+    udpSocketsMax: options.udpSocketsMax,
+    udpReceiveBufferBytes: UDP_RECEIVE_BUFFER_BYTES,
+    sendBufferBytes: auto(options.sendBuffer, SEND_BUFFER_BYTES),
+    receiveBufferBytes: auto(options.receiveBuffer, RECEIVE_BUFFER_BYTES),
+    congestion: options.congestion,
+    keepalive: options.keepalive,
+    keepaliveIdleSeconds: options.keepaliveIdleS,
+    guardianMs: options.guardianMs,
+    lingerMs: LINGER_MS,
+    spinUs: options.spinUs,
+  };
+}

@@ -1,0 +1,318 @@
+/**
+ * The running engine: a native stack, its rings, and the sockets of this JavaScript environment. It decodes the event
+ * ring and calls the sockets' sinks; the addon calls {@link StackEngine} from libuv, once per event, each time as an
+ * outermost callback.
+ */
+import { formatAddress, isMapped, putLocal, putRemote } from './addresses';
+import type { Binding, NativeConfig, NativeStack, PortReport } from './binding';
+import { type ConnectionHost, StackConnection } from './connection';
+import { StackDatagramSocket } from './datagram';
+import type {
+  Connection,
+  ConnectionSink,
+  ContextId,
+  DatagramSink,
+  DatagramSocket,
+  Engine,
+  Listener,
+  ListenerSink,
+  SocketAddress,
+} from './engine';
+import { StackListener } from './listener';
+import type { Policy } from './policy';
+import { EVENT, HEADER, Rings, SOCKET } from './rings';
+
+const SLAB_BYTES = 65_536;
+const SLABS = 16;
+/** Slab numbers wrap here; a power of two, far above the number outstanding. */
+const SLAB_NUMBERS = 1024;
+const UNSPECIFIED = { IPv4: '0.0.0.0', IPv6: '::' } as const;
+const ENETUNREACH = 101;
+
+type Socket = StackConnection | StackListener | StackDatagramSocket;
+
+/** Where an accepted connection's upcalls go until its receiver has set its own sink. */
+const UNCLAIMED: ConnectionSink = {
+  onConnect() {},
+  onData() {},
+  onEnd() {},
+  onError() {},
+  onWritable() {},
+};
+
+export class StackEngine implements Engine, ConnectionHost {
+  readonly #native: NativeStack;
+  readonly #rings: Rings;
+  readonly #words: Uint32Array;
+  readonly #policy: Policy;
+  readonly #sockets: (Socket | undefined)[] = [];
+  readonly #slabs: (ArrayBuffer | undefined)[] = new Array(SLAB_NUMBERS).fill(undefined);
+  readonly #posts: { context: ContextId; callback: () => void }[] = [];
+  #postsHead = 0;
+  readonly #frameWaiters: StackConnection[] = [];
+  #eventHead = 0;
+  #oldestSlab = 0;
+  #nextSlab = 0;
+  #holds = 0;
+
+  /** @throws Error with `errno` when the native stack cannot be opened; the message is one line for a person */
+  constructor(binding: Binding, config: NativeConfig, policy: Policy) {
+    this.#native = new binding.Stack(
+      config,
+      () => this.#dispatch(),
+      () => this.#nextPost(),
+      () => this.#runPost(),
+    );
+    this.#rings = new Rings(this.#native);
+    this.#words = this.#rings.words;
+    this.#policy = policy;
+    this.#supplySlabs();
+  }
+
+  // --- Engine
+
+  createContext(resource: object, type: string): ContextId {
+    return this.#native.createContext(resource, type);
+  }
+
+  freeContext(context: ContextId): void {
+    this.#native.freeContext(context);
+  }
+
+  post(context: ContextId, callback: () => void): void {
+    // Whoever posted waits for it: the loop must not end before.
+    if (this.#postsHead === this.#posts.length) this.hold(true);
+    this.#posts.push({ context, callback });
+    this.#words[HEADER.posts] = this.#posts.length - this.#postsHead;
+  }
+
+  connect(
+    address: string,
+    port: number,
+    local: SocketAddress | null,
+    sink: ConnectionSink,
+  ): Connection | number | null {
+    if (!this.#policy.wants('tcp', 'connect', address, port)) return null;
+    putRemote(this.#words, address);
+    if (!this.#native.tcpReaches(port)) return null;
+    const family = address.includes(':') ? 'IPv6' : 'IPv4';
+    putRemote(this.#words, address);
+    putLocal(this.#words, local?.address ?? UNSPECIFIED[family]);
+    const slot = this.#native.tcpConnect(port, local?.port ?? 0);
+    if (slot === -ENETUNREACH) return null;
+    if (slot < 0) return slot;
+    const from = {
+      address: formatAddress(this.#words, HEADER.localAddress, address.startsWith('::ffff:')),
+      port: this.#words[HEADER.localPort] as number,
+      family,
+    } as const;
+    const connection = new StackConnection(this.#rings, this, slot, from, { address, port, family }, sink);
+    this.#sockets[slot] = connection;
+    return connection;
+  }
+
+  listen(local: SocketAddress, dualStack: boolean, backlog: number, sink: ListenerSink): Listener | number | null {
+    if (!this.#policy.wants('tcp', 'listen', local.address, local.port)) return null;
+    putLocal(this.#words, local.address);
+    const slot = this.#native.tcpListen(local.port, dualStack, backlog);
+    if (slot < 0) return slot;
+    const listener = new StackListener(this.#rings, slot, local, sink, (closed) => this.#closeNow(closed));
+    this.#sockets[slot] = listener;
+    return listener;
+  }
+
+  bind(local: SocketAddress, dualStack: boolean, sink: DatagramSink): DatagramSocket | number | null {
+    if (!this.#policy.wants('udp', 'bind', local.address, local.port)) return null;
+    putLocal(this.#words, local.address);
+    const slot = this.#native.udpBind(local.port, dualStack);
+    if (slot < 0) return slot;
+    const close = (closed: StackDatagramSocket): void => this.#closeNow(closed);
+    const socket = new StackDatagramSocket(this.#rings, this.#native, slot, local, sink, close);
+    this.#sockets[slot] = socket;
+    return socket;
+  }
+
+  hold(on: boolean): void {
+    this.#holds += on ? 1 : -1;
+    if (on && this.#holds === 1) this.#native.hold(true);
+    if (!on && this.#holds === 0) this.#native.hold(false);
+  }
+
+  // --- for the rest of lib/
+
+  /** A writer found no free frame: it is told when there are some again. */
+  waitForFrame(connection: StackConnection): void {
+    this.#frameWaiters.push(connection);
+    Atomics.store(this.#words, HEADER.frameWaiters, this.#frameWaiters.length);
+  }
+
+  released(connection: StackConnection): void {
+    if (this.#sockets[connection.slot] === connection) this.#sockets[connection.slot] = undefined;
+  }
+
+  ports(): PortReport[] {
+    return this.#native.ports();
+  }
+
+  /** Every counter: group -> name -> value. */
+  counters(): Record<string, Record<string, number>> {
+    const values = this.#native.counters();
+    const groups: Record<string, Record<string, number>> = {};
+    this.#native.counterNames().forEach(([group, name], i) => {
+      groups[group] ??= {};
+      groups[group][name] = values[i] as number;
+    });
+    return groups;
+  }
+
+  /** One line of meaning for each counter. */
+  meanings(): [group: string, name: string, meaning: string][] {
+    return this.#native.counterNames();
+  }
+
+  close(): void {
+    this.#native.close();
+  }
+
+  // --- events
+
+  #socket(slot: number, generation: number): Socket | undefined {
+    const socket = this.#sockets[slot];
+    return socket?.generation === generation ? socket : undefined;
+  }
+
+  /** Handles the event at the ring's head. What it needs is read before the head moves on. */
+  #dispatch(): void {
+    const words = this.#words;
+    const at = this.#rings.eventAt(this.#eventHead);
+    const type = words[at] as number;
+    const socket = this.#socket(words[at + 1] as number, words[at + 2] as number);
+    const a0 = words[at + 3] as number;
+    const a1 = words[at + 4] as number;
+    const a2 = words[at + 5] as number;
+    if (type === EVENT.message) {
+      this.#dispatchMessage(socket as StackDatagramSocket | undefined, at, a0, a1, a2);
+    } else if (type === EVENT.data) {
+      this.#advance();
+      const slab = this.#slabs[a0] as ArrayBuffer;
+      this.#usedSlab(a0);
+      const connection = socket as StackConnection | undefined;
+      if (connection !== undefined && !connection.closed) connection.sink.onData(slab, a1, a2);
+    } else if (type === EVENT.accept) {
+      this.#dispatchAccept(socket as StackListener | undefined, at, a0);
+    } else if (type === EVENT.frames) {
+      this.#advance();
+      this.#dispatchFrames();
+    } else {
+      this.#advance();
+      this.#dispatchState(type, socket, a0);
+    }
+  }
+
+  #advance(): void {
+    this.#eventHead = (this.#eventHead + 1) >>> 0;
+    Atomics.store(this.#words, HEADER.eventHead, this.#eventHead);
+  }
+
+  #dispatchState(type: number, socket: Socket | undefined, errno: number): void {
+    if (socket === undefined) return;
+    if (socket instanceof StackDatagramSocket) {
+      socket.sink.onError(-errno);
+      return;
+    }
+    if (!(socket instanceof StackConnection) || socket.closed) return;
+    if (type === EVENT.connect) socket.sink.onConnect(-errno);
+    else if (type === EVENT.end) socket.sink.onEnd();
+    else if (type === EVENT.error) socket.sink.onError(-errno);
+    else if (type === EVENT.writable) {
+      this.#words[this.#rings.line(socket.slot) + SOCKET.wantWritable] = 0;
+      socket.sink.onWritable();
+    }
+  }
+
+  #dispatchMessage(
+    socket: StackDatagramSocket | undefined,
+    at: number,
+    slabNumber: number,
+    offset: number,
+    length: number,
+  ): void {
+    const words = this.#words;
+    const port = words[at + 6] as number;
+    const mapped = isMapped(words, at + 7);
+    const wide = socket?.local.family === 'IPv6';
+    const address = formatAddress(words, at + 7, wide);
+    this.#advance();
+    const slab = this.#slabs[slabNumber] as ArrayBuffer;
+    this.#usedSlab(slabNumber);
+    socket?.sink.onMessage(slab, offset, length, address, port, mapped && !wide ? 'IPv4' : 'IPv6');
+  }
+
+  #dispatchAccept(listener: StackListener | undefined, at: number, slot: number): void {
+    const words = this.#words;
+    const family = listener?.local.family ?? 'IPv4';
+    const wide = family === 'IPv6';
+    const local = { address: formatAddress(words, at + 7, wide), port: words[at + 5] as number, family } as const;
+    const remote = { address: formatAddress(words, at + 11, wide), port: words[at + 6] as number, family } as const;
+    this.#advance();
+    const connection = new StackConnection(this.#rings, this, slot, local, remote, UNCLAIMED);
+    if (listener === undefined) {
+      connection.abort(); // its listener was closed while it was on the way
+      return;
+    }
+    this.#sockets[slot] = connection;
+    this.post(listener.context, listener.sink.onConnection(connection));
+  }
+
+  #dispatchFrames(): void {
+    const waiting = this.#frameWaiters.splice(0);
+    Atomics.store(this.#words, HEADER.frameWaiters, 0);
+    for (const connection of waiting) {
+      if (!connection.closed) this.post(connection.context, () => connection.sink.onWritable());
+    }
+  }
+
+  #closeNow(socket: StackListener | StackDatagramSocket): void {
+    if (this.#sockets[socket.slot] === socket) this.#sockets[socket.slot] = undefined;
+    this.#native.closeSocket(socket.slot);
+  }
+
+  // --- posts
+
+  #nextPost(): ContextId {
+    return this.#postsHead < this.#posts.length ? (this.#posts[this.#postsHead]?.context ?? 0) : -1;
+  }
+
+  #runPost(): void {
+    const post = this.#posts[this.#postsHead++];
+    const left = this.#posts.length - this.#postsHead;
+    this.#words[HEADER.posts] = left;
+    if (left === 0) {
+      this.#posts.length = 0;
+      this.#postsHead = 0;
+      this.hold(false);
+    }
+    post?.callback();
+  }
+
+  // --- slabs
+
+  /** A slab that is being filled: all before it are done with; new ones are supplied in time. */
+  #usedSlab(number: number): void {
+    while (this.#oldestSlab !== number) {
+      this.#slabs[this.#oldestSlab] = undefined;
+      this.#oldestSlab = (this.#oldestSlab + 1) % SLAB_NUMBERS;
+    }
+    if ((this.#nextSlab - number + SLAB_NUMBERS) % SLAB_NUMBERS <= SLABS / 2) this.#supplySlabs();
+  }
+
+  #supplySlabs(): void {
+    while ((this.#nextSlab - this.#oldestSlab + SLAB_NUMBERS) % SLAB_NUMBERS < SLABS) {
+      // Not zeroed: only what the stack has filled is ever handed out.
+      const slab = Buffer.allocUnsafeSlow(SLAB_BYTES).buffer as ArrayBuffer;
+      this.#slabs[this.#nextSlab] = slab;
+      this.#native.addSlab(slab, this.#nextSlab);
+      this.#nextSlab = (this.#nextSlab + 1) % SLAB_NUMBERS;
+    }
+  }
+}

@@ -1,0 +1,29 @@
+/** The counters of the running stack, as an object and as a file at exit. */
+import { writeFileSync } from 'node:fs';
+import type { PortReport } from './binding';
+import type { StackEngine } from './stack';
+
+export interface Stats {
+  /** False when everything is the kernel's. */
+  readonly accelerated: boolean;
+  readonly pid: number;
+  readonly ports: PortReport[];
+  /** group -> counter -> value since the start; docs/counters.md has a line of meaning for each. */
+  readonly counters: Record<string, Record<string, number>>;
+}
+
+export function statsOf(engine: StackEngine | null): Stats {
+  return {
+    accelerated: engine !== null,
+    pid: process.pid,
+    ports: engine?.ports() ?? [],
+    counters: engine?.counters() ?? {},
+  };
+}
+
+/** Writes the counters as JSON when the program ends; `%p` in the name is the process id. */
+export function writeReportAtExit(engine: StackEngine, file: string): void {
+  process.on('exit', () => {
+    writeFileSync(file.replaceAll('%p', String(process.pid)), `${JSON.stringify(statsOf(engine), null, 2)}\n`);
+  });
+}

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: MIT
+// Async contexts by number. An upcall runs as an outermost callback in the context of the handle or
+// request it belongs to: nextTicks and microtasks drain after it and AsyncLocalStorage holds.
+#pragma once
+
+#include <napi.h>
+
+#include <cstdint>
+#include <vector>
+
+namespace millrace {
+
+class Contexts {
+ public:
+  explicit Contexts(napi_env env) : env_(env), contexts_(1, nullptr) {}
+  // Number 0 means "no context". The caller keeps `resource` alive until it frees the number.
+  uint32_t create(napi_value resource, napi_value name) {
+    napi_async_context context = nullptr;
+    if (napi_async_init(env_, resource, name, &context) != napi_ok) return 0;
+    if (free_.empty()) {
+      contexts_.push_back(context);
+      return uint32_t(contexts_.size() - 1);
+    }
+    const uint32_t id = free_.back();
+    free_.pop_back();
+    contexts_[id] = context;
+    return id;
+  }
+  void release(uint32_t id) {
+    if (id == 0 || id >= contexts_.size() || !contexts_[id]) return;
+    napi_async_destroy(env_, contexts_[id]);
+    contexts_[id] = nullptr;
+    free_.push_back(id);
+  }
+  napi_async_context at(uint32_t id) const {
+    return id < contexts_.size() ? contexts_[id] : nullptr;
+  }
+
+ private:
+  napi_env env_;
+  std::vector<napi_async_context> contexts_;
+  std::vector<uint32_t> free_;
+};
+
+}  // namespace millrace

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: MIT
+#include "addon/loop.h"
+
+#include <algorithm>
+
+#include "base/clock_os.h"
+
+namespace millrace {
+
+namespace {
+Loop* owner(void* handle) {
+  return static_cast<Loop*>(static_cast<uv_handle_t*>(handle)->data);
+}
+}  // namespace
+
+Loop::Loop(napi_env env, std::shared_ptr<Driver> driver, const LoopConfig& config,
+           Napi::Function dispatch, Napi::Function next_post, Napi::Function run_post)
+    : env_(env),
+      driver_(std::move(driver)),
+      config_(config),
+      contexts_(env),
+      dispatch_(Napi::Persistent(dispatch)),
+      next_post_(Napi::Persistent(next_post)),
+      run_post_(Napi::Persistent(run_post)),
+      receiver_(Napi::Persistent(Napi::Object::New(env))),
+      shared_(driver_->stack().shared()) {
+  uv_loop_t* loop = nullptr;
+  MR_ASSERT(napi_get_uv_event_loop(env, &loop) == napi_ok);
+  start(loop);
+}
+
+Loop::~Loop() = default;
+
+void Loop::start(uv_loop_t* loop) {
+  const auto prepare = [](uv_handle_t* h, Loop* self) {
+    h->data = self;
+    uv_unref(h);
+    ++self->open_handles_;
+  };
+  uv_prepare_init(loop, &prepare_);
+  uv_check_init(loop, &check_);
+  uv_idle_init(loop, &idle_);
+  uv_timer_init(loop, &timer_);
+  MR_ASSERT(uv_poll_init(loop, &poll_, driver_->poll_fd()) == 0);
+  for (void* h : {(void*)&prepare_, (void*)&check_, (void*)&idle_, (void*)&timer_, (void*)&poll_}) {
+    prepare(static_cast<uv_handle_t*>(h), this);
+  }
+  uv_prepare_start(&prepare_, [](uv_prepare_t* h) { owner(h)->before_wait(); });
+  uv_check_start(&check_, [](uv_check_t* h) { owner(h)->driver_->loop_runs(); });
+  uv_poll_start(&poll_, UV_READABLE, [](uv_poll_t* h, int, int) { owner(h)->run(); });
+  if (driver_->control_fd() >= 0) {
+    MR_ASSERT(uv_poll_init(loop, &control_, driver_->control_fd()) == 0);
+    prepare(reinterpret_cast<uv_handle_t*>(&control_), this);
+    uv_poll_start(&control_, UV_READABLE, [](uv_poll_t* h, int, int) {
+      owner(h)->driver_->follow_kernel();
+      owner(h)->run();
+    });
+  }
+}
+
+void Loop::hold(bool on) {
+  if (closing_) return;
+  auto* handle = reinterpret_cast<uv_handle_t*>(&poll_);
+  on ? uv_ref(handle) : uv_unref(handle);
+}
+
+void Loop::close(void (*done)(void*), void* argument) {
+  if (closing_) return;
+  closing_ = true;
+  done_ = done;
+  done_argument_ = argument;
+  const auto closed = [](uv_handle_t* h) {
+    Loop* self = owner(h);
+    if (--self->open_handles_ == 0 && self->done_) self->done_(self->done_argument_);
+  };
+  for (void* h : {(void*)&prepare_, (void*)&check_, (void*)&idle_, (void*)&timer_, (void*)&poll_}) {
+    uv_close(static_cast<uv_handle_t*>(h), closed);
+  }
+  if (control_.data) uv_close(reinterpret_cast<uv_handle_t*>(&control_), closed);
+}
+
+// --- upcalls
+
+bool Loop::call(napi_value function, uint32_t context) {
+  napi_value result;
+  const napi_async_context async = contexts_.at(context);
+  const napi_status status =
+      async ? napi_make_callback(env_, async, receiver_.Value(), function, 0, nullptr, &result)
+            : napi_call_function(env_, receiver_.Value(), function, 0, nullptr, &result);
+  if (status == napi_ok) return true;
+  if (status != napi_pending_exception) return false;  // the environment is ending
+  // A listener threw. As under libuv: 'uncaughtException', and everybody else's events go on.
+  napi_value error;
+  if (napi_get_and_clear_last_exception(env_, &error) != napi_ok) return false;
+  return napi_fatal_exception(env_, error) == napi_ok;
+}
+
+uint32_t Loop::context_of(const uint32_t* event) const {
+  // Accepted connections get their handle outside of any callback, as libuv makes it.
+  if (Event(event[0]) == Event::kAccept || Event(event[0]) == Event::kFrames) return kNoContext;
+  const uint32_t* line = shared_.socket(event[1]);
+  return line[socket_word::kGeneration] == event[2] ? line[socket_word::kContext] : kNoContext;
+}
+
+bool Loop::dispatch_events() {
+  bool any = false;
+  while (!closing_ && shared_.events_waiting() > 0) {
+    Napi::HandleScope scope(env_);
+    const uint32_t* event = shared_.event(shared_.load(header::kEventHead));
+    if (!call(dispatch_.Value(), context_of(event))) return any;
+    any = true;
+  }
+  return any;
+}
+
+bool Loop::run_posts() {
+  bool any = false;
+  while (!closing_ && shared_.load(header::kPosts) > 0) {
+    Napi::HandleScope scope(env_);
+    napi_value result;
+    int32_t context = -1;
+    if (napi_call_function(env_, receiver_.Value(), next_post_.Value(), 0, nullptr, &result) !=
+            napi_ok ||
+        napi_get_value_int32(env_, result, &context) != napi_ok || context < 0) {
+      return any;
+    }
+    if (!call(run_post_.Value(), uint32_t(context))) return any;
+    any = true;
+  }
+  return any;
+}
+
+void Loop::run() {
+  if (closing_ || running_) return;
+  running_ = true;
+  Napi::HandleScope scope(env_);
+  more_ = false;
+  for (int round = 0; round < kRounds && !closing_; ++round) {
+    const bool left = driver_->turn();
+    const bool events = dispatch_events();
+    const bool posts = run_posts();
+    more_ = left || shared_.commands_waiting() > 0 || shared_.load(header::kPosts) > 0;
+    if (events) hot_until_ns_ = uint64_t(monotonic_now().ns) + uint64_t(config_.spin_us) * 1000;
+    if (!more_ || !(events || posts || shared_.commands_waiting() > 0)) break;
+  }
+  running_ = false;
+}
+
+// --- waiting
+
+void Loop::before_wait() {
+  if (more_ || shared_.commands_waiting() > 0 || shared_.load(header::kPosts) > 0 ||
+      shared_.events_waiting() > 0 || driver_->due()) {
+    run();
+  }
+  if (config_.spin_us > 0 && !more_) spin();
+  if (closing_) return;
+  // With work left the loop must not block; other sources get their turn in between.
+  if (more_) {
+    uv_idle_start(&idle_, [](uv_idle_t*) {});
+    return;
+  }
+  uv_idle_stop(&idle_);
+  arm_timer();
+  driver_->loop_waits();
+}
+
+// While traffic is hot the next packet is likely to be near: looking for it is cheaper than
+// sleeping.
+void Loop::spin() {
+  while (!closing_ && uint64_t(monotonic_now().ns) < hot_until_ns_) {
+    if (driver_->rx_ready()) {
+      run();
+      return;
+    }
+  }
+}
+
+void Loop::arm_timer() {
+  const Instant next = driver_->next_deadline();
+  if (next.is_never()) return;
+  const uint64_t now_ms = uint64_t(monotonic_now().ns) / 1'000'000;
+  const uint64_t due_ms = uint64_t(std::max<int64_t>(next.ns, 0)) / 1'000'000 + 1;
+  // A timer that is armed for earlier looks again then: no re-arming per packet.
+  if (uv_is_active(reinterpret_cast<uv_handle_t*>(&timer_)) && armed_until_ms_ <= due_ms) return;
+  armed_until_ms_ = due_ms;
+  uv_update_time(timer_.loop);
+  uv_timer_start(
+      &timer_, [](uv_timer_t* h) { owner(h)->run(); },
+      std::max<uint64_t>(due_ms - std::min(due_ms, now_ms), 1), 0);
+}
+
+}  // namespace millrace

@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: MIT
+#include "addon/stack_wrap.h"
+
+#include "addon/at_exit.h"
+
+namespace millrace {
+
+namespace {
+
+uint32_t number(const Napi::Object& object, const char* name) {
+  return object.Get(name).As<Napi::Number>().Uint32Value();
+}
+
+std::string text(const Napi::Object& object, const char* name) {
+  return object.Get(name).As<Napi::String>().Utf8Value();
+}
+
+OpenConfig open_config(const Napi::Object& o) {
+  OpenConfig config;
+  config.port = text(o, "port");
+  const auto interfaces = o.Get("interfaces").As<Napi::Array>();
+  for (uint32_t i = 0; i < interfaces.Length(); ++i) {
+    config.interfaces.push_back(interfaces.Get(i).As<Napi::String>().Utf8Value());
+  }
+  config.xdp_mode = text(o, "xdpMode");
+  config.fault = text(o, "fault");
+  config.pcap_file = text(o, "pcapFile");
+  StackConfig& stack = config.stack;
+  stack.frames = number(o, "frames");
+  stack.frame_bytes = number(o, "frameBytes");
+  stack.shared.sockets = number(o, "socketsMax");
+  stack.udp.sockets_max = number(o, "udpSocketsMax");
+  stack.udp.receive_buffer_bytes = number(o, "udpReceiveBufferBytes");
+  stack.tcp.connections_max = number(o, "connectionsMax");
+  stack.tcp.listeners_max = number(o, "listenersMax");
+  stack.tcp.send_buffer_bytes = number(o, "sendBufferBytes");
+  stack.tcp.receive_buffer_bytes = number(o, "receiveBufferBytes");
+  tcp::ConnectionOptions& defaults = stack.tcp.defaults;
+  defaults.congestion = text(o, "congestion") == "newreno" ? tcp::CongestionControl::kNewReno
+                                                           : tcp::CongestionControl::kCubic;
+  defaults.keepalive = o.Get("keepalive").As<Napi::Boolean>();
+  defaults.keepalive_idle = Duration::seconds(number(o, "keepaliveIdleSeconds"));
+  return config;
+}
+
+// A slot or a negative errno.
+template <typename T>
+Napi::Value outcome(Napi::Env env, Result<T>& result, uint32_t slot) {
+  return Napi::Number::New(env, result.ok() ? double(slot) : -double(result.error().code));
+}
+
+}  // namespace
+
+Napi::Function StackWrap::define(Napi::Env env) {
+  using W = StackWrap;
+  return DefineClass(env, "Stack",
+                     {InstanceMethod<&W::shared_memory>("sharedMemory"),
+                      InstanceMethod<&W::frame_memory>("frameMemory"),
+                      InstanceMethod<&W::layout>("layout"),
+                      InstanceMethod<&W::add_slab>("addSlab"),
+                      InstanceMethod<&W::flush>("flush"),
+                      InstanceMethod<&W::hold>("hold"),
+                      InstanceMethod<&W::close>("close"),
+                      InstanceMethod<&W::create_context>("createContext"),
+                      InstanceMethod<&W::free_context>("freeContext"),
+                      InstanceMethod<&W::tcp_reaches>("tcpReaches"),
+                      InstanceMethod<&W::tcp_connect>("tcpConnect"),
+                      InstanceMethod<&W::tcp_listen>("tcpListen"),
+                      InstanceMethod<&W::udp_bind>("udpBind"),
+                      InstanceMethod<&W::udp_connect>("udpConnect"),
+                      InstanceMethod<&W::udp_disconnect>("udpDisconnect"),
+                      InstanceMethod<&W::udp_limit>("udpLimit"),
+                      InstanceMethod<&W::close_socket>("closeSocket"),
+                      InstanceMethod<&W::counter_names>("counterNames"),
+                      InstanceMethod<&W::counters>("counters"),
+                      InstanceMethod<&W::ports>("ports")});
+}
+
+// new Stack(config, dispatch, nextPost, runPost); throws an Error with `errno` when it cannot be
+// opened.
+StackWrap::StackWrap(const Napi::CallbackInfo& info) : Napi::ObjectWrap<StackWrap>(info) {
+  const Napi::Env env = info.Env();
+  const auto o = info[0].As<Napi::Object>();
+  OpenError failure;
+  auto stack = open_stack(open_config(o), failure);
+  if (!stack) {
+    auto error = Napi::Error::New(env, failure.text);
+    error.Set("errno", Napi::Number::New(env, -failure.code));
+    error.ThrowAsJavaScriptException();
+    return;
+  }
+  DriverConfig driver;
+  driver.guardian_after = Duration::millis(number(o, "guardianMs"));
+  driver_ = std::make_shared<Driver>(std::move(stack), driver);
+  settle_at_exit(driver_, Duration::millis(number(o, "lingerMs")));
+  loop_ = std::make_unique<Loop>(env, driver_, LoopConfig{number(o, "spinUs")},
+                                 info[1].As<Napi::Function>(), info[2].As<Napi::Function>(),
+                                 info[3].As<Napi::Function>());
+  napi_add_async_cleanup_hook(
+      env,
+      [](napi_async_cleanup_hook_handle, void* self) { static_cast<StackWrap*>(self)->end(true); },
+      this, &cleanup_);
+}
+
+StackWrap::~StackWrap() = default;
+
+// Sockets are settled, libuv's handles closed; memory stays until its last ArrayBuffer is gone.
+void StackWrap::end(bool at_cleanup) {
+  if (!loop_) return;
+  settle_now(driver_);
+  loop_->close(
+      [](void* argument) {
+        auto* self = static_cast<StackWrap*>(argument);
+        self->loop_.reset();
+        self->driver_.reset();
+        if (self->cleanup_) napi_remove_async_cleanup_hook(self->cleanup_);
+        self->cleanup_ = nullptr;
+      },
+      this);
+}
+
+void StackWrap::close(Info) {
+  end(false);
+}
+
+// --- memory
+
+Napi::Value StackWrap::external(Napi::Env env, uint8_t* data, size_t bytes) {
+  auto* keep = new std::shared_ptr<Driver>(driver_);
+  return Napi::ArrayBuffer::New(
+      env, data, bytes, [](Napi::Env, void*, std::shared_ptr<Driver>* hint) { delete hint; }, keep);
+}
+
+Napi::Value StackWrap::shared_memory(Info info) {
+  const SharedArea& shared = driver_->stack().shared();
+  return external(info.Env(), shared.data(), shared.bytes());
+}
+
+Napi::Value StackWrap::frame_memory(Info info) {
+  FramePool& pool = driver_->stack().pool();
+  return external(info.Env(), pool.memory(), pool.memory_bytes());
+}
+
+Napi::Value StackWrap::layout(Info info) {
+  const SharedArea& shared = driver_->stack().shared();
+  auto o = Napi::Object::New(info.Env());
+  const auto put = [&o](const char* name, uint32_t value) { o.Set(name, double(value)); };
+  put("commandsWord", shared.commands_word());
+  put("eventsWord", shared.events_word());
+  put("framesWord", shared.frames_word());
+  put("socketsWord", shared.sockets_word());
+  put("commands", shared.sizes().commands);
+  put("events", shared.sizes().events);
+  put("frames", shared.sizes().frames);
+  put("sockets", shared.sizes().sockets);
+  put("frameBytes", driver_->stack().pool().frame_bytes());
+  put("frameHeadroom", FramePool::kTxHeadroom);
+  return o;
+}
+
+void StackWrap::add_slab(Info info) {
+  auto slab = info[0].As<Napi::ArrayBuffer>();
+  auto* memory = static_cast<uint8_t*>(slab.Data());
+  const uint32_t bytes = uint32_t(slab.ByteLength());
+  const uint32_t id = info[1].As<Napi::Number>().Uint32Value();
+  driver_->with_stack([&](Stack& stack, Instant) {
+    stack.add_slab(memory, bytes, id);
+    return 0;
+  });
+}
+
+// --- running
+
+void StackWrap::flush(Info) {
+  if (driver_) driver_->turn();
+}
+
+void StackWrap::hold(Info info) {
+  if (loop_) loop_->hold(info[0].As<Napi::Boolean>());
+}
+
+Napi::Value StackWrap::create_context(Info info) {
+  return Napi::Number::New(info.Env(), loop_ ? loop_->contexts().create(info[0], info[1]) : 0);
+}
+
+void StackWrap::free_context(Info info) {
+  if (loop_) loop_->contexts().release(info[0].As<Napi::Number>().Uint32Value());
+}
+
+// --- sockets. Addresses lie in the shared header: the remote one first, the local one behind it.
+
+wire::Endpoint StackWrap::endpoint(uint32_t offset, uint32_t port) const {
+  const uint32_t* words = driver_->stack().shared().words() + header::kAddresses + offset;
+  return {get_address(words), uint16_t(port)};
+}
+
+Napi::Value StackWrap::tcp_reaches(Info info) {
+  const auto remote = endpoint(0, info[0].As<Napi::Number>().Uint32Value());
+  return Napi::Boolean::New(
+      info.Env(), driver_->with_stack([&](Stack& s, Instant) { return s.tcp_reaches(remote); }));
+}
+
+Napi::Value StackWrap::tcp_connect(Info info) {
+  const auto remote = endpoint(0, info[0].As<Napi::Number>().Uint32Value());
+  const auto local = endpoint(4, info[1].As<Napi::Number>().Uint32Value());
+  auto opened = driver_->with_stack(
+      [&](Stack& stack, Instant now) { return stack.connect(now, local, remote); });
+  if (opened.ok()) {
+    uint32_t* words = driver_->stack().shared().words() + header::kAddresses;
+    put_address(words + 4, opened->flow.local.address);
+    words[8] = opened->flow.local.port;
+  }
+  return outcome(info.Env(), opened, opened.ok() ? opened->slot : 0);
+}
+
+Napi::Value StackWrap::tcp_listen(Info info) {
+  const auto local = endpoint(4, info[0].As<Napi::Number>().Uint32Value());
+  const bool dual_stack = info[1].As<Napi::Boolean>();
+  const uint32_t backlog = info[2].As<Napi::Number>().Uint32Value();
+  auto slot = driver_->with_stack(
+      [&](Stack& stack, Instant now) { return stack.listen(now, local, dual_stack, backlog); });
+  return outcome(info.Env(), slot, slot.ok() ? *slot : 0);
+}
+
+Napi::Value StackWrap::udp_bind(Info info) {
+  const auto local = endpoint(4, info[0].As<Napi::Number>().Uint32Value());
+  const bool dual_stack = info[1].As<Napi::Boolean>();
+  auto slot = driver_->with_stack(
+      [&](Stack& stack, Instant now) { return stack.bind(now, local, dual_stack); });
+  return outcome(info.Env(), slot, slot.ok() ? *slot : 0);
+}
+
+Napi::Value StackWrap::udp_connect(Info info) {
+  const uint32_t slot = info[0].As<Napi::Number>().Uint32Value();
+  const auto remote = endpoint(0, info[1].As<Napi::Number>().Uint32Value());
+  const Error error =
+      driver_->with_stack([&](Stack& stack, Instant) { return stack.udp_connect(slot, remote); });
+  return Napi::Number::New(info.Env(), -error.code);
+}
+
+void StackWrap::udp_disconnect(Info info) {
+  const uint32_t slot = info[0].As<Napi::Number>().Uint32Value();
+  driver_->with_stack([&](Stack& stack, Instant) {
+    stack.udp_disconnect(slot);
+    return 0;
+  });
+}
+
+Napi::Value StackWrap::udp_limit(Info info) {
+  const uint32_t slot = info[0].As<Napi::Number>().Uint32Value();
+  const auto remote = endpoint(0, info[1].As<Napi::Number>().Uint32Value());
+  return Napi::Number::New(info.Env(), driver_->with_stack([&](Stack& stack, Instant) {
+    return stack.udp_limit_bytes(slot, remote);
+  }));
+}
+
+void StackWrap::close_socket(Info info) {
+  const uint32_t slot = info[0].As<Napi::Number>().Uint32Value();
+  driver_->with_stack([&](Stack& stack, Instant now) {
+    stack.close_now(now, slot);
+    return 0;
+  });
+}
+
+// --- facts
+
+// [[group, name, meaning], ...] in the order of counters().
+Napi::Value StackWrap::counter_names(Info info) {
+  const Napi::Env env = info.Env();
+  auto list = Napi::Array::New(env);
+  const auto add = [&](const char* group, const char* name, const char* meaning) {
+    auto entry = Napi::Array::New(env, 3);
+    entry.Set(0u, group);
+    entry.Set(1u, name);
+    entry.Set(2u, meaning);
+    list.Set(list.Length(), entry);
+  };
+  driver_->stack().each_counter([&](const char* group, const char* name, const char* meaning,
+                                    uint64_t) { add(group, name, meaning); });
+  return list;
+}
+
+Napi::Value StackWrap::counters(Info info) {
+  auto list = Napi::Array::New(info.Env());
+  driver_->with_stack([&](Stack& stack, Instant) {
+    uint32_t i = 0;
+    stack.each_counter([&](const char*, const char*, const char*, uint64_t value) {
+      list.Set(i++, Napi::Number::New(info.Env(), double(value)));
+    });
+    return 0;
+  });
+  return list;
+}
+
+Napi::Value StackWrap::ports(Info info) {
+  const Napi::Env env = info.Env();
+  auto list = Napi::Array::New(env);
+  for (const auto& port : driver_->stack().ports()) {
+    auto o = Napi::Object::New(env);
+    o.Set("name", port->info().name);
+    o.Set("mode", port->info().mode);
+    o.Set("queues", double(port->info().queues));
+    o.Set("mtuBytes", double(port->info().mtu_bytes));
+    list.Set(list.Length(), o);
+  }
+  return list;
+}
+
+}  // namespace millrace

@@ -1,0 +1,360 @@
+// SPDX-License-Identifier: MIT
+#include "port/af_xdp/af_xdp_port.h"
+
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <bit>
+#include <cerrno>
+#include <cstring>
+#include <new>
+
+namespace millrace {
+namespace {
+
+constexpr uint16_t kFilled = 0xffff;  // in held_: the frame waits to be received into
+constexpr uint32_t kEthernetHeader = 14;
+constexpr uint32_t kVlanTag = 4;
+constexpr uint32_t kXdpHeadroom = 256;  // XDP_PACKET_HEADROOM: the kernel keeps it in front
+constexpr Duration kRetryFirst = Duration::micros(500);
+constexpr Duration kRetryLast = Duration::millis(50);
+
+}  // namespace
+
+AfXdpPort::AfXdpPort(FramePool& pool, const AfXdpOptions& options)
+    : pool_(pool),
+      options_(options),
+      held_memory_(size_t(pool.capacity()) * sizeof(uint16_t)),
+      held_(reinterpret_cast<uint16_t*>(held_memory_.data())),
+      chunk_shift_(uint32_t(std::countr_zero(pool.frame_bytes()))) {}
+
+AfXdpPort::~AfXdpPort() {
+  close();
+}
+
+std::unique_ptr<AfXdpPort> AfXdpPort::open(const char* interface, FramePool& pool,
+                                           const AfXdpOptions& options, SetupError& error) {
+  if (pool.frame_bytes() != 2048 && pool.frame_bytes() != 4096) {
+    error.set(EINVAL, "AF_XDP needs frames of 2048 or 4096 bytes, not %u", pool.frame_bytes());
+    return nullptr;
+  }
+  if (!std::has_single_bit(options.rx_slots) || !std::has_single_bit(options.tx_slots)) {
+    error.set(EINVAL, "AF_XDP ring sizes must be powers of two, not %u and %u", options.rx_slots,
+              options.tx_slots);
+    return nullptr;
+  }
+  std::unique_ptr<AfXdpPort> port(new (std::nothrow) AfXdpPort(pool, options));
+  if (!port || !port->held_) {
+    error.set(ENOMEM, "out of memory");
+    return nullptr;
+  }
+  if (!port->start(interface, error)) return nullptr;
+  return port;
+}
+
+bool AfXdpPort::start(const char* interface, SetupError& error) {
+  if (!af_xdp::query_device(interface, device_, error)) return false;
+  if (device_.rx_queues > options_.queues_max) {
+    error.set(E2BIG, "\"%s\" has %u receive queues, at most %u are used: ethtool -L %s combined %u",
+              interface, device_.rx_queues, options_.queues_max, interface, options_.queues_max);
+    return false;
+  }
+  const uint32_t share = options_.fill_frames_max ? options_.fill_frames_max : pool_.capacity() / 4;
+  fill_target_ = std::clamp(share / device_.rx_queues, 1u, options_.rx_slots);
+
+  // A child between fork and exec would get a copy of every pinned page.
+  madvise(pool_.memory(), pool_.memory_bytes(), MADV_DONTFORK);
+
+  bool opened = false;
+  if (options_.native && options_.zero_copy) opened = open_queues(interface, XDP_ZEROCOPY, error);
+  // Only the refusal of zero-copy itself leads on to copy mode.
+  if (!opened && error.code != EBUSY && error.code != EPERM) {
+    error = {};
+    opened = open_queues(interface, XDP_COPY, error);
+  }
+  if (!opened || !make_poll_fd(error)) return false;
+  zero_copy_ = queues_[0]->xsk.zero_copy();
+  rx_flags_ = device_.checksums_may_be_partial(options_.native) ? Frame::kChecksumMayBePartial : 0;
+  info_.name = "af_xdp";
+  info_.link = LinkType::kEthernet;
+  info_.queues = queues();
+  info_.mtu_bytes = std::min(device_.mtu_bytes, frame_limit_bytes() - kEthernetHeader - kVlanTag);
+  info_.mode = zero_copy_ ? "native zero-copy" : options_.native ? "native copy" : "generic copy";
+  for (auto& queue : queues_) refill(*queue);
+  return true;
+}
+
+bool AfXdpPort::open_queues(const char* interface, uint16_t bind_flags, SetupError& error) {
+  queues_.clear();
+  for (uint32_t q = 0; q < device_.rx_queues; ++q) {
+    auto queue = std::make_unique<Queue>();
+    const af_xdp::XskConfig config{
+        .interface = interface,
+        .ifindex = device_.ifindex,
+        .queue = q,
+        .rx_slots = options_.rx_slots,
+        .fill_slots = std::bit_ceil(fill_target_),
+        .tx_slots = q == 0 ? options_.tx_slots : 0,
+        .bind_flags = bind_flags,
+        .memory_of = q == 0 ? -1 : queues_[0]->xsk.fd(),
+        .memory = pool_.memory(),
+        .memory_bytes = pool_.memory_bytes(),
+        .chunk_bytes = pool_.frame_bytes(),
+    };
+    if (!queue->xsk.open(config, error)) {
+      queues_.clear();
+      return false;
+    }
+    queues_.push_back(std::move(queue));
+  }
+  return true;
+}
+
+bool AfXdpPort::make_poll_fd(SetupError& error) {
+  epoll_fd_ = epoll_create1(EPOLL_CLOEXEC);
+  for (size_t q = 0; epoll_fd_ >= 0 && q < queues_.size(); ++q) {
+    epoll_event event{};
+    event.events = EPOLLIN;
+    if (epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, queues_[q]->xsk.fd(), &event) == 0) continue;
+    const int code = errno;
+    ::close(epoll_fd_);
+    epoll_fd_ = -1;
+    errno = code;
+  }
+  if (epoll_fd_ < 0) error.set(errno, "cannot make an epoll descriptor: %s", std::strerror(errno));
+  return epoll_fd_ >= 0;
+}
+
+uint32_t AfXdpPort::frame_limit_bytes() const {
+  return pool_.frame_bytes() - kXdpHeadroom;
+}
+
+uint32_t AfXdpPort::fill_frames() const {
+  uint32_t n = 0;
+  for (const auto& queue : queues_) n += queue->filled;
+  return n;
+}
+
+PortStats AfXdpPort::stats() const {
+  PortStats out = stats_;
+  for (const auto& queue : queues_) {
+    xdp_statistics kernel;
+    if (!queue->xsk.statistics(kernel)) continue;
+    // A frame that found the fill ring empty is counted in rx_dropped by the kernel as well (copy
+    // mode) or was never received (zero-copy): the larger of the two does not count one twice.
+    out.rx_dropped +=
+        std::max(kernel.rx_dropped, kernel.rx_fill_ring_empty_descs) + kernel.rx_ring_full;
+    out.tx_dropped += kernel.tx_invalid_descs;
+  }
+  return out;
+}
+
+bool AfXdpPort::rx_ready() const {
+  for (const auto& queue : queues_) {
+    if (queue->xsk.rx.anything_to_read()) return true;
+  }
+  return false;
+}
+
+// --- receiving
+
+uint32_t AfXdpPort::receive(Instant now, std::span<Frame*> out) {
+  if (queues_.empty()) return 0;
+  reap_completions();
+  if (now >= retry_at_) {
+    kick();
+    schedule_retry(now);
+  }
+  uint32_t received = 0;
+  const uint32_t count = queues();
+  for (uint32_t i = 0; i < count; ++i) {
+    const uint32_t number = (next_queue_ + i) % count;
+    Queue& queue = *queues_[number];
+    received += receive_from(queue, uint8_t(number), out.subspan(received));
+    refill(queue);
+  }
+  next_queue_ = (next_queue_ + 1) % count;
+  return received;
+}
+
+uint32_t AfXdpPort::receive_from(Queue& queue, uint8_t number, std::span<Frame*> out) {
+  const uint32_t n = std::min(queue.xsk.rx.readable(), uint32_t(out.size()));
+  const uint64_t offset_mask = pool_.frame_bytes() - 1;
+  for (uint32_t i = 0; i < n; ++i) {
+    const xdp_desc& desc = queue.xsk.rx.slot(i);
+    const auto index = uint32_t(desc.addr >> chunk_shift_);
+    MR_ASSERT(index < pool_.capacity() && held_[index] == kFilled);
+    held_[index] = 0;
+    Frame* frame = pool_.at(index);
+    frame->offset = uint32_t(desc.addr & offset_mask);
+    frame->length = desc.len;
+    frame->flags = rx_flags_;
+    frame->rx_queue = number;
+    stats_.rx_bytes += desc.len;
+    out[i] = frame;
+  }
+  if (n > 0) queue.xsk.rx.consume(n);
+  stats_.rx_frames += n;
+  queue.filled -= n;
+  return n;
+}
+
+void AfXdpPort::refill(Queue& queue) {
+  auto& fill = queue.xsk.fill;
+  if (queue.filled < fill_target_) {
+    const uint32_t wanted = fill_target_ - queue.filled;
+    const uint32_t n = std::min(wanted, fill.writable(wanted));
+    uint32_t given = 0;
+    for (; given < n; ++given) {
+      Frame* frame = pool_.alloc(0);
+      if (!frame) break;  // the pool is empty; the next call tries again
+      held_[frame->index] = kFilled;
+      fill.slot(given) = uint64_t(frame->index) << chunk_shift_;
+    }
+    if (given > 0) fill.publish(given);
+    queue.filled += given;
+  }
+  // Zero-copy: the driver went to sleep for want of frames.
+  if (zero_copy_ && fill.needs_wakeup()) {
+    recvfrom(queue.xsk.fd(), nullptr, 0, MSG_DONTWAIT, nullptr, nullptr);
+  }
+}
+
+// --- sending
+
+bool AfXdpPort::acceptable(const Frame& frame) const {
+  return frame.length >= kEthernetHeader && frame.offset + frame.length <= pool_.frame_bytes();
+}
+
+uint32_t AfXdpPort::transmit(Instant now, std::span<Frame* const> frames) {
+  if (queues_.empty()) return 0;
+  auto& tx = queues_[0]->xsk.tx;
+  const auto wanted = uint32_t(frames.size());
+  uint32_t free = tx.writable(wanted);
+  if (free < wanted) {
+    // Make room now rather than refuse: in copy mode the ring empties within the call.
+    kick();
+    free = tx.writable(wanted);
+    if (free < wanted) ++stats_.tx_full;
+  }
+  uint32_t taken = 0;
+  uint32_t queued = 0;
+  for (; taken < wanted; ++taken) {
+    Frame* frame = frames[taken];
+    if (!acceptable(*frame)) {
+      ++stats_.tx_dropped;  // the kernel would never complete its descriptor
+      continue;
+    }
+    if (queued == free) break;
+    pool_.retain(frame);
+    ++frame->tx_pending;
+    ++held_[frame->index];
+    xdp_desc& desc = tx.slot(queued++);
+    desc.addr = (uint64_t(frame->index) << chunk_shift_) + frame->offset;
+    desc.len = frame->length;
+    desc.options = 0;
+    stats_.tx_bytes += frame->length;
+  }
+  if (queued > 0) tx.publish(queued);
+  stats_.tx_frames += queued;
+  tx_in_flight_ += queued;
+  if (taken < wanted) schedule_retry(now);
+  return taken;
+}
+
+void AfXdpPort::reap_completions() {
+  if (tx_in_flight_ == 0) return;
+  auto& completion = queues_[0]->xsk.completion;
+  const uint32_t n = completion.readable();
+  for (uint32_t i = 0; i < n; ++i) {
+    const auto index = uint32_t(completion.slot(i) >> chunk_shift_);
+    MR_ASSERT(index < pool_.capacity() && held_[index] > 0 && held_[index] != kFilled);
+    --held_[index];
+    Frame* frame = pool_.at(index);
+    --frame->tx_pending;
+    pool_.release(frame);
+  }
+  if (n == 0) return;
+  completion.consume(n);
+  tx_in_flight_ -= n;
+  retries_ = 0;
+}
+
+void AfXdpPort::flush(Instant now) {
+  if (tx_in_flight_ == 0) return;
+  kick();
+  schedule_retry(now);
+}
+
+void AfXdpPort::kick() {
+  if (queues_.empty() || tx_in_flight_ == 0) return;
+  auto& xsk = queues_[0]->xsk;
+  if (!zero_copy_) {
+    kick_copy_mode();
+  } else if (xsk.tx.unconsumed() > 0 && xsk.tx.needs_wakeup()) {
+    sendto(xsk.fd(), nullptr, 0, MSG_DONTWAIT, nullptr, 0);
+  }
+  reap_completions();
+}
+
+// In copy mode the system call itself sends, a bounded number of frames each time. It reports a
+// full batch with EAGAIN as it does a busy device, so progress is read from the ring. EAGAIN,
+// EBUSY, ENOBUFS, ENETDOWN, ENXIO without progress: what is left stays in the ring for the retry.
+// Every round but the last makes progress, so there are at most as many as there are slots.
+void AfXdpPort::kick_copy_mode() {
+  auto& xsk = queues_[0]->xsk;
+  uint32_t left = xsk.tx.unconsumed();
+  while (left > 0) {
+    sendto(xsk.fd(), nullptr, 0, MSG_DONTWAIT, nullptr, 0);
+    reap_completions();  // a full completion ring holds the kernel up
+    const uint32_t now_left = xsk.tx.unconsumed();
+    if (now_left >= left) break;
+    left = now_left;
+  }
+}
+
+// Nothing tells us that a stopped device goes on, or that its last frames have left: look again
+// after a while, less and less often as long as nothing changes.
+void AfXdpPort::schedule_retry(Instant now) {
+  if (tx_in_flight_ == 0) {
+    retry_at_ = Instant::never();
+    retries_ = 0;
+    return;
+  }
+  const Duration pause =
+      std::min(kRetryFirst * (int64_t(1) << std::min(retries_, 10u)), kRetryLast);
+  retry_at_ = now + pause;
+  ++retries_;
+}
+
+// --- the end
+
+void AfXdpPort::close() {
+  if (epoll_fd_ >= 0) ::close(epoll_fd_);
+  epoll_fd_ = -1;
+  if (queues_.empty()) return;
+  reap_completions();
+  PortStats last = stats();
+  queues_.clear();
+  stats_ = last;
+  for (uint32_t index = 0; index < pool_.capacity(); ++index) {
+    if (held_[index] == 0) continue;
+    Frame* frame = pool_.at(index);
+    if (held_[index] == kFilled) {
+      pool_.release(frame);
+    } else {
+      for (; held_[index] > 0; --held_[index]) {
+        --frame->tx_pending;
+        pool_.release(frame);
+      }
+    }
+    held_[index] = 0;
+  }
+  tx_in_flight_ = 0;
+  retry_at_ = Instant::never();
+}
+
+}  // namespace millrace

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: MIT
+// Who runs the stack's turns, and when. Whoever holds the baton may: normally JavaScript's thread,
+// run to completion; when that has been busy for some milliseconds, the guardian thread, so that
+// acknowledgements, retransmissions, keep-alives and handshakes go on. The guardian sleeps while
+// JavaScript waits in its event loop or while there is nothing to guard.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <thread>
+
+#include "stack/stack.h"
+
+namespace millrace {
+
+struct DriverConfig {
+  Duration guardian_after = Duration::millis(4);  // 0: no guardian
+  uint32_t frames_budget = 256;                   // frames of one turn
+};
+
+class Driver {
+ public:
+  Driver(std::unique_ptr<Stack> stack, const DriverConfig& config);
+  ~Driver();
+  Driver(const Driver&) = delete;
+  Driver& operator=(const Driver&) = delete;
+
+  // Readable when a port has something; when the control plane has (-1: there is none).
+  int poll_fd() const { return epoll_; }
+  int control_fd() const { return control_fd_; }
+
+  // --- JavaScript's thread
+  // A turn. Returns true when there is more to do at once.
+  bool turn();
+  // Facts for the decision to wait; no system call but the clock.
+  bool rx_ready();
+  bool due();
+  Instant next_deadline();
+  // Takes the control plane's news.
+  void follow_kernel();
+  // Between these two the loop is waiting: nothing to guard against.
+  void loop_waits();
+  void loop_runs();
+  // Runs `operation(stack, now)` with the baton held.
+  template <typename Operation>
+  auto with_stack(Operation&& operation) {
+    take_baton();
+    auto result = operation(*stack_, monotonic());
+    worth_guarding_.store(stack_->worth_guarding(), std::memory_order_relaxed);
+    drop_baton();
+    return result;
+  }
+  // For reading facts that any thread may read: layout, sizes.
+  Stack& stack() { return *stack_; }
+  // Lets peers have what they are owed: closes every socket and runs turns until all is
+  // acknowledged or the time is over. For the end of the process.
+  void settle(Duration at_most);
+
+ private:
+  static Instant monotonic();
+  static void watch(int epoll, int fd);
+  void take_baton();
+  bool try_baton();
+  void drop_baton();
+  void guard();
+  bool javascript_is_late(Instant now) const;
+  void guard_once(Instant now);
+  void sleep_until_needed();
+
+  std::unique_ptr<Stack> stack_;
+  DriverConfig config_;
+  int epoll_ = -1;  // the ports
+  int control_fd_ = -1;
+  int guardian_epoll_ = -1;  // the ports and the control plane
+  std::atomic<uint32_t> baton_{0};
+
+  // Written by JavaScript's thread, read by the guardian.
+  std::atomic<int64_t> last_turn_ns_{0};
+  std::atomic<uint32_t> waiting_{1};         // the event loop is blocked
+  std::atomic<uint32_t> asleep_{0};          // the guardian waits on this word
+  std::atomic<bool> worth_guarding_{false};  // written with the baton held
+  std::atomic<bool> stopping_{false};
+  std::thread guardian_;
+};
+
+}  // namespace millrace

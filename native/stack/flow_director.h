@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: MIT
+// What the stack asks of steering and of the kernel's port space, whatever the port: take these
+// packets to us, reserve this local port. One implementation joins the XDP rules with the kernel's
+// port blocks; the loopback port needs none.
+#pragma once
+
+#include <functional>
+
+#include "base/result.h"
+#include "base/time.h"
+#include "wire/ip_address.h"
+
+namespace millrace {
+
+class FlowDirector {
+ public:
+  virtual ~FlowDirector() = default;
+  // A listener or bound socket: packets to `local` (address unspecified: any of the interface) are
+  // ours, except flows that the kernel has at this moment. EBUSY, ENOSPC when the rule cannot be
+  // had.
+  virtual Error take_local(Instant now, uint8_t protocol, const wire::Endpoint& local,
+                           bool dual_stack) = 0;
+  virtual void release_local(uint8_t protocol, const wire::Endpoint& local, bool dual_stack) = 0;
+  // Outgoing TCP flows. Either a local port chosen here, steered to us and reserved with the kernel
+  // (EADDRNOTAVAIL when there is none left) ...
+  virtual Result<uint16_t> reserve_port(const wire::Endpoint& remote) = 0;
+  // ... or a flow from a port that the program bound in the kernel: one exact rule.
+  virtual Error take_flow(const wire::FlowKey& flow) = 0;
+  // An accepted connection: its packets stay ours until gone(), even when its listener is closed
+  // before.
+  virtual void accepted(const wire::FlowKey& flow) = 0;
+  // Nothing of the flow is left, TIME-WAIT included (or it never came to be).
+  virtual void gone(const wire::FlowKey& flow) = 0;
+  // The control plane: follows the kernel's tables. Called when its descriptor is readable.
+  virtual int poll_fd() const = 0;
+  virtual void on_readable(Instant now) = 0;
+
+  using CounterVisitor =
+      std::function<void(const char* group, const char* name, const char* meaning, uint64_t)>;
+  virtual void each_counter(const CounterVisitor& visit) const = 0;
+};
+
+}  // namespace millrace

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: MIT
+#include "stack/open.h"
+
+#include <cstring>
+
+#include "base/clock_os.h"
+#include "port/af_xdp/af_xdp_port.h"
+#include "port/loopback/loopback_port.h"
+#include "port/wrap/fault_port.h"
+#include "port/wrap/pcap_port.h"
+#include "stack/kernel_director.h"
+#include "steer/xdp_steering.h"
+
+namespace millrace {
+
+namespace {
+
+// Loopback frames are as large as the pool's; the ring holds as many as may ever be under way.
+constexpr uint32_t kLoopbackRing = 8192;
+// The link number of interfaces that the kernel does not know.
+constexpr uint32_t kNoIfindex = 0;
+
+std::unique_ptr<Port> wrap(std::unique_ptr<Port> port, Stack& stack, const OpenConfig& config,
+                           OpenError& error) {
+  if (!config.fault.empty()) {
+    const FaultParse faults = parse_faults(config.fault);
+    if (!faults.error.empty()) {
+      error = {EINVAL, faults.error};
+      return nullptr;
+    }
+    port = std::make_unique<FaultPort>(std::move(port), stack.pool(), faults.config);
+  }
+  if (!config.pcap_file.empty()) {
+    PcapOptions options;
+    options.path = config.pcap_file;
+    options.to_wall_clock = wall_clock_now() - monotonic_now();
+    auto capture = PcapPort::open(std::move(port), options);
+    if (!capture) {
+      error = {capture.error().code, "cannot write the capture file " + config.pcap_file + ": " +
+                                         std::strerror(capture.error().code)};
+      return nullptr;
+    }
+    port = std::move(*capture);
+  }
+  return port;
+}
+
+bool open_loopback(Stack& stack, const OpenConfig& config, OpenError& error) {
+  const uint32_t mtu = config.stack.frame_bytes - FramePool::kTxHeadroom;
+  auto port =
+      wrap(std::make_unique<LoopbackPort>(stack.pool(), mtu, kLoopbackRing), stack, config, error);
+  if (!port) return false;
+  net::LinkConfig link;
+  link.ifindex = kNoIfindex;
+  link.mtu_bytes = mtu;
+  stack.add_port(std::move(port), link, true);
+  return true;
+}
+
+steer::XdpMode steering_mode(const std::string& mode) {
+  return mode == "generic" ? steer::XdpMode::kGeneric : steer::XdpMode::kAuto;
+}
+
+// One interface: program, sockets, and the port between the stack and them.
+bool add_interface(Stack& stack, KernelDirector& director, const std::string& name,
+                   const OpenConfig& config, OpenError& error) {
+  SetupError failure;
+  const auto fail = [&] {
+    error = {failure.code, failure.text};
+    return false;
+  };
+  auto steering =
+      steer::XdpSteering::open(name.c_str(), {.mode = steering_mode(config.xdp_mode)}, failure);
+  if (!steering) return fail();
+  AfXdpOptions options;
+  options.native = steering->native();
+  options.zero_copy = config.xdp_mode == "auto" || config.xdp_mode == "zero-copy";
+  options.fill_frames_max = config.stack.frames / 4 / uint32_t(config.interfaces.size());
+  auto port = AfXdpPort::open(name.c_str(), stack.pool(), options, failure);
+  if (!port) return fail();
+  if (config.xdp_mode == "zero-copy" && !port->zero_copy()) {
+    error = {EOPNOTSUPP, "interface " + name + " has no zero-copy AF_XDP; allowed: auto, copy"};
+    return false;
+  }
+  Error wired = steering->set_frame_limit(port->frame_limit_bytes());
+  for (uint32_t q = 0; q < port->queues() && !wired; ++q) {
+    wired = steering->set_queue(q, port->socket_fd(q));
+  }
+  if (wired) {
+    error = {wired.code,
+             "cannot steer to the sockets of " + name + ": " + std::strerror(wired.code)};
+    return false;
+  }
+  const net::LinkConfig link{port->ifindex(), port->mac(), port->info().mtu_bytes, true};
+  auto wrapped = wrap(std::move(port), stack, config, error);
+  if (!wrapped) return false;
+  stack.add_port(std::move(wrapped), link, false);
+  director.add_interface(link.ifindex, std::move(steering));
+  return true;
+}
+
+bool open_af_xdp(Stack& stack, const OpenConfig& config, OpenError& error) {
+  auto director = std::make_unique<KernelDirector>(
+      stack.ip(), stack.timers(), stack.random(),
+      KernelDirector::Limits{.flows_max = config.stack.tcp.connections_max});
+  for (const std::string& name : config.interfaces) {
+    if (!add_interface(stack, *director, name, config, error)) return false;
+  }
+  if (const Error failed = director->start(monotonic_now())) {
+    error = {failed.code,
+             std::string("cannot follow the kernel's tables: ") + std::strerror(failed.code)};
+    return false;
+  }
+  stack.set_director(std::move(director));
+  return true;
+}
+
+}  // namespace
+
+std::unique_ptr<Stack> open_stack(const OpenConfig& config, OpenError& error) {
+  auto stack = std::make_unique<Stack>(config.stack, Random::from_kernel(), monotonic_now());
+  bool opened = false;
+  if (config.port == "loopback") {
+    opened = open_loopback(*stack, config, error);
+  } else if (config.port == "af_xdp") {
+    opened = open_af_xdp(*stack, config, error);
+  } else {
+    error = {EINVAL, "port " + config.port + " is not known"};
+  }
+  if (!opened) stack.reset();
+  return stack;
+}
+
+}  // namespace millrace

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: MIT
+// Events: what JavaScript is told. They are derived from the state of the sockets, not queued: a
+// full ring or a lack of slabs only makes a socket wait in the ready list, and its peer sees a
+// smaller window.
+#include <algorithm>
+
+#include "stack/stack.h"
+
+namespace millrace {
+
+namespace {
+constexpr uint32_t kChunkBytes = 65536;     // as much as one read(2) of libuv returns
+constexpr uint32_t kMessagesPerRound = 64;  // of one socket, before the others have their turn
+}  // namespace
+
+// False when something is left that only waits for JavaScript to make room.
+bool Stack::publish(Instant now) {
+  event_tail_ = shared_.load(header::kEventTail);
+  bool all = true;
+  SlotList later;
+  while (Slot* slot = ready_.pop_front()) {
+    if (publish_slot(now, *slot)) continue;
+    all = false;
+    later.push_back(slot);
+  }
+  ready_.splice_back(later);
+  return all;
+}
+
+bool Stack::publish_slot(Instant now, Slot& slot) {
+  switch (slot.kind) {
+    case SlotKind::kConnection:
+      return publish_connection(now, slot);
+    case SlotKind::kListener:
+      return publish_accepts(slot);
+    case SlotKind::kDatagram:
+      return publish_messages(slot);
+  }
+  return true;
+}
+
+uint32_t* Stack::next_event(Event type, const Slot& slot) {
+  uint32_t* record = next_record(type);
+  if (!record) return nullptr;
+  record[1] = slot.index;
+  record[2] = slot.generation;
+  return record + 3;
+}
+
+uint32_t* Stack::next_record(Event type) {
+  if (event_tail_ - shared_.load(header::kEventHead) >= shared_.sizes().events) {
+    ++counters_.event_ring_full;
+    return nullptr;
+  }
+  uint32_t* record = shared_.event(event_tail_);
+  record[0] = uint32_t(type);
+  return record;
+}
+
+void Stack::commit_event() {
+  shared_.store(header::kEventTail, ++event_tail_);
+  ++counters_.events;
+}
+
+bool Stack::publish_connection(Instant now, Slot& slot) {
+  if (slot.pending & Slot::kConnected) {
+    uint32_t* args = next_event(Event::kConnect, slot);
+    if (!args) return false;
+    slot.connecting = false;
+    args[0] = 0;
+    refresh_socket_line(slot);
+    commit_event();
+    slot.pending &= ~Slot::kConnected;
+  }
+  // A failed attempt: its outcome is the only event there will be.
+  if (slot.connecting && (slot.pending & Slot::kFailed)) {
+    uint32_t* args = next_event(Event::kConnect, slot);
+    if (!args) return false;
+    args[0] = uint32_t(slot.error);
+    commit_event();
+    slot.pending = 0;
+    return true;
+  }
+  if (slot.pending & Slot::kWritable) {
+    if (!next_event(Event::kWritable, slot)) return false;
+    commit_event();
+    slot.pending &= ~Slot::kWritable;
+  }
+  const bool reading = shared_.socket(slot.index)[socket_word::kReading] != 0;
+  if (reading && !publish_data(now, slot)) return false;
+  if (slot.pending & Slot::kFailed) {
+    // Never ahead of bytes that came before it. A program that does not read hears of it when it
+    // reads again or writes (libuv does not poll such a socket either).
+    if (!reading && !slot.tell_error) return true;
+    uint32_t* args = next_event(Event::kError, slot);
+    if (!args) return false;
+    args[0] = uint32_t(slot.error);
+    commit_event();
+    slot.pending &= ~Slot::kFailed;
+  }
+  slot.pending &= ~Slot::kReadable;
+  return true;
+}
+
+bool Stack::publish_data(Instant now, Slot& slot) {
+  uint32_t readable = tcp_.readable_bytes(*slot.connection);
+  while (readable > 0) {
+    uint32_t* args = next_event(Event::kData, slot);
+    if (!args) return false;
+    const auto place = slabs_.reserve(std::min(readable, kChunkBytes));
+    if (place.bytes.empty()) {
+      ++counters_.slabs_empty;
+      return false;
+    }
+    const uint32_t bytes = tcp_.read(now, *slot.connection, place.bytes);
+    MR_ASSERT(bytes > 0);
+    slabs_.commit(bytes);
+    args[0] = place.slab;
+    args[1] = place.offset;
+    args[2] = bytes;
+    commit_event();
+    readable = tcp_.readable_bytes(*slot.connection);
+  }
+  if (!slot.end_told && tcp_.at_end(*slot.connection)) {
+    if (!next_event(Event::kEnd, slot)) return false;
+    commit_event();
+    slot.end_told = true;
+  }
+  return true;
+}
+
+bool Stack::publish_accepts(Slot& slot) {
+  for (;;) {
+    uint32_t* args = next_event(Event::kAccept, slot);
+    if (!args) return false;
+    Slot* fresh = slots_.open(SlotKind::kConnection);
+    if (!fresh) {
+      // The connections wait in the listener's backlog until a socket is closed.
+      ++counters_.sockets_refused;
+      return false;
+    }
+    tcp::Connection* connection = tcp_.accept(*slot.listener, fresh->index);
+    if (!connection) {
+      slots_.close(fresh);
+      slot.pending &= ~Slot::kReadable;
+      return true;
+    }
+    fresh->connection = connection;
+    fresh->connecting = false;
+    refresh_socket_line(*fresh);
+    const wire::FlowKey flow = tcp_.flow(*connection);
+    if (director_) director_->accepted(flow);
+    args[0] = fresh->index;
+    args[1] = fresh->generation;
+    args[2] = flow.local.port;
+    args[3] = flow.remote.port;
+    put_address(args + 4, flow.local.address);
+    put_address(args + 8, flow.remote.address);
+    commit_event();
+    ++counters_.connections_accepted;
+    // Whatever came with the handshake is told as soon as JavaScript begins to read (kResume).
+  }
+}
+
+bool Stack::publish_messages(Slot& slot) {
+  if (slot.pending & Slot::kFailed) {
+    uint32_t* args = next_event(Event::kError, slot);
+    if (!args) return false;
+    args[0] = uint32_t(slot.error);
+    commit_event();
+    slot.pending &= ~Slot::kFailed;
+  }
+  if (shared_.socket(slot.index)[socket_word::kReading] == 0) return true;
+  for (uint32_t n = 0; udp_.readable(*slot.datagram); ++n) {
+    if (n == kMessagesPerRound) return false;
+    uint32_t* args = next_event(Event::kMessage, slot);
+    if (!args) return false;
+    const uint32_t wanted = udp_.next_length(*slot.datagram);
+    const auto place = slabs_.reserve(wanted);
+    if (place.bytes.size() < wanted || (wanted == 0 && slabs_.count() == 0)) {
+      ++counters_.slabs_empty;
+      return false;
+    }
+    const udp::Datagram datagram = udp_.receive(*slot.datagram);
+    std::memcpy(place.bytes.data(), datagram.frame->data(), wanted);
+    pool_.release(datagram.frame);
+    slabs_.commit(wanted);
+    args[0] = place.slab;
+    args[1] = place.offset;
+    args[2] = wanted;
+    args[3] = datagram.from.port;
+    put_address(args + 4, datagram.from.address);
+    commit_event();
+  }
+  slot.pending &= ~Slot::kReadable;
+  return true;
+}
+
+void Stack::refresh_socket_line(Slot& slot) {
+  uint32_t* line = shared_.socket(slot.index);
+  const auto put = [line](uint32_t word, uint32_t value) {
+    std::atomic_ref(line[word]).store(value, std::memory_order_relaxed);
+  };
+  if (line[socket_word::kGeneration] != slot.generation) {
+    put(socket_word::kReading, 0);
+    put(socket_word::kWantWritable, 0);
+    put(socket_word::kContext, kNoContext);
+    put(socket_word::kGeneration, slot.generation);
+  }
+  if (slot.kind != SlotKind::kConnection) return;
+  const uint32_t mss = tcp_.payload_mss_bytes(*slot.connection);
+  put(socket_word::kAcked, uint32_t(tcp_.acked_bytes(*slot.connection)));
+  put(socket_word::kSendBuffer, tcp_.send_buffer_bytes(*slot.connection));
+  put(socket_word::kPayloadMss, std::min(mss, pool_.frame_bytes() - FramePool::kTxHeadroom));
+}
+
+// Keeps a stock of free frames in JavaScript's hands, so that a write is a copy and a record. A
+// quarter of the pool stays back for receiving and for acknowledgements.
+void Stack::offer_frames() {
+  const uint32_t head = shared_.load(header::kFramesHead);
+  uint32_t tail = shared_.load(header::kFramesTail);
+  const uint32_t keep = pool_.capacity() / 4;
+  const uint32_t start = tail;
+  while (tail - head < shared_.sizes().frames && pool_.available() > keep) {
+    shared_.free_frame(tail++) = pool_.alloc(FramePool::kTxHeadroom)->index;
+  }
+  if (tail != start) shared_.store(header::kFramesTail, tail);
+  if (tail == head || shared_.load(header::kFrameWaiters) == 0) return;
+  // A full event ring will be emptied, and then this is tried again with the next turn.
+  if (uint32_t* record = next_record(Event::kFrames)) {
+    record[1] = UINT32_MAX;
+    record[2] = 0;
+    commit_event();
+  }
+}
+
+}  // namespace millrace

@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: MIT
+#include "stack/stack.h"
+
+#include <algorithm>
+
+namespace millrace {
+
+namespace {
+constexpr uint8_t kProtocolTcp = 6;
+constexpr uint8_t kProtocolUdp = 17;
+constexpr uint32_t kBurst = 64;
+// A port that was full is tried again after this, if nothing else causes a turn before.
+constexpr Duration kRetryAfter = Duration::micros(200);
+// RFC 6056: ports for flows that no director steers (the loopback port), Linux's default range.
+constexpr uint16_t kEphemeralFirst = 32768;
+constexpr uint16_t kEphemeralLast = 60999;
+constexpr int kPortTries = 32;
+}  // namespace
+
+Stack::Stack(const StackConfig& config, Random random, Instant now)
+    : pool_(config.frames, config.frame_bytes),
+      random_(std::move(random)),
+      timers_(now),
+      ip_(pool_, timers_, random_, config.net),
+      tcp_(pool_, ip_, timers_, random_, *this, config.tcp),
+      udp_(pool_, ip_, *this, config.udp),
+      shared_(config.shared),
+      slots_(config.shared.sockets) {
+  ip_.set_handler(kProtocolTcp, &tcp_);
+  ip_.set_handler(kProtocolUdp, &udp_);
+  offer_frames();
+}
+
+Stack::~Stack() {
+  tcp_.close_all(Instant{}, false);
+  udp_.close_all();
+  slots_.close_all();
+  ip_.close();
+  director_.reset();  // rules go before the sockets that they lead to
+  for (uint32_t i = 0; i < port_count_; ++i) ports_[i]->close();
+}
+
+void Stack::add_port(std::unique_ptr<Port> port, const net::LinkConfig& link,
+                     bool local_everywhere) {
+  MR_ASSERT(port_count_ < ports_.size());
+  ip_.attach(*port, link, local_everywhere);
+  local_everywhere_ |= local_everywhere;
+  ports_[port_count_++] = std::move(port);
+}
+
+void Stack::set_director(std::unique_ptr<FlowDirector> director) {
+  director_ = std::move(director);
+}
+
+bool Stack::turn(Instant now, uint32_t frames_budget) {
+  ++counters_.turns;
+  last_turn_ = now;
+  take_commands(now);
+  timers_.advance(now);
+  bool more = false;
+  // What is sent over an in-process port can be received at once: go round until nothing moves.
+  for (uint32_t left = frames_budget;;) {
+    const uint32_t received = receive_burst(now, std::min(left, kBurst));
+    push_written(now);
+    ip_.flush(now);
+    left -= received;
+    if (left == 0) {
+      more = rx_ready();
+      break;
+    }
+    if (!rx_ready()) break;
+  }
+  const bool waiting = !publish(now);
+  ip_.flush(now);  // window updates for what publish() read
+  offer_frames();
+  return more || waiting;
+}
+
+uint32_t Stack::receive_burst(Instant now, uint32_t budget) {
+  Frame* frames[kBurst];
+  uint32_t total = 0;
+  for (uint32_t i = 0; i < port_count_; ++i) {
+    const uint32_t share = std::min(kBurst, budget - total);
+    if (share == 0) break;
+    const uint32_t n = ports_[i]->receive(now, {frames, share});
+    for (uint32_t k = 0; k < n; ++k) ip_.input(now, uint8_t(i), frames[k]);
+    total += n;
+  }
+  return total;
+}
+
+void Stack::push_written(Instant now) {
+  while (Slot* slot = written_.pop_front()) tcp_.push(now, *slot->connection);
+}
+
+Instant Stack::next_deadline() const {
+  Instant next = timers_.next_deadline();
+  for (uint32_t i = 0; i < port_count_; ++i) next = std::min(next, ports_[i]->next_event());
+  if (ip_.tx_backlogged()) next = std::min(next, last_turn_ + kRetryAfter);
+  return next;
+}
+
+bool Stack::rx_ready() const {
+  for (uint32_t i = 0; i < port_count_; ++i) {
+    if (ports_[i]->rx_ready()) return true;
+  }
+  return false;
+}
+
+bool Stack::has_unsettled() const {
+  return tcp_.unsettled_count() > 0;
+}
+
+void Stack::close_sockets(Instant now) {
+  for (uint32_t i = 0; i < shared_.sizes().sockets; ++i) {
+    if (Slot* slot = slots_.at(i)) release_slot(now, *slot, false);
+  }
+}
+
+// --- opening
+
+Result<wire::Endpoint> Stack::choose_local(const wire::Endpoint& local,
+                                           const wire::Endpoint& remote) {
+  auto path = ip_.resolve(local.address, remote.address);
+  if (!path) return path.error();
+  wire::Endpoint chosen{path->local, local.port};
+  if (chosen.port != 0) {
+    // The program bound this port in the kernel: one exact rule for the flow.
+    const Error error = director_ ? director_->take_flow({chosen, remote}) : kOk;
+    if (error) return error;
+    return chosen;
+  }
+  if (director_) {
+    auto port = director_->reserve_port(remote);
+    if (!port) return port.error();
+    chosen.port = *port;
+    return chosen;
+  }
+  chosen.port = uint16_t(kEphemeralFirst + random_.below(kEphemeralLast - kEphemeralFirst + 1));
+  return chosen;
+}
+
+Result<Stack::Opened> Stack::connect(Instant now, const wire::Endpoint& local,
+                                     const wire::Endpoint& remote) {
+  Slot* slot = slots_.open(SlotKind::kConnection);
+  if (!slot) {
+    ++counters_.sockets_refused;
+    return Error{ENOBUFS};
+  }
+  Error error{EADDRNOTAVAIL};
+  for (int tries = 0; tries < kPortTries; ++tries) {
+    auto from = choose_local(local, remote);
+    if (!from) {
+      error = from.error();
+      break;
+    }
+    const wire::FlowKey flow{*from, remote};
+    auto connection = tcp_.connect(now, *from, remote, tcp_.defaults(), slot->index);
+    if (connection) {
+      slot->connection = *connection;
+      ++counters_.connections_opened;
+      refresh_socket_line(*slot);
+      return Opened{slot->index, flow};
+    }
+    error = connection.error();
+    if (director_) director_->gone(flow);
+    // Another of our connections has this 4-tuple: try another port, if it is ours to choose.
+    if (error.code != EADDRINUSE || local.port != 0) break;
+    error = Error{EADDRNOTAVAIL};
+  }
+  slots_.close(slot);
+  return error;
+}
+
+bool Stack::tcp_reaches(const wire::Endpoint& remote) {
+  // In-process port: only what one of our own listeners would answer; the rest is the kernel's.
+  if (local_everywhere_) return tcp_.find_listener(remote) != nullptr;
+  return ip_.resolve({}, remote.address).ok() && !ip_.is_local(remote.address);
+}
+
+Result<uint32_t> Stack::listen(Instant now, const wire::Endpoint& local, bool dual_stack,
+                               uint32_t backlog) {
+  Slot* slot = slots_.open(SlotKind::kListener);
+  if (!slot) {
+    ++counters_.sockets_refused;
+    return Error{ENOBUFS};
+  }
+  auto listener = tcp_.listen(local, dual_stack, backlog, tcp_.defaults(), slot->index);
+  Error error = listener.ok() ? kOk : listener.error();
+  if (!error && director_) {
+    error = director_->take_local(now, kProtocolTcp, local, dual_stack);
+    if (error) tcp_.close(now, *listener);
+  }
+  if (error) {
+    slots_.close(slot);
+    return error;
+  }
+  slot->listener = *listener;
+  slot->local = local;
+  slot->dual_stack = dual_stack;
+  refresh_socket_line(*slot);
+  return slot->index;
+}
+
+Result<uint32_t> Stack::bind(Instant now, const wire::Endpoint& local, bool dual_stack) {
+  Slot* slot = slots_.open(SlotKind::kDatagram);
+  if (!slot) {
+    ++counters_.sockets_refused;
+    return Error{ENOBUFS};
+  }
+  auto socket = udp_.bind(local, dual_stack, slot->index);
+  Error error = socket.ok() ? kOk : socket.error();
+  if (!error && director_) {
+    error = director_->take_local(now, kProtocolUdp, local, dual_stack);
+    if (error) udp_.close(*socket);
+  }
+  if (error) {
+    slots_.close(slot);
+    return error;
+  }
+  slot->datagram = *socket;
+  next_epoch();
+  slot->local = local;
+  slot->dual_stack = dual_stack;
+  refresh_socket_line(*slot);
+  return slot->index;
+}
+
+Error Stack::udp_connect(uint32_t index, const wire::Endpoint& remote) {
+  return udp_.connect(*slots_.at(index)->datagram, remote);
+}
+
+void Stack::udp_disconnect(uint32_t index) {
+  udp_.disconnect(*slots_.at(index)->datagram);
+}
+
+uint32_t Stack::udp_limit_bytes(uint32_t index, const wire::Endpoint& remote) {
+  const Slot& slot = *slots_.at(index);
+  if (remote.address.is_multicast() || remote.address.is_limited_broadcast()) return 0;
+  if (local_everywhere_ && !udp_.would_receive(remote, slot.local)) return 0;
+  if (!local_everywhere_ && ip_.is_local(remote.address)) return 0;
+  const auto path = ip_.resolve({}, remote.address);
+  if (!path.ok()) return 0;
+  const uint32_t headers = (remote.address.is_v4() ? 20 : 40) + 8;
+  return std::min(path->mtu_bytes - headers, pool_.frame_bytes() - FramePool::kTxHeadroom);
+}
+
+void Stack::next_epoch() {
+  shared_.store(header::kEpoch, shared_.load(header::kEpoch) + 1);
+}
+
+void Stack::follow_kernel(Instant now) {
+  if (!director_) return;
+  director_->on_readable(now);
+  next_epoch();
+}
+
+// --- closing
+
+void Stack::release_slot(Instant now, Slot& slot, bool abort) {
+  switch (slot.kind) {
+    case SlotKind::kConnection:
+      if (abort) {
+        tcp_.abort(now, slot.connection);
+      } else {
+        tcp_.close(now, slot.connection);
+      }
+      break;
+    case SlotKind::kListener:
+      if (director_) director_->release_local(kProtocolTcp, slot.local, slot.dual_stack);
+      tcp_.close(now, slot.listener);
+      break;
+    case SlotKind::kDatagram:
+      if (director_) director_->release_local(kProtocolUdp, slot.local, slot.dual_stack);
+      udp_.close(slot.datagram);
+      next_epoch();
+      break;
+  }
+  shared_.socket(slot.index)[socket_word::kGeneration] = 0;
+  slots_.close(&slot);
+}
+
+void Stack::close_now(Instant now, uint32_t index) {
+  if (Slot* slot = slots_.at(index)) release_slot(now, *slot, false);
+}
+
+// --- upcalls of the protocols: only marks
+
+void Stack::mark(uint32_t index, uint8_t what) {
+  Slot* slot = slots_.at(index);
+  if (!slot) return;
+  slot->pending |= what;
+  if (!slot->ready_node().linked()) ready_.push_back(slot);
+}
+
+void Stack::on_connected(tcp::Connection& connection) {
+  mark(tcp_.user(connection), Slot::kConnected);
+}
+void Stack::on_acceptable(tcp::Listener& listener) {
+  mark(tcp_.user(listener), Slot::kReadable);
+}
+void Stack::on_readable(tcp::Connection& connection) {
+  mark(tcp_.user(connection), Slot::kReadable);
+}
+void Stack::on_acked(tcp::Connection& connection) {
+  Slot* slot = slots_.at(tcp_.user(connection));
+  if (!slot) return;
+  refresh_socket_line(*slot);
+  wake_writer(*slot);
+}
+void Stack::on_error(tcp::Connection& connection, Error error) {
+  Slot* slot = slots_.at(tcp_.user(connection));
+  if (!slot) return;
+  slot->error = error.code;
+  mark(slot->index, Slot::kFailed);
+}
+void Stack::on_freed(const wire::FlowKey& flow) {
+  if (director_) director_->gone(flow);
+}
+void Stack::on_readable(udp::Socket& socket) {
+  mark(udp_.user(socket), Slot::kReadable);
+}
+void Stack::on_error(udp::Socket& socket, Error error) {
+  Slot* slot = slots_.at(udp_.user(socket));
+  if (!slot) return;
+  slot->error = error.code;
+  mark(slot->index, Slot::kFailed);
+}
+
+}  // namespace millrace

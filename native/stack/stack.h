@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: MIT
+// The stack as one thing: packet memory, Internet layer, TCP, UDP, the ports, and the two rings
+// that JavaScript talks through. It runs in turns: commands -> timers -> receive -> protocol ->
+// send -> events. Single-threaded: the caller (the driver) holds the baton.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/random.h"
+#include "base/timer_wheel.h"
+#include "net/ip_layer.h"
+#include "packet/frame_pool.h"
+#include "port/port.h"
+#include "stack/counters.h"
+#include "stack/flow_director.h"
+#include "stack/shared_layout.h"
+#include "stack/slab_queue.h"
+#include "stack/slots.h"
+#include "tcp/tcp.h"
+#include "udp/udp.h"
+
+namespace millrace {
+
+struct StackConfig {
+  uint32_t frames = 16384;
+  uint32_t frame_bytes = 2048;
+  SharedSizes shared;
+  net::Limits net;
+  udp::Options udp;
+  tcp::StackOptions tcp;
+};
+
+class Stack final : tcp::Handler, udp::Handler {
+ public:
+  Stack(const StackConfig& config, Random random, Instant now);
+  ~Stack() override;
+
+  // --- wiring, before the first turn
+  FramePool& pool() { return pool_; }
+  TimerWheel& timers() { return timers_; }
+  Random& random() { return random_; }
+  net::IpLayer& ip() { return ip_; }
+  const SharedArea& shared() const { return shared_; }
+  // Takes the port over. `local_everywhere`: see IpLayer::attach().
+  void add_port(std::unique_ptr<Port> port, const net::LinkConfig& link, bool local_everywhere);
+  // Who steers flows to us and reserves ports with the kernel; null where there is nothing to
+  // steer.
+  void set_director(std::unique_ptr<FlowDirector> director);
+
+  // --- running
+  // One turn. Returns true when there is more to do at once (the budget of frames was used up, or
+  // events did not fit).
+  bool turn(Instant now, uint32_t frames_budget);
+  // The same, counted as the guardian's.
+  bool guardian_turn(Instant now, uint32_t frames_budget) {
+    ++counters_.guardian_turns;
+    return turn(now, frames_budget);
+  }
+  // When the next turn is due though nothing arrives.
+  Instant next_deadline() const;
+  bool rx_ready() const;
+  // Something that a dead loop would harm: connections, or datagram sockets with a peer waiting.
+  bool worth_guarding() const { return tcp_.connection_count() > 0; }
+  // Gives up every connection the application still has (FIN, or RST with unread bytes).
+  void close_sockets(Instant now);
+  // Bytes or FINs that a peer has not acknowledged yet.
+  bool has_unsettled() const;
+
+  // --- rare operations, called with the baton held; slots or positive errno numbers
+  struct Opened {
+    uint32_t slot = 0;
+    wire::FlowKey flow;
+  };
+  // ENETUNREACH: not reached through any of our interfaces; the kernel's business. `local.port` 0:
+  // chosen here.
+  Result<Opened> connect(Instant now, const wire::Endpoint& local, const wire::Endpoint& remote);
+  Result<uint32_t> listen(Instant now, const wire::Endpoint& local, bool dual_stack,
+                          uint32_t backlog);
+  Result<uint32_t> bind(Instant now, const wire::Endpoint& local, bool dual_stack);
+  Error udp_connect(uint32_t slot, const wire::Endpoint& remote);
+  void udp_disconnect(uint32_t slot);
+  // The longest payload that goes from this socket to `remote` through us as one packet; 0: not
+  // through us. Holds until the epoch in the shared header changes.
+  uint32_t udp_limit_bytes(uint32_t slot, const wire::Endpoint& remote);
+  // The control plane's descriptor is readable.
+  void follow_kernel(Instant now);
+  // True when a connection to `remote` would be ours.
+  bool tcp_reaches(const wire::Endpoint& remote);
+  void close_now(Instant now, uint32_t slot);
+  void add_slab(uint8_t* memory, uint32_t bytes, uint32_t id) { slabs_.add(memory, bytes, id); }
+
+  // Calls visit(group, name, meaning, value) for every counter.
+  template <typename Visit>
+  void each_counter(Visit&& visit) const;
+  std::span<const std::unique_ptr<Port>> ports() const { return {ports_.data(), port_count_}; }
+  FlowDirector* director() { return director_.get(); }
+  uint32_t sockets_live() const { return slots_.live(); }
+
+ private:
+  // tcp::Handler, udp::Handler: they only mark slots.
+  void on_connected(tcp::Connection& connection) override;
+  void on_acceptable(tcp::Listener& listener) override;
+  void on_readable(tcp::Connection& connection) override;
+  void on_acked(tcp::Connection& connection) override;
+  void on_error(tcp::Connection& connection, Error error) override;
+  void on_freed(const wire::FlowKey& flow) override;
+  void on_readable(udp::Socket& socket) override;
+  void on_error(udp::Socket& socket, Error error) override;
+
+  // commands.cc
+  void take_commands(Instant now);
+  void execute(Instant now, const uint32_t* command);
+  void execute_connection(Instant now, Command op, Slot& slot, const uint32_t* args);
+  void execute_datagram(Instant now, Command op, Slot& slot, const uint32_t* args);
+  void note_write(Slot& slot);
+  void wake_writer(Slot& slot);
+  Frame* take_frame(uint32_t index, uint32_t length);
+
+  // publish.cc
+  bool publish(Instant now);
+  bool publish_slot(Instant now, Slot& slot);
+  bool publish_connection(Instant now, Slot& slot);
+  bool publish_data(Instant now, Slot& slot);
+  bool publish_accepts(Slot& slot);
+  bool publish_messages(Slot& slot);
+  uint32_t* next_event(Event type, const Slot& slot);
+  uint32_t* next_record(Event type);
+  void commit_event();
+  void refresh_socket_line(Slot& slot);
+  void offer_frames();
+
+  uint32_t receive_burst(Instant now, uint32_t budget);
+  void push_written(Instant now);
+  void mark(uint32_t index, uint8_t what);
+  void next_epoch();
+  void release_slot(Instant now, Slot& slot, bool abort);
+  Result<wire::Endpoint> choose_local(const wire::Endpoint& local, const wire::Endpoint& remote);
+
+  FramePool pool_;
+  Random random_;
+  TimerWheel timers_;
+  net::IpLayer ip_;
+  tcp::Tcp tcp_;
+  udp::Udp udp_;
+  SharedArea shared_;
+  SlotTable slots_;
+  SlabQueue slabs_;
+  SlotList ready_;                  // slots with something to publish
+  List<Slot, WrittenTag> written_;  // connections with bytes to push
+  std::array<std::unique_ptr<Port>, net::kInterfacesMax> ports_;
+  uint32_t port_count_ = 0;
+  bool local_everywhere_ = false;
+  std::unique_ptr<FlowDirector> director_;
+  Counters counters_;
+  uint32_t event_tail_ = 0;
+  Instant last_turn_{};
+};
+
+template <typename Visit>
+void Stack::each_counter(Visit&& visit) const {
+#define X(name, meaning) visit("stack", #name, meaning, counters_.name);
+  MILLRACE_STACK_COUNTERS(X)
+#undef X
+#define X(name, meaning) visit("ip", #name, meaning, ip_.counters().name);
+  MILLRACE_NET_COUNTERS(X)
+#undef X
+#define X(name, meaning) visit("tcp", #name, meaning, tcp_.counters().name);
+  MILLRACE_TCP_COUNTERS(X)
+#undef X
+#define X(name, meaning) visit("udp", #name, meaning, udp_.counters().name);
+  MILLRACE_UDP_COUNTERS(X)
+#undef X
+  PortStats sum;
+  for (const auto& port : ports()) {
+    const PortStats s = port->stats();
+    sum.rx_frames += s.rx_frames, sum.rx_bytes += s.rx_bytes;
+    sum.tx_frames += s.tx_frames, sum.tx_bytes += s.tx_bytes;
+    sum.rx_dropped += s.rx_dropped, sum.tx_dropped += s.tx_dropped, sum.tx_full += s.tx_full;
+  }
+  visit("port", "rx_frames", "frames received", sum.rx_frames);
+  visit("port", "rx_bytes", "bytes received, link headers included", sum.rx_bytes);
+  visit("port", "tx_frames", "frames sent", sum.tx_frames);
+  visit("port", "tx_bytes", "bytes sent, link headers included", sum.tx_bytes);
+  visit("port", "rx_dropped", "frames the device had no memory or slot for", sum.rx_dropped);
+  visit("port", "tx_dropped", "frames the device refused after it took them", sum.tx_dropped);
+  visit("port", "tx_full", "times that a transmit ring was full", sum.tx_full);
+  if (director_) director_->each_counter(visit);
+  visit("stack", "connections", "TCP connections alive, TIME-WAIT included",
+        tcp_.connection_count());
+  visit("stack", "sockets", "sockets open in the program", slots_.live());
+  visit("stack", "frames_free", "frames of packet memory not in use", pool_.available());
+}
+
+}  // namespace millrace

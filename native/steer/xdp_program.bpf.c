@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: MIT
+// The XDP program that parts our packets from the kernel's (see steering.h for the rules). Compiled
+// by tools/build-xdp.mjs into xdp_program_code.h, which is what the package ships; it includes no
+// header of the system so that the same compiler gives the same instructions everywhere.
+//
+// In doubt the kernel gets the packet: fragments, IPv6 extension headers, VLAN tags, anything
+// malformed. One exception: a TCP segment of ours other than a SYN that cannot be delivered (no
+// socket on its queue, longer than a frame) is dropped, because the kernel, knowing nothing of the
+// connection, would reset it.
+#include "xdp_abi.h"
+
+typedef unsigned char u8;
+typedef unsigned short u16;
+typedef unsigned int u32;
+typedef unsigned long long u64;
+
+#define INLINE static inline __attribute__((always_inline))
+#define BE16(x) ((u16)((((x)&0xff) << 8) | ((x) >> 8)))
+#define BE32(x) __builtin_bswap32(x)
+
+struct xdp_context {  // struct xdp_md
+  u32 data;
+  u32 data_end;
+  u32 data_meta;
+  u32 ingress_ifindex;
+  u32 rx_queue_index;
+};
+
+enum { XDP_DROP = 1, XDP_PASS = 2, XDP_REDIRECT = 4 };
+enum { TCP = 6, UDP = 17, ICMP4 = 1, ICMP6 = 58, FRAGMENT6 = 44 };
+enum { UNDECIDED = -1 };
+
+static void* (*const map_lookup)(void* map, const void* key) = (void*)1;
+static long (*const redirect_map)(void* map, u64 key, u64 flags) = (void*)51;
+
+// Maps are symbols that the loader replaces by descriptors.
+extern char mr_flows, mr_locals, mr_addresses, mr_blocks, mr_counters, mr_config, mr_sockets;
+
+struct packet {
+  struct mr_flow_key key;
+  u32 spare_the_connection;  // the kernel would answer with a reset
+  u32 icmp;
+};
+
+INLINE void count(u32 decision) {
+  u64* value = map_lookup(&mr_counters, &decision);
+  if (value) *value += 1;
+}
+
+INLINE int pass(u32 decision) {
+  count(decision);
+  return XDP_PASS;
+}
+
+INLINE u16 word_at(const u8* p) {
+  return *(const u16*)p;
+}  // network order
+
+INLINE void set_v4(struct mr_address* a, const u8* p) {
+  a->word[0] = a->word[1] = 0;
+  a->word[2] = BE32(0xffff);
+  a->word[3] = (u32)word_at(p) | (u32)word_at(p + 2) << 16;
+}
+
+INLINE void set_v6(struct mr_address* a, const u8* p) {
+  a->word[0] = (u32)word_at(p) | (u32)word_at(p + 2) << 16;
+  a->word[1] = (u32)word_at(p + 4) | (u32)word_at(p + 6) << 16;
+  a->word[2] = (u32)word_at(p + 8) | (u32)word_at(p + 10) << 16;
+  a->word[3] = (u32)word_at(p + 12) | (u32)word_at(p + 14) << 16;
+}
+
+INLINE int same(const struct mr_address* a, const struct mr_address* b) {
+  return a->word[0] == b->word[0] && a->word[1] == b->word[1] && a->word[2] == b->word[2] &&
+         a->word[3] == b->word[3];
+}
+
+// `length`: bytes from the transport header to the end of the IP packet.
+INLINE int read_transport(const u8* l4, const u8* end, u32 length, struct packet* packet) {
+  if (packet->key.protocol == TCP) {
+    if (length < 20 || l4 + 20 > end) return MR_KERNEL_MALFORMED;
+    u32 header = (l4[12] >> 4) * 4;
+    if (header < 20 || header > length) return MR_KERNEL_MALFORMED;
+    packet->spare_the_connection = !(l4[13] & 0x02);
+  } else {
+    if (length < 8 || l4 + 8 > end) return MR_KERNEL_MALFORMED;
+    u32 datagram = BE16(word_at(l4 + 4));
+    if (datagram < 8 || datagram > length) return MR_KERNEL_MALFORMED;
+  }
+  packet->key.remote_port = word_at(l4);
+  packet->key.local_port = word_at(l4 + 2);
+  return UNDECIDED;
+}
+
+// The first 8 bytes of the transport header of a packet that we sent: RFC 792, RFC 4443 3.
+INLINE int read_quoted_ports(const u8* l4, const u8* end, struct packet* packet) {
+  if (l4 + 8 > end) return MR_KERNEL_MALFORMED;
+  packet->key.local_port = word_at(l4);
+  packet->key.remote_port = word_at(l4 + 2);
+  packet->icmp = 1;
+  return UNDECIDED;
+}
+
+// RFC 792: destination unreachable, time exceeded, parameter problem. `icmp` is followed by the
+// quoted packet.
+INLINE int read_icmp4(const u8* icmp, const u8* end, struct packet* packet) {
+  if (icmp + 8 + 20 > end) return MR_KERNEL_OTHER;
+  if (icmp[0] != 3 && icmp[0] != 11 && icmp[0] != 12) return MR_KERNEL_OTHER;
+  const u8* ip = icmp + 8;
+  u32 header = (ip[0] & 15) * 4;
+  if (ip[0] >> 4 != 4 || header < 20) return MR_KERNEL_MALFORMED;
+  if (word_at(ip + 6) & BE16(0x1fff)) return MR_KERNEL_FRAGMENT;
+  if (ip[9] != TCP && ip[9] != UDP) return MR_KERNEL_OTHER;
+  struct mr_address addressee = packet->key.local;
+  set_v4(&packet->key.local, ip + 12);
+  set_v4(&packet->key.remote, ip + 16);
+  if (!same(&addressee, &packet->key.local)) return MR_KERNEL_OTHER;
+  packet->key.protocol = ip[9];
+  return read_quoted_ports(ip + header, end, packet);
+}
+
+// RFC 4443: destination unreachable, packet too big, time exceeded, parameter problem.
+INLINE int read_icmp6(const u8* icmp, const u8* end, struct packet* packet) {
+  if (icmp + 8 + 40 > end) return MR_KERNEL_OTHER;
+  if (icmp[0] < 1 || icmp[0] > 4) return MR_KERNEL_OTHER;
+  const u8* ip = icmp + 8;
+  if (ip[0] >> 4 != 6) return MR_KERNEL_MALFORMED;
+  if (ip[6] != TCP && ip[6] != UDP) return MR_KERNEL_OTHER;
+  struct mr_address addressee = packet->key.local;
+  set_v6(&packet->key.local, ip + 8);
+  set_v6(&packet->key.remote, ip + 24);
+  if (!same(&addressee, &packet->key.local)) return MR_KERNEL_OTHER;
+  packet->key.protocol = ip[6];
+  return read_quoted_ports(ip + 40, end, packet);
+}
+
+INLINE int read_ipv4(const u8* ip, const u8* end, struct packet* packet) {
+  if (ip + 20 > end) return MR_KERNEL_MALFORMED;
+  u32 header = (ip[0] & 15) * 4;
+  u32 total = BE16(word_at(ip + 2));
+  if (ip[0] >> 4 != 4 || header < 20 || total < header || ip + total > end)
+    return MR_KERNEL_MALFORMED;
+  if (word_at(ip + 6) & BE16(0x3fff)) return MR_KERNEL_FRAGMENT;
+  set_v4(&packet->key.remote, ip + 12);
+  set_v4(&packet->key.local, ip + 16);
+  packet->key.protocol = ip[9];
+  if (ip[9] == ICMP4) return read_icmp4(ip + header, end, packet);
+  if (ip[9] != TCP && ip[9] != UDP) return MR_KERNEL_OTHER;
+  return read_transport(ip + header, end, total - header, packet);
+}
+
+INLINE int read_ipv6(const u8* ip, const u8* end, struct packet* packet) {
+  if (ip + 40 > end) return MR_KERNEL_MALFORMED;
+  u32 length = BE16(word_at(ip + 4));
+  if (ip[0] >> 4 != 6 || ip + 40 + length > end) return MR_KERNEL_MALFORMED;
+  if (ip[6] == FRAGMENT6) return MR_KERNEL_FRAGMENT;
+  set_v6(&packet->key.remote, ip + 8);
+  set_v6(&packet->key.local, ip + 24);
+  packet->key.protocol = ip[6];
+  if (ip[6] == ICMP6) return read_icmp6(ip + 40, end, packet);
+  if (ip[6] != TCP && ip[6] != UDP) return MR_KERNEL_OTHER;
+  return read_transport(ip + 40, end, length, packet);
+}
+
+INLINE int in_port_block(const struct mr_flow_key* key) {
+  u32 block = BE16(key->local_port) >> 6;
+  u32 word = (key->protocol == UDP ? MR_BLOCK_WORDS : 0) + (block >> 6);
+  u64* bits = map_lookup(&mr_blocks, &word);
+  return bits && (*bits >> (block & 63)) & 1;
+}
+
+INLINE int decide(const struct mr_flow_key* key) {
+  const u8* owner = map_lookup(&mr_flows, key);
+  if (owner) return *owner == MR_OWNER_KERNEL ? MR_KERNEL_FLOW : MR_OURS_FLOW;
+
+  struct mr_local_key local = {
+      .local = key->local, .port = key->local_port, .protocol = (u16)key->protocol};
+  if (map_lookup(&mr_locals, &local)) return MR_OURS_LOCAL;
+  if (!map_lookup(&mr_addresses, &key->local)) return MR_KERNEL_OTHER;
+
+  if (local.local.word[0] != 0 || local.local.word[1] != 0 || local.local.word[2] != BE32(0xffff)) {
+    local.local.word[0] = local.local.word[1] = local.local.word[2] = 0;
+  }
+  local.local.word[3] = 0;
+  if (map_lookup(&mr_locals, &local)) return MR_OURS_LOCAL;
+  return in_port_block(key) ? MR_OURS_BLOCK : MR_KERNEL_OTHER;
+}
+
+INLINE int too_long(const u8* data, const u8* end) {
+  u32 zero = 0;
+  u32* frame_max = map_lookup(&mr_config, &zero);
+  if (!frame_max) return 1;
+  u32 length = *frame_max;
+  if (length > 0x7fff) return 0;
+  return data + length < end;
+}
+
+__attribute__((section("xdp"))) int millrace_xdp(struct xdp_context* context) {
+  const u8* data = (const u8*)(long)context->data;
+  const u8* end = (const u8*)(long)context->data_end;
+  if (data + 14 > end) return pass(MR_KERNEL_MALFORMED);
+  if (data[0] & 1) return pass(MR_KERNEL_OTHER);  // group addresses
+  u16 type = word_at(data + 12);
+  const u8* ip = data + 14;
+  if (type == BE16(0x8100)) {
+    // Tag 0 is a priority only (802.1Q 6.9); any other VLAN is another interface's.
+    if (data + 18 > end) return pass(MR_KERNEL_MALFORMED);
+    if (word_at(data + 14) & BE16(0x0fff)) return pass(MR_KERNEL_OTHER);
+    type = word_at(data + 16);
+    ip = data + 18;
+  }
+
+  struct packet packet = {};
+  int decision;
+  if (type == BE16(0x0800)) {
+    decision = read_ipv4(ip, end, &packet);
+  } else if (type == BE16(0x86dd)) {
+    decision = read_ipv6(ip, end, &packet);
+  } else {
+    decision = MR_KERNEL_OTHER;
+  }
+  if (decision == UNDECIDED) decision = decide(&packet.key);
+  if (decision > MR_OURS_ICMP) return pass((u32)decision);
+
+  if (packet.icmp) decision = MR_OURS_ICMP;
+  u32 otherwise = packet.spare_the_connection ? XDP_DROP : XDP_PASS;
+  long action = otherwise;
+  if (!too_long(data, end)) action = redirect_map(&mr_sockets, context->rx_queue_index, otherwise);
+  count(action == XDP_REDIRECT ? (u32)decision : MR_UNDELIVERABLE);
+  return (int)action;
+}

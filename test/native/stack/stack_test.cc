@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: MIT
+#include "stack/stack.h"
+
+#include <doctest/doctest.h>
+
+#include "port/loopback/loopback_port.h"
+#include "stack/script_side.h"
+
+using namespace millrace;
+
+namespace {
+
+const wire::IpAddress kLocal = wire::IpAddress::v4(0x7f000001);
+constexpr uint32_t kBudget = 256;
+
+struct Bed {
+  explicit Bed(uint32_t frames = 2048) : stack(config(frames), Random::from_seed(1), Instant{}) {
+    const uint32_t mtu = 16384 - FramePool::kTxHeadroom;
+    net::LinkConfig link;
+    link.mtu_bytes = mtu;
+    stack.add_port(std::make_unique<LoopbackPort>(stack.pool(), mtu, 1024), link, true);
+  }
+  static StackConfig config(uint32_t frames) {
+    StackConfig c;
+    c.frames = frames;
+    c.frame_bytes = 16384;
+    c.shared.sockets = 1024;
+    c.shared.events = 256;
+    c.tcp.connections_max = 512;
+    return c;
+  }
+  bool turn(Duration step = Duration::micros(100)) {
+    now = now + step;
+    return stack.turn(now, kBudget);
+  }
+  // A connection: {client slot, server slot}.
+  std::pair<uint32_t, uint32_t> connect(uint16_t port = 80) {
+    const wire::Endpoint to{kLocal, port};
+    if (!stack.tcp_reaches(to)) REQUIRE(stack.listen(now, to, false, 128).ok());
+    auto client = stack.connect(now, {wire::IpAddress::v4(0), 0}, to);
+    REQUIRE(client.ok());
+    uint32_t server = UINT32_MAX;
+    bool connected = false;
+    turn();
+    for (const ScriptEvent& event : script.events()) {
+      if (event.type == Event::kAccept) server = event.args[0];
+      if (event.type == Event::kConnect) connected = event.args[0] == 0;
+    }
+    REQUIRE(connected);
+    REQUIRE(server != UINT32_MAX);
+    return {client->slot, server};
+  }
+
+  Stack stack;
+  ScriptSide script{stack};
+  Instant now{};
+};
+
+}  // namespace
+
+TEST_CASE("a connection inside one stack: bytes, end and close") {
+  Bed bed;
+  auto [client, server] = bed.connect();
+  bed.script.read_on(client);
+  bed.script.read_on(server);
+  bed.script.write(client, "hello");
+  bed.turn();
+  auto events = bed.script.events();
+  REQUIRE(events.size() == 1);
+  CHECK(events[0].type == Event::kData);
+  CHECK(events[0].slot == server);
+  CHECK(events[0].bytes == "hello");
+  bed.script.command(Command::kShutdown, client);
+  bed.turn();
+  events = bed.script.events();
+  REQUIRE(events.size() == 1);
+  CHECK(events[0].type == Event::kEnd);
+  bed.script.write(server, "bye");
+  bed.script.command(Command::kClose, server);
+  bed.turn();
+  events = bed.script.events();
+  REQUIRE(events.size() == 2);
+  CHECK(events[0].bytes == "bye");
+  CHECK(events[1].type == Event::kEnd);
+  bed.script.command(Command::kClose, client);
+  bed.turn(Duration::millis(1));
+  bed.turn(Duration::millis(500));
+  CHECK_FALSE(bed.stack.has_unsettled());
+  CHECK(bed.stack.sockets_live() == 1);  // the listener
+}
+
+TEST_CASE("bytes wait in the stack while nobody reads, and none is lost") {
+  Bed bed;
+  auto [client, server] = bed.connect();
+  std::string sent, got;
+  // More than the receive buffer: the window closes.
+  for (int round = 0; round < 400; ++round) {
+    std::string piece(3000, char('a' + round % 26));
+    sent += piece.substr(0, bed.script.write(client, piece));
+    bed.turn();
+  }
+  CHECK(bed.script.events().empty());
+  bed.script.read_on(server);
+  for (int i = 0; i < 20000 && got.size() < sent.size(); ++i) {
+    bed.turn();
+    for (const ScriptEvent& event : bed.script.events()) {
+      if (event.type == Event::kData) got += event.bytes;
+    }
+    if (bed.script.needs_slabs()) bed.script.supply(8);
+  }
+  CHECK(got.size() == sent.size());
+  CHECK(got == sent);
+}
+
+TEST_CASE("small writes of one turn arrive as one chunk") {
+  Bed bed;
+  auto [client, server] = bed.connect();
+  bed.script.read_on(server);
+  for (int i = 0; i < 100; ++i) bed.script.write(client, "0123456789");
+  bed.turn();
+  const auto events = bed.script.events();
+  REQUIRE(events.size() == 1);
+  CHECK(events[0].bytes.size() == 1000);
+}
+
+TEST_CASE("a reset is told behind the bytes that came before it") {
+  Bed bed;
+  auto [client, server] = bed.connect();
+  bed.script.write(client, "last words");
+  bed.turn();
+  bed.script.command(Command::kAbort, client);
+  bed.turn();
+  CHECK(bed.script.events().empty());  // nobody reads
+  bed.script.read_on(server);
+  bed.turn();
+  const auto events = bed.script.events();
+  REQUIRE(events.size() == 2);
+  CHECK(events[0].bytes == "last words");
+  CHECK(events[1].type == Event::kError);
+  CHECK(events[1].args[0] == ECONNRESET);
+}
+
+TEST_CASE("a late command for a closed socket only gives its frame back") {
+  Bed bed;
+  auto [client, server] = bed.connect();
+  const uint32_t generation = bed.stack.shared().socket(client)[socket_word::kGeneration];
+  bed.script.command(Command::kClose, client);
+  bed.turn();
+  const uint32_t before = bed.stack.pool().available();
+  const uint32_t frame = bed.script.take_frame();
+  uint32_t* args = bed.script.begin(Command::kWrite, client);
+  args[-1] = generation;
+  args[0] = frame;
+  args[1] = 10;
+  bed.script.publish();
+  bed.turn();
+  CHECK(bed.stack.pool().available() == before);
+}
+
+TEST_CASE("a full event ring only delays: every connection is told in the end") {
+  Bed bed;
+  std::vector<uint32_t> servers;
+  for (int i = 0; i < 120; ++i) servers.push_back(bed.connect().second);
+  size_t told = 0;
+  for (int round = 0; round < 3; ++round) {
+    for (uint32_t server : servers) {
+      bed.script.write(server, "x");
+      bed.script.write(server, "y");
+    }
+    bed.turn();
+  }
+  for (uint32_t server : servers) bed.script.command(Command::kClose, server);
+  for (int i = 0; i < 10; ++i) {
+    bed.turn();
+    told += bed.script.events().size();
+  }
+  CHECK(told == 0);  // clients do not read
+}
+
+TEST_CASE("datagrams: boundaries, empty ones and the sender's address") {
+  Bed bed;
+  auto a = bed.stack.bind(bed.now, {kLocal, 5000}, false);
+  auto b = bed.stack.bind(bed.now, {kLocal, 5001}, false);
+  REQUIRE(a.ok());
+  REQUIRE(b.ok());
+  bed.script.read_on(*b);
+  CHECK(bed.stack.udp_limit_bytes(*a, {kLocal, 5001}) > 1400);
+  CHECK(bed.stack.udp_limit_bytes(*a, {kLocal, 5002}) == 0);  // nobody of ours: the kernel's
+  bed.script.send(*a, "one", {kLocal, 5001});
+  bed.script.send(*a, "", {kLocal, 5001});
+  bed.script.send(*a, "three", {kLocal, 5001});
+  bed.turn();
+  const auto events = bed.script.events();
+  REQUIRE(events.size() == 3);
+  CHECK(events[0].bytes == "one");
+  CHECK(events[1].bytes.empty());
+  CHECK(events[2].bytes == "three");
+  CHECK(events[2].args[3] == 5000);
+  CHECK(get_address(events[2].args + 4) == kLocal);
+}
+
+TEST_CASE("with every frame taken by JavaScript the stack goes on, and offers frames again") {
+  Bed bed(1024);
+  auto [client, server] = bed.connect();
+  bed.script.read_on(server);
+  std::vector<uint32_t> hoard;
+  for (uint32_t f = bed.script.take_frame(); f != UINT32_MAX; f = bed.script.take_frame()) {
+    hoard.push_back(f);
+    bed.turn();
+  }
+  CHECK(hoard.size() >= 512);
+  CHECK(bed.stack.pool().available() >= 200);  // kept back for receiving
+  bed.stack.shared().words()[header::kFrameWaiters] = 1;
+  for (uint32_t frame : hoard) {
+    bed.script.begin(Command::kReturnFrame, 0)[0] = frame;
+    bed.script.publish();
+  }
+  bed.turn();
+  const auto events = bed.script.events();
+  REQUIRE_FALSE(events.empty());
+  CHECK(events.back().type == Event::kFrames);
+}

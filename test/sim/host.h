@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: MIT
+// One whole stack of the simulation: pool, timers, Internet layer, TCP, port, and the applications
+// that sit on it. It turns when the world says so and never reads a clock.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "net/ip_layer.h"
+#include "port/sim/sim_network.h"
+#include "sim/endpoint.h"
+#include "sim/scenario.h"
+#include "sim/udp_echo.h"
+#include "tcp/tcp.h"
+
+namespace millrace::sim {
+
+class World;
+
+class Host final : public tcp::Handler, public net::NeighborResolver {
+ public:
+  Host(World& world, uint32_t number, SimNetwork& network);
+  ~Host() override;
+
+  void turn(Instant now);
+  // The earliest time at which a turn has something to do.
+  Instant next_event() const;
+  void change_mtu(uint32_t mtu_bytes);
+  bool applications_done() const { return udp_.done(); }
+  // True when nothing of the run is left: no connection, no timer, no frame.
+  bool quiet(std::string& what) const;
+  void close(Instant now);
+
+  uint32_t number() const { return number_; }
+  wire::IpAddress address() const { return address_; }
+  tcp::Tcp& tcp() { return *tcp_; }
+  net::IpLayer& ip() { return *ip_; }
+  FramePool& pool() { return pool_; }
+  TimerWheel& timers() { return timers_; }
+  SimPort& port() { return *port_; }
+  // A frame for an application's bytes; null when the applications have used up their share.
+  Frame* alloc_for_application();
+  // Binds an endpoint to a connection number.
+  uint32_t adopt(Endpoint* endpoint);
+  // False: the addresses and ports are still in use.
+  bool connect(Instant now, Endpoint& endpoint, uint16_t local_port, const wire::Endpoint& remote,
+               const tcp::ConnectionOptions& options);
+
+  void on_connected(tcp::Connection& connection) override;
+  void on_acceptable(tcp::Listener& listener) override;
+  void on_readable(tcp::Connection& connection) override;
+  void on_acked(tcp::Connection& connection) override;
+  void on_error(tcp::Connection& connection, Error error) override;
+  void resolve(uint32_t ifindex, const wire::IpAddress& address) override;
+
+ private:
+  struct Listening {
+    tcp::Listener* listener = nullptr;
+    const ListenerPlan* plan = nullptr;
+    bool acceptable = false;
+    Instant accept_at = Instant::never();
+  };
+  struct Resolving {
+    wire::IpAddress address;
+    Instant at;
+  };
+  Endpoint* of(tcp::Connection& connection);
+  void attach_port(SimNetwork& network, const HostPlan& plan);
+  void start_listening();
+  void accept_all(Instant now, Listening& listening);
+  void answer_resolver(Instant now);
+  void check_after_turn(Instant now);
+
+  World& world_;
+  uint32_t number_;
+  const HostPlan& plan_;
+  wire::IpAddress address_;
+  Random random_;
+  FramePool pool_;
+  TimerWheel timers_;
+  std::unique_ptr<SimPort> port_;
+  net::LinkConfig link_;
+  std::unique_ptr<net::IpLayer> ip_;
+  std::unique_ptr<tcp::Tcp> tcp_;
+  UdpEcho udp_;
+  std::vector<Listening> listening_;
+  std::vector<Endpoint*> endpoints_;  // by connection number; never removed within a run
+  std::vector<Resolving> resolving_;
+  Instant not_before_{};  // busy until then
+};
+
+}  // namespace millrace::sim

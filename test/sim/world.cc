@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: MIT
+#include "sim/world.h"
+
+#include <algorithm>
+#include <cstdio>
+
+namespace millrace::sim {
+
+namespace {
+// Virtual time without any progress of an application after which a run counts as hung. More than
+// the longest series of back-offs that the weather makes likely.
+constexpr Duration kStall = Duration::seconds(900);
+// For what remains after the last application has closed: TIME-WAIT, orphans, dead peers.
+constexpr Duration kLinger = Duration::seconds(3600);
+constexpr uint32_t kStepsMax = 5'000'000;
+}  // namespace
+
+World::World(const Scenario& scenario, bool verbose)
+    : scenario_(scenario),
+      verbose_(verbose),
+      checker_(scenario_, verbose, [this](const std::string& what) { fail(what); }),
+      network_(scenario.seed ^ 0x6e6574, 65536) {
+  network_.set_observer(&checker_);
+  for (uint32_t i = 0; i < scenario_.hosts.size(); ++i) {
+    hosts_.push_back(std::make_unique<Host>(*this, i, network_));
+  }
+  for (uint32_t i = 0; i < scenario_.connections.size(); ++i) {
+    endpoints_.push_back(std::make_unique<Endpoint>(*this, i, true));
+    endpoints_.push_back(std::make_unique<Endpoint>(*this, i, false));
+    const ConnectionPlan& plan = scenario_.connections[i];
+    start_at_.push_back(plan.successor_of < 0 ? Instant{} + plan.start : Instant::never());
+    started_.push_back(false);
+  }
+}
+
+World::~World() = default;
+
+void World::fail(const std::string& what) {
+  if (!failure_.empty()) return;
+  char stamp[64];
+  std::snprintf(stamp, sizeof(stamp), "at %.6f s: ", double(now_.ns) / 1e9);
+  failure_ = stamp + what;
+}
+
+Endpoint* World::server_endpoint(const wire::FlowKey& flow) {
+  Endpoint* found = nullptr;
+  for (uint32_t i = 0; i < scenario_.connections.size(); ++i) {
+    const ConnectionPlan& plan = scenario_.connections[i];
+    if (plan.client_port == flow.remote.port && plan.server_port == flow.local.port &&
+        hosts_[plan.client_host]->address() == flow.remote.address && started_[i]) {
+      found = &endpoint(i, false);  // the latest
+    }
+  }
+  return found;
+}
+
+Instant World::next_event() const {
+  Instant next = Instant::never();
+  for (const auto& host : hosts_) next = std::min(next, host->next_event());
+  if (next_change_ < scenario_.changes.size()) {
+    next = std::min(next, Instant{} + scenario_.changes[next_change_].at);
+  }
+  for (const Instant at : start_at_) next = std::min(next, at);
+  return next;
+}
+
+void World::schedule_successors() {
+  for (uint32_t number = 0; started_count_ < started_.size() && number < started_.size();
+       ++number) {
+    const ConnectionPlan& plan = scenario_.connections[number];
+    if (started_[number] || !start_at_[number].is_never()) continue;
+    if (connection_done(uint32_t(plan.successor_of))) start_at_[number] = now_ + plan.start;
+  }
+}
+
+void World::start_connections() {
+  for (uint32_t number = 0; started_count_ < started_.size() && number < started_.size();
+       ++number) {
+    const ConnectionPlan& plan = scenario_.connections[number];
+    if (started_[number]) continue;
+    if (start_at_[number] > now_) continue;
+    Host& client = *hosts_[plan.client_host];
+    Host& server = *hosts_[plan.server_host];
+    checker_.set_connection({client.address(), plan.client_port},
+                            {server.address(), plan.server_port}, number);
+    started_[number] = true;
+    if (!client.connect(now_, endpoint(number, true), plan.client_port,
+                        {server.address(), plan.server_port}, plan.options)) {
+      if (plan.successor_of < 0) fail("connect(): EADDRINUSE");
+      started_[number] = false;
+      start_at_[number] = now_ + Duration::seconds(1);
+      continue;
+    }
+    ++started_count_;
+    start_at_[number] = Instant::never();
+    if (plan.simultaneous) {
+      server.connect(now_, endpoint(number, false), plan.server_port,
+                     {client.address(), plan.client_port}, plan.options);
+    }
+  }
+}
+
+void World::apply(const Change& change) {
+  SimConditions weather = network_.conditions(change.host);
+  switch (change.kind) {
+    case Change::Kind::kCut:
+      weather.up = false;
+      dead_ = dead_ || scenario_.dead_end;
+      break;
+    case Change::Kind::kMend:
+      weather.up = true;
+      break;
+    case Change::Kind::kWeather: {
+      const SimConditions before = weather;
+      weather = change.weather;
+      weather.up = before.up;
+      weather.mtu_bytes = before.mtu_bytes;
+      weather.answer_too_big = before.answer_too_big;
+      break;
+    }
+    case Change::Kind::kPathMtu:
+      weather.mtu_bytes = change.mtu_bytes;
+      weather.answer_too_big = true;
+      break;
+    case Change::Kind::kMtu:
+      hosts_[change.host]->change_mtu(change.mtu_bytes);
+      // What left the stack before the change may still wait in the device.
+      if (scenario_.hosts[change.host].tx_hold.ns == 0) {
+        checker_.set_mtu(change.host, change.mtu_bytes);
+      }
+      break;
+  }
+  network_.set_conditions(change.host, weather);
+}
+
+void World::apply_changes() {
+  while (next_change_ < scenario_.changes.size() &&
+         Instant{} + scenario_.changes[next_change_].at <= now_) {
+    apply(scenario_.changes[next_change_++]);
+    progress();
+  }
+}
+
+bool World::connection_done(uint32_t number) const {
+  const Endpoint& client = *endpoints_[number * 2];
+  const Endpoint& server = *endpoints_[number * 2 + 1];
+  if (!client.finished()) return false;
+  if (server.finished()) return true;
+  // It may never have come to the server's application.
+  const ConnectionPlan& plan = scenario_.connections[number];
+  const bool excused = scenario_.hostile || dead_ || plan.abortive() || plan.refused;
+  return !server.attached() && excused;
+}
+
+bool World::applications_done() const {
+  if (started_count_ < started_.size()) return false;
+  for (const auto& host : hosts_) {
+    if (!host->applications_done()) return false;
+  }
+  for (uint32_t i = 0; i < scenario_.connections.size(); ++i) {
+    if (!connection_done(i)) return false;
+  }
+  return true;
+}
+
+void World::check_rest() {
+  for (size_t i = 0; i < endpoints_.size(); ++i) {
+    const ConnectionPlan& plan = scenario_.connections[i / 2];
+    if (scenario_.hostile || scenario_.dead_end || plan.abortive() || plan.refused) continue;
+    const Endpoint& end = *endpoints_[i];
+    const Endpoint& peer = *endpoints_[i ^ 1];
+    if (!end.attached()) continue;  // a refusal that applications_done() has excused
+    if (end.plan().ending == Ending::kCloseWritten) continue;
+    if (end.read() != peer.plan().send_bytes || !end.at_end()) {
+      fail(end.describe() + ": did not get everything");
+    }
+  }
+}
+
+// On a perfect network with small delays nothing has to be sent twice.
+void World::check_clean_run() {
+  if (!scenario_.clean || checker_.retransmitted_bytes() == 0) return;
+  for (const HostPlan& host : scenario_.hosts) {
+    if (host.busy_chance || host.weather.delay > Duration::millis(50) ||
+        host.tx_hold > Duration::millis(1) || host.tx_ring_frames < 256) {
+      return;
+    }
+  }
+  for (const ConnectionPlan& plan : scenario_.connections) {
+    if (plan.abortive()) return;
+  }
+  fail("retransmissions on a perfect network: " + std::to_string(checker_.retransmitted_bytes()) +
+       " bytes");
+}
+
+Outcome World::run() {
+  uint32_t steps = 0;
+  Instant done_at = Instant::never();
+  std::string left;
+  while (failure_.empty()) {
+    const bool done = applications_done();
+    if (done && done_at.is_never()) done_at = now_;
+    left.clear();
+    bool quiet = done && network_.in_flight() == 0;
+    for (const auto& host : hosts_) quiet = quiet && host->quiet(left);
+    if (quiet) break;
+    const Instant next = next_event();
+    if (next.is_never()) {
+      fail(done ? "nothing more happens: " + left : "deadlock: nothing more happens");
+      break;
+    }
+    now_ = std::max(now_, next);
+    if (!done && now_ - progress_at_ > kStall) fail("no progress");
+    if (done && now_ - done_at > kLinger) fail("does not come to rest: " + left);
+    if (++steps > kStepsMax) fail("too many events");
+    apply_changes();
+    start_connections();
+    for (auto& host : hosts_) host->turn(now_);
+    schedule_successors();
+  }
+  if (failure_.empty()) check_rest();
+  if (failure_.empty()) check_clean_run();
+  if (!failure_.empty()) {
+    for (const auto& end : endpoints_) {
+      if (!end->finished() && failure_.find("connection ") == std::string::npos) {
+        failure_ += "\n    " + end->describe();
+      }
+    }
+  }
+  Outcome outcome;
+  outcome.virtual_time = now_ - Instant{};
+  for (auto& host : hosts_) host->close(now_);
+  outcome.failure = failure_;
+  outcome.hash = checker_.hash();
+  outcome.frames = checker_.frames_sent();
+  outcome.retransmitted_bytes = checker_.retransmitted_bytes();
+  return outcome;
+}
+
+}  // namespace millrace::sim

@@ -1,0 +1,69 @@
+import type { Job, Outcome, RunOptions, SpawnOptions } from './jobs.js';
+
+/** How a Node program runs: plain, or under millrace over AF_XDP. */
+export type Mode = 'kernel' | 'millrace';
+
+export interface Side {
+  readonly namespace: string;
+  readonly interface: string;
+  readonly ipv4: string;
+  readonly ipv6: string;
+}
+
+/** Rates in per cent; for one direction only with the suffix -ab (from the mill to the peer) or -ba. */
+export type BridgeSwitches = Record<string, number>;
+
+export interface LabOptions {
+  offload?: boolean;
+  mtu?: number;
+  bridge?: BridgeSwitches | false;
+}
+
+export interface BridgeCounters {
+  received: number;
+  sent: number;
+  lost: number;
+  duplicated: number;
+  reordered: number;
+  corrupted: number;
+  send_errors: number;
+  overflowed: number;
+}
+
+export type NodeJob = Job & { readonly mode: Mode; readonly report: string; readonly live: string };
+
+/** Counters by name; groups may be nested. */
+export type Stats = Record<string, unknown>;
+
+export interface NodeOptions extends SpawnOptions {
+  side?: Side;
+  /** What to wait for in stdout; null: nothing. */
+  ready?: RegExp | null;
+  readyTimeoutMs?: number;
+  nodeArgs?: readonly string[];
+  /** More MILLRACE_* variables. */
+  options?: Record<string, string>;
+}
+
+export class Lab {
+  readonly mill: Side;
+  readonly peer: Side;
+  readonly bridge?: Job;
+  readonly folder: string;
+  ip(side: Side, args: readonly string[]): Promise<string>;
+  bridgeCounters(): Promise<{ ab: BridgeCounters; ba: BridgeCounters }>;
+  file(name: string): string;
+  spawn(side: Side, command: string, args: readonly string[], options?: SpawnOptions): Job;
+  run(side: Side, command: string, args: readonly string[], options?: RunOptions): Promise<Outcome>;
+  must(side: Side, command: string, args: readonly string[], options?: RunOptions): Promise<string>;
+  node(mode: Mode, script: string, args?: readonly (string | number)[], options?: NodeOptions): Promise<NodeJob>;
+  liveStats(job: NodeJob, timeoutMs?: number): Promise<Stats>;
+  finalStats(job: NodeJob): Promise<Stats | null>;
+  kernelConnections(side: Side, filter?: readonly string[]): Promise<string[]>;
+  close(): Promise<void>;
+  closeNow(): void;
+}
+
+export function openLab(options?: LabOptions): Promise<Lab>;
+export const root: string;
+export const register: string;

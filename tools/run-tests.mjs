@@ -1,0 +1,93 @@
+// `npm test`: sets up, builds, and runs every group of tests, or those that are named as arguments:
+// `node tools/run-tests.mjs lint native sim unit e2e`. The last line is "N passed, N failed, N skipped", summed over
+// lint steps, doctest cases, seeds of the simulator and tap assertions. With CI=true an unlisted skip is a failure.
+import { existsSync, readdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { ROOT } from './files.mjs';
+import { bin, run } from './run.mjs';
+import { setUp } from './setup.mjs';
+import { emptyResult, runLint, runNative, runSim, runTap } from './test-groups.mjs';
+
+/** Skips that are right even in CI: a pattern over "file: test: reason", and why. */
+const SKIPS_ALLOWED = [];
+
+const GROUPS = {
+  lint: { run: runLint },
+  native: { run: runNative },
+  sim: { run: runSim },
+  unit: { run: () => runTap(unitFolders(), { jobs: 2, timeoutSeconds: 120 }), compiled: true },
+  e2e: { run: () => runTap(['e2e'], { jobs: 1, timeoutSeconds: 300 }), compiled: true, privilege: true },
+};
+
+function unitFolders() {
+  const folders = readdirSync(join(ROOT, 'dist/test'), { withFileTypes: true }).filter((entry) => entry.isDirectory());
+  return folders.map((entry) => entry.name).filter((name) => name !== 'e2e');
+}
+
+/** The addon and the TypeScript, both only where something changed. Returns what went wrong, or null. */
+async function build() {
+  rmSync(join(ROOT, 'dist/test'), { recursive: true, force: true });
+  const steps = [[bin('tsc'), ['-p', 'test/tsconfig.json']]];
+  // A prebuilt addon or the one of `npm ci` may be older than the sources: make decides.
+  const configured = existsSync(join(ROOT, 'build/Makefile'));
+  if (existsSync(join(ROOT, 'native/addon'))) {
+    steps.push([bin('node-gyp'), [configured ? 'build' : 'rebuild', '-j', '2']]);
+  }
+  for (const [command, args] of steps) {
+    const { code, output } = await run(command, args, { timeoutSeconds: 600 });
+    if (code !== 0) return `${command} ${args.join(' ')} failed\n${output.slice(-6000)}`;
+  }
+  return null;
+}
+
+async function runGroup(name, missing, buildProblem) {
+  const group = GROUPS[name];
+  const absent = missing.filter((need) => need.groups.includes(name)).map((need) => need.package);
+  const skip = (reason) => ({ ...emptyResult(), skipped: [`${name}: the whole group: ${reason}`] });
+  if (name !== 'lint' && absent.length > 0) return skip(`not installed: ${absent.join(' ')}`);
+  if (group.compiled && buildProblem !== null) return { ...emptyResult(), failed: 1, report: ['was not built'] };
+  if (group.privilege && process.getuid?.() !== 0) return skip('needs root for network namespaces');
+  return group.run();
+}
+
+function print(name, result, seconds) {
+  for (const text of result.report) console.log(text.trimEnd());
+  for (const reason of result.skipped) console.log(`skipped ${reason}`);
+  const counts = `${result.passed} passed, ${result.failed} failed, ${result.skipped.length} skipped`;
+  console.log(`${name.padEnd(7)} ${counts} (${seconds.toFixed(1)} s)`);
+}
+
+function strictAboutSkips(result) {
+  const unexpected = result.skipped.filter((reason) => !SKIPS_ALLOWED.some(({ pattern }) => pattern.test(reason)));
+  result.failed += unexpected.length;
+  for (const reason of unexpected) result.report.push(`skipped, which counts as failed in CI: ${reason}`);
+}
+
+async function main() {
+  const wanted = process.argv.slice(2);
+  const unknown = wanted.filter((name) => !(name in GROUPS));
+  if (unknown.length > 0) {
+    console.error(`no such group: ${unknown.join(', ')}; there are ${Object.keys(GROUPS).join(', ')}`);
+    return 2;
+  }
+  const names = wanted.length > 0 ? wanted : Object.keys(GROUPS);
+  const inCi = process.env.CI === 'true' || process.env.CI === '1';
+  const compiled = names.some((name) => GROUPS[name].compiled);
+  const missing = await setUp(compiled ? ['build', ...names] : names);
+  const buildProblem = compiled ? await build() : null;
+  if (buildProblem !== null) console.log(buildProblem);
+  const total = { passed: 0, failed: 0, skipped: 0 };
+  for (const name of names) {
+    const start = performance.now();
+    const result = await runGroup(name, missing, buildProblem);
+    if (inCi) strictAboutSkips(result);
+    print(name, result, (performance.now() - start) / 1000);
+    total.passed += result.passed;
+    total.failed += result.failed;
+    total.skipped += result.skipped.length;
+  }
+  console.log(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
+  return total.failed === 0 ? 0 : 1;
+}
+
+process.exitCode = await main();

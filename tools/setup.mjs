@@ -1,0 +1,92 @@
+// What the checks and tests need beyond npm: installs it from Debian when it may, and says what is missing when not.
+// `node tools/setup.mjs` does only that.
+import { accessSync, constants, existsSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { run } from './run.mjs';
+
+/** A package, the program or file that shows that it is there, and the groups of tests that need it. */
+const NEEDS = [
+  { package: 'g++', program: 'g++', groups: ['build', 'native', 'sim', 'e2e', 'bench'] },
+  { package: 'make', program: 'make', groups: ['build'] },
+  { package: 'python3', program: 'python3', groups: ['build'] },
+  { package: 'cmake', program: 'cmake', groups: ['native', 'sim'] },
+  { package: 'ninja-build', program: 'ninja', groups: ['native', 'sim'] },
+  { package: 'doctest-dev', file: '/usr/include/doctest/doctest.h', groups: ['native'] },
+  { package: 'clang-format', program: 'clang-format', groups: ['lint'] },
+  { package: 'clang', program: 'clang', groups: ['lint'] },
+  { package: 'libbpf-dev', file: '/usr/include/bpf/bpf_helpers.h', groups: ['lint'] },
+  { package: 'iproute2', program: 'ip', groups: ['e2e', 'demo', 'bench'] },
+  { package: 'ethtool', program: 'ethtool', groups: ['e2e', 'demo', 'bench'] },
+  { package: 'curl', program: 'curl', groups: ['e2e', 'demo'] },
+  { package: 'wrk', program: 'wrk', groups: ['e2e', 'demo', 'bench'] },
+  { package: 'nginx-light', program: 'nginx', groups: ['e2e'] },
+  { package: 'redis-server', program: 'redis-server', groups: ['e2e'] },
+  { package: 'redis-tools', program: 'redis-cli', groups: ['e2e'] },
+  { package: 'iperf3', program: 'iperf3', groups: ['e2e'] },
+  { package: 'nghttp2-client', program: 'h2load', groups: ['e2e'] },
+  { package: 'openssl', program: 'openssl', groups: ['e2e'] },
+  { package: 'iputils-ping', program: 'ping', groups: ['e2e', 'demo', 'bench'] },
+  { package: 'netcat-openbsd', program: 'nc', groups: ['e2e'] },
+  { package: 'procps', program: 'ps', groups: ['e2e', 'demo', 'bench'] },
+  { package: 'tcpdump', program: 'tcpdump', groups: ['e2e'] },
+  { package: 'bpftool', program: 'bpftool', groups: ['e2e'] },
+];
+
+const DIRECTORIES = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin'];
+
+function isThere(need) {
+  if (need.file !== undefined) return existsSync(need.file);
+  return DIRECTORIES.some((directory) => {
+    try {
+      accessSync(join(directory, need.program), constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}
+
+/** What is missing for `groups`. */
+export function missingFor(groups) {
+  return NEEDS.filter((need) => need.groups.some((group) => groups.includes(group)) && !isThere(need));
+}
+
+/** The command that installs packages. */
+export function installCommand(needs) {
+  const sudo = process.getuid?.() === 0 ? '' : 'sudo ';
+  return `${sudo}apt-get install -y --no-install-recommends ${needs.map((need) => need.package).join(' ')}`;
+}
+
+/** Installs what is missing when that is possible. Returns what is missing still. */
+export async function setUp(groups, log = console.log) {
+  const missing = missingFor(groups);
+  if (missing.length === 0) return [];
+  const names = missing.map((need) => need.package).join(' ');
+  if (process.getuid?.() !== 0 || !existsSync('/usr/bin/apt-get')) {
+    log(`missing: ${names}\nto install: ${installCommand(missing)}`);
+    return missing;
+  }
+  log(`installing: ${names}`);
+  const env = { DEBIAN_FRONTEND: 'noninteractive' };
+  const options = { env, timeoutSeconds: 300 };
+  // Packages that start a service on installation are kept from it: the tests start what they need themselves.
+  const policy = ['-o', 'DPkg::Options::=--force-confold', '-o', 'DPkg::Lock::Timeout=120'];
+  await run('apt-get', ['update', ...policy], options);
+  const result = await run(
+    'apt-get',
+    ['install', '-y', '--no-install-recommends', ...policy, ...names.split(' ')],
+    options,
+  );
+  const still = missingFor(groups);
+  if (still.length > 0)
+    log(`${result.output.slice(-2000)}\nstill missing: ${still.map((need) => need.package).join(' ')}`);
+  return still;
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const all = [...new Set(NEEDS.flatMap((need) => need.groups))];
+  const missing = await setUp(all);
+  console.log(missing.length === 0 ? 'everything is there' : `to install: ${installCommand(missing)}`);
+  process.exit(missing.length === 0 ? 0 : 1);
+}

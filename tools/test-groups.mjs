@@ -1,0 +1,132 @@
+// The groups of tests and how the result of each is read. Every runner returns
+// {passed, failed, skipped: [reason, ...], report: [text, ...]}.
+import { existsSync, readdirSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import { listFiles, ROOT } from './files.mjs';
+import { lint } from './lint.mjs';
+import { run } from './run.mjs';
+
+/** Apart from what a developer builds by hand, with all assertions and fast enough for the simulator. */
+const BUILD = 'build-test';
+const CONFIGURE = ['-S', '.', '-B', BUILD, '-G', 'Ninja', '-DCMAKE_BUILD_TYPE=Debug', '-DCMAKE_CXX_FLAGS_DEBUG=-O1 -g'];
+const SEEDS = 2000;
+
+export function emptyResult() {
+  return { passed: 0, failed: 0, skipped: [], report: [] };
+}
+
+function failure(text) {
+  return { ...emptyResult(), failed: 1, report: [text] };
+}
+
+export async function runLint() {
+  const report = [];
+  const counts = await lint({ log: (line) => line.startsWith('not ok') && report.push(line) });
+  return { ...emptyResult(), ...counts, report };
+}
+
+/** Configures and builds once for the unit tests and the simulator; null when it went well. */
+async function buildNative() {
+  const jobs = String(Math.min(availableParallelism(), 4));
+  for (const args of [CONFIGURE, ['--build', BUILD, '-j', jobs]]) {
+    const { code, output } = await run('cmake', args, { timeoutSeconds: 600 });
+    if (code !== 0) return `cmake ${args.join(' ')} failed\n${output.slice(-6000)}`;
+  }
+  return null;
+}
+
+let nativeBuild;
+
+/** Every test_* binary of the CMake build; a case of doctest counts as one. */
+export async function runNative() {
+  nativeBuild ??= buildNative();
+  const problem = await nativeBuild;
+  if (problem !== null) return failure(problem);
+  const result = emptyResult();
+  // By folders, not by what lies in the build directory: that may hold binaries of folders that are gone.
+  for (const name of foldersOfTests().map((folder) => `test_${folder}`)) {
+    const { code, output } = await run(join(ROOT, BUILD, name), ['--no-colors'], { timeoutSeconds: 300 });
+    const counts = /test cases:\s*\d+ \|\s*(\d+) passed \|\s*(\d+) failed \|\s*(\d+) skipped/.exec(output);
+    if (counts !== null) {
+      result.passed += Number(counts[1]);
+      result.failed += Number(counts[2]);
+      for (let left = Number(counts[3]); left > 0; left--) result.skipped.push(`${name}: a test case`);
+    }
+    if (code === 0 && counts !== null && Number(counts[1]) > 0) continue;
+    if (counts === null || Number(counts[2]) === 0) result.failed++;
+    result.report.push(`${name} ended with ${code}\n${output.slice(-6000)}`);
+  }
+  return result;
+}
+
+function foldersOfTests() {
+  const folders = listFiles(ROOT).map((path) => /^test\/native\/([^/]+)\/.*_test\.cc$/.exec(path)?.[1]);
+  return [...new Set(folders.filter((folder) => folder !== undefined))];
+}
+
+/** The simulator over many seeds; a seed counts as one test. */
+export async function runSim() {
+  if (!listFiles(ROOT).some((path) => /^test\/sim\/.*\.cc$/.test(path))) return emptyResult();
+  nativeBuild ??= buildNative();
+  const problem = await nativeBuild;
+  if (problem !== null) return failure(problem);
+  const { code, output } = await run(join(ROOT, BUILD, 'sim'), ['--seeds', String(SEEDS), '--from', '1'], {
+    timeoutSeconds: 420,
+  });
+  const counts = /(\d+) passed, (\d+) failed\s*$/.exec(output);
+  if (counts === null) return failure(`sim ended with ${code}\n${output.slice(-6000)}`);
+  const result = { ...emptyResult(), passed: Number(counts[1]), failed: Number(counts[2]) };
+  if (result.passed + result.failed !== SEEDS || (code !== 0 && result.failed === 0)) result.failed++;
+  if (result.failed > 0) result.report.push(`sim ended with ${code}\n${output.slice(-6000)}`);
+  return result;
+}
+
+/** Compiled test files under dist/test/<folders>. A tap assertion counts as one test, as tap itself counts them. */
+export async function runTap(folders, { jobs, timeoutSeconds }) {
+  const files = folders.flatMap((folder) => compiledTests(join('dist/test', folder)));
+  const result = emptyResult();
+  const next = files.values();
+  const worker = async () => {
+    for (const file of next) {
+      // Not under `tap run`: it instruments every child process through NODE_OPTIONS, and our children are what we test.
+      const { code, output } = await run(process.execPath, [file], { timeoutSeconds, env: { TAP_TIMEOUT: '0' } });
+      const one = readTap(output, code);
+      result.passed += one.passed;
+      result.failed += one.failed;
+      result.skipped.push(...one.skipped.map((reason) => `${file}: ${reason}`));
+      if (one.failed > 0) result.report.push(`${file} ended with ${code}\n${onlyFailures(output)}`);
+    }
+  };
+  await Promise.all(Array.from({ length: jobs }, worker));
+  return result;
+}
+
+function compiledTests(directory) {
+  const path = join(ROOT, directory);
+  if (!existsSync(path)) return [];
+  const names = readdirSync(path, { recursive: true }).filter((name) => name.endsWith('.test.js'));
+  return names.sort().map((name) => join(directory, name));
+}
+
+/** Counts of one file's TAP. What ended badly counts at least one failure, whatever it printed before. */
+export function readTap(output, code) {
+  const summary = [...output.matchAll(/^# \{ total: \d+(?:, \w+: \d+)* \}/gm)].at(-1)?.[0] ?? '';
+  const count = (name) => Number(new RegExp(`\\b${name}: (\\d+)`).exec(summary)?.[1] ?? 0);
+  const points = output.matchAll(/^ *ok \d+(?: - (.*?))? # SKIP\b *(.*)$/gim);
+  const skipped = [...points].map((match) => `${match[1] ?? ''}: ${match[2]}`);
+  const whole = /^1\.\.0[ \t]+#[ \t]*(.*)$/m.exec(output);
+  if (whole !== null && code === 0) skipped.push(`the whole file: ${whole[1]}`);
+  for (let left = count('skip') + count('todo') - skipped.length; left > 0; left--) skipped.push('without a reason');
+  let failed = count('fail');
+  const complete = summary !== '' && /^1\.\.\d+/m.test(output);
+  if (failed === 0 && (code !== 0 || !complete || (count('pass') === 0 && skipped.length === 0))) failed = 1;
+  return { passed: count('pass'), failed, skipped };
+}
+
+/** The failing points with what surrounds them; the end of the output when there is none. */
+function onlyFailures(output) {
+  const blocks = output.match(/^( *)not ok [^\n]*\n(?:\1 +[^\n]*\n|\s*\n)*/gm) ?? [];
+  const text = blocks.join('');
+  return `${text.slice(0, 8000)}\n${text === '' ? output.slice(-4000) : output.slice(-600)}`;
+}

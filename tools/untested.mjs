@@ -1,0 +1,38 @@
+// Sources without a test file of the same name, each with the test that covers it instead.
+import ts from 'typescript';
+
+export const UNTESTED = {
+  'lib/option-kinds.ts': 'test/lib/options.test.ts',
+  'lib/policy-address.ts': 'test/lib/policy.test.ts',
+  'lib/errors.ts': 'test/lib/config.test.ts',
+  'lib/binding.ts': 'test/lib/stack.test.ts',
+  'lib/connection.ts': 'test/lib/stack.test.ts',
+  'lib/datagram.ts': 'test/lib/stack.test.ts',
+  'lib/listener.ts': 'test/lib/stack.test.ts',
+  'lib/rings.ts': 'test/lib/stack.test.ts',
+  'lib/index.ts': 'test/lib/runtime.test.ts',
+  'lib/lifecycle.ts': 'test/lib/runtime.test.ts',
+  'lib/stats.ts': 'test/lib/runtime.test.ts',
+  'lib/cli/main.ts': 'test/lib/cli/commands.test.ts',
+  'lib/cli/print-options.ts': 'test/lib/cli/commands.test.ts',
+  'lib/cli/usage.ts': 'test/lib/cli/commands.test.ts',
+};
+
+/** True for a module that leaves nothing at run time but names of others and plain constants. */
+export function isTypesOnly(text) {
+  const source = ts.createSourceFile('x.ts', text, ts.ScriptTarget.ES2022, false);
+  return source.statements.every(
+    (node) =>
+      ts.isInterfaceDeclaration(node) ||
+      ts.isTypeAliasDeclaration(node) ||
+      ts.isImportDeclaration(node) ||
+      ts.isExportDeclaration(node) ||
+      (ts.isVariableStatement(node) && node.declarationList.declarations.every(isLiteral)),
+  );
+}
+
+function isLiteral(declaration) {
+  const value = declaration.initializer;
+  if (value === undefined) return true;
+  return ts.isLiteralExpression(value) || (ts.isPrefixUnaryExpression(value) && ts.isNumericLiteral(value.operand));
+}
