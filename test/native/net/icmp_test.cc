@@ -11,8 +11,12 @@ namespace {
 struct IpWorld : World {
   IpWorld() : World(LinkType::kIp) {}
   // A datagram of ours, as a router quotes it.
-  Bytes quote4(size_t payload = 4) { return udp_packet({us4, 1000}, {peer4, 53}, Bytes(payload, 1)); }
-  Bytes quote6(size_t payload = 4) { return udp_packet({us6, 1000}, {peer6, 53}, Bytes(payload, 1)); }
+  Bytes quote4(size_t payload = 4) {
+    return udp_packet({us4, 1000}, {peer4, 53}, Bytes(payload, 1));
+  }
+  Bytes quote6(size_t payload = 4) {
+    return udp_packet({us6, 1000}, {peer6, 53}, Bytes(payload, 1));
+  }
   const IpAddress router4 = test::ip("203.0.113.1"), router6 = test::ip("2001:db8:f::1");
 };
 }  // namespace
@@ -77,7 +81,7 @@ TEST_CASE("ICMP that must change nothing") {
   struct Row {
     const char* what;
     Bytes packet;
-    uint64_t Counters::* counter;
+    uint64_t Counters::*counter;
   };
   IpWorld w;
   Bytes bad_sum = icmp_packet(w.router4, w.us4, 3, 3, 0, w.quote4());
@@ -113,7 +117,8 @@ TEST_CASE("ICMP that must change nothing") {
        &Counters::icmp_bad_quote},
       {"IPv4 quoted in ICMPv6", icmp_packet(w.router6, w.us6, 1, 4, 0, w.quote4(60)),
        &Counters::icmp_bad_quote},
-      {"source quench", icmp_packet(w.router4, w.us4, 4, 0, 0, w.quote4()), &Counters::icmp_ignored},
+      {"source quench", icmp_packet(w.router4, w.us4, 4, 0, 0, w.quote4()),
+       &Counters::icmp_ignored},
       {"redirect", icmp_packet(w.router4, w.us4, 5, 1, 0x0a000001, w.quote4()),
        &Counters::icmp_ignored},
       {"echo reply", icmp_packet(w.router4, w.us4, 0, 0, 0, w.quote4()), &Counters::icmp_ignored},
@@ -185,9 +190,11 @@ TEST_CASE("a parameter problem points at the byte; none is sent about an ICMPv6 
   const Bytes routing = ipv6(w.peer6, w.us6, 43, Bytes{6, 2, 0, 1} + Bytes(20) + Bytes(20));
   w.input_ip(routing);
   CHECK(w.take_ip() == icmp_packet(w.us6, w.peer6, 4, 0, 42, routing));
-  w.input_ip(ipv6(w.peer6, w.us6, 60, Bytes{58, 0, 0x80, 4, 0, 0, 0, 0} + Bytes{1, 4, 0, 0} + Bytes(60)));
+  w.input_ip(
+      ipv6(w.peer6, w.us6, 60, Bytes{58, 0, 0x80, 4, 0, 0, 0, 0} + Bytes{1, 4, 0, 0} + Bytes(60)));
   CHECK(w.take_ip().empty());
-  w.input_ip(ipv6(w.peer6, w.us6, 60, Bytes{58, 0, 0x80, 4, 0, 0, 0, 0} + Bytes{128, 0, 0, 0} + Bytes(8)));
+  w.input_ip(
+      ipv6(w.peer6, w.us6, 60, Bytes{58, 0, 0x80, 4, 0, 0, 0, 0} + Bytes{128, 0, 0, 0} + Bytes(8)));
   CHECK(!w.take_ip().empty());  // an echo request is no error
 }
 
@@ -204,7 +211,8 @@ TEST_CASE("no error answers what was dropped for its addresses, fragments or for
   w.input_ip(ipv4(w.peer4, w.us4, Bytes(40), {.protocol = 132, .fragment = 100}));
   w.input_ip(ipv4(w.peer4, ip("224.0.0.1"), Bytes(40), {.protocol = 132}));
   w.input_ip(ipv4(ip("127.0.0.1"), w.us4, Bytes(40), {.protocol = 132}));
-  w.input_ip(ipv4(w.peer4, w.us4, Bytes(40), {.protocol = 132, .options = {131, 7, 4, 9, 9, 9, 9, 0}}));
+  w.input_ip(
+      ipv4(w.peer4, w.us4, Bytes(40), {.protocol = 132, .options = {131, 7, 4, 9, 9, 9, 9, 0}}));
   w.input_ip(ipv6(w.peer6, ip("ff02::1"), 132, Bytes(40)));
   w.input_ip(ipv6(ip("::"), w.us6, 132, Bytes(40)));
   CHECK(w.take_ip().empty());

@@ -52,7 +52,9 @@ TEST_CASE("the gateway is the neighbour of a destination behind it") {
 
 TEST_CASE("an answer from within the question is fine") {
   World w;
-  w.kernel.on_ask = [&](const IpAddress& address) { w.neighbor(address, NeighborState::kReachable); };
+  w.kernel.on_ask = [&](const IpAddress& address) {
+    w.neighbor(address, NeighborState::kReachable);
+  };
   CHECK(!w.send_to(w.peer4, udp_to(w, w.peer4)));
   CHECK(w.take_ip().size() >= 32);
   CHECK(w.timers.armed_count() == 0);
@@ -200,7 +202,8 @@ TEST_CASE("a new link address is used from the next packet on, our own as well")
 }
 
 TEST_CASE("a neighbour that the kernel forgot is asked for again") {
-  for (NeighborState gone : {NeighborState::kNone, NeighborState::kFailed, NeighborState::kIncomplete}) {
+  for (NeighborState gone :
+       {NeighborState::kNone, NeighborState::kFailed, NeighborState::kIncomplete}) {
     World w;
     w.neighbor(w.peer4, NeighborState::kReachable);
     CHECK(!w.send_to(w.peer4, udp_to(w, w.peer4)));
@@ -216,7 +219,7 @@ TEST_CASE("a neighbour that the kernel forgot is asked for again") {
 
 TEST_CASE("nonsense from the kernel or about other interfaces changes nothing") {
   World w;
-  w.neighbor(w.peer4, NeighborState::kReachable, {});                  // no link address
+  w.neighbor(w.peer4, NeighborState::kReachable, {});                     // no link address
   w.neighbor(w.peer4, NeighborState::kReachable, {0xff, 1, 1, 1, 1, 1});  // a group
   w.ip.neighbor_changed(w.now, 77, w.peer4, World::kPeerMac, NeighborState::kReachable);
   CHECK(!w.send_to(w.peer4, udp_to(w, w.peer4)));

@@ -114,7 +114,8 @@ TEST_CASE("malformed datagrams: dropped, counted, not answered") {
   CHECK(w.take_ip().empty());
 }
 
-TEST_CASE("checksums: absent over IPv4, vouched for by the port, left unfinished by a virtual device") {
+TEST_CASE(
+    "checksums: absent over IPv4, vouched for by the port, left unfinished by a virtual device") {
   UdpWorld w;
   Socket& four = w.bind("0.0.0.0", 53);
   Socket& six = w.bind("::", 53);
@@ -195,8 +196,8 @@ TEST_CASE("a port that nobody has is answered, in both families, rate limited") 
   w.input_ip(six);
   CHECK(w.take_ip() == icmp_packet(w.us6, w.peer6, 1, 4, 0, six));
   // Behind options and extension headers the quote still begins with the IP header.
-  const Bytes options = ipv4(w.peer4, w.us4, test::udp({w.peer4, 9}, {w.us4, 77}, {1}),
-                             {.options = {1, 1, 1, 0}});
+  const Bytes options =
+      ipv4(w.peer4, w.us4, test::udp({w.peer4, 9}, {w.us4, 77}, {1}), {.options = {1, 1, 1, 0}});
   w.input_ip(options);
   const Bytes quoting = w.take_ip();
   CHECK(Bytes(quoting.begin() + 28, quoting.end()) == options);
@@ -210,12 +211,14 @@ TEST_CASE("what is sent is a correct datagram, whatever the length") {
   Socket& four = w.bind("0.0.0.0", 53);
   Socket& six = w.bind("::", 54);
   std::mt19937 random(12);
-  for (size_t size : {size_t(0), size_t(1), size_t(2), size_t(3), size_t(511), size_t(1471), size_t(1472)}) {
+  for (size_t size :
+       {size_t(0), size_t(1), size_t(2), size_t(3), size_t(511), size_t(1471), size_t(1472)}) {
     Bytes payload(size);
     for (uint8_t& b : payload) b = uint8_t(random());
     CHECK(!w.send(four, {w.peer4, 9}, payload));
     const Bytes packet = w.take_ip();
-    CHECK(Bytes(packet.begin() + 20, packet.end()) == test::udp({w.us4, 53}, {w.peer4, 9}, payload));
+    CHECK(Bytes(packet.begin() + 20, packet.end()) ==
+          test::udp({w.us4, 53}, {w.peer4, 9}, payload));
     CHECK(packet[9] == 17);
     if (size > 1452) continue;
     CHECK(!w.send(six, {w.peer6, 9}, payload));
@@ -280,7 +283,8 @@ TEST_CASE("a connected socket has the path's source, hears its peer alone, and f
 TEST_CASE("ICMP errors: hard ones to connected sockets, nothing to others") {
   UdpWorld w;
   Socket& socket = w.bind("0.0.0.0", 53);
-  const auto error = [&](uint8_t type, uint8_t code, uint16_t from_port = 53, uint16_t to_port = 9) {
+  const auto error = [&](uint8_t type, uint8_t code, uint16_t from_port = 53,
+                         uint16_t to_port = 9) {
     w.input_ip(icmp_packet(w.peer4, w.us4, type, code, 1300,
                            udp_packet({w.us4, from_port}, {w.peer4, to_port}, Bytes(4))));
   };
@@ -425,8 +429,9 @@ TEST_CASE("random datagrams and random socket operations leak nothing") {
     Socket* some = sockets.empty() ? nullptr : sockets[random() % sockets.size()];
     switch (random() % 10) {
       case 0: {
-        Result<Socket*> socket = w.udp.bind({random() % 2 ? to.address : ip(random() % 2 ? "0.0.0.0" : "::"), to.port},
-                                            random() % 2, uint32_t(i));
+        Result<Socket*> socket =
+            w.udp.bind({random() % 2 ? to.address : ip(random() % 2 ? "0.0.0.0" : "::"), to.port},
+                       random() % 2, uint32_t(i));
         if (socket.ok()) sockets.push_back(*socket);
         break;
       }
