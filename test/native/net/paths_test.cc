@@ -36,10 +36,10 @@ TEST_CASE("destinations that are not reached through us") {
     return path.ok() ? 0 : path.error().code;
   };
   CHECK(error("192.0.2.20") == 0);
-  CHECK(error("10.9.0.2") == ENETUNREACH);            // the more specific route is another's
-  CHECK(error("192.0.2.10") == ENETUNREACH);          // ourselves: the kernel's loopback
+  CHECK(error("10.9.0.2") == ENETUNREACH);    // the more specific route is another's
+  CHECK(error("192.0.2.10") == ENETUNREACH);  // ourselves: the kernel's loopback
   CHECK(error("10.9.0.1") == ENETUNREACH);
-  CHECK(error("192.0.2.255") == ENETUNREACH);         // subnet broadcast
+  CHECK(error("192.0.2.255") == ENETUNREACH);  // subnet broadcast
   CHECK(error("255.255.255.255") == ENETUNREACH);
   CHECK(error("224.0.0.1") == ENETUNREACH);
   CHECK(error("ff02::1") == ENETUNREACH);
@@ -47,7 +47,7 @@ TEST_CASE("destinations that are not reached through us") {
   CHECK(error("::") == ENETUNREACH);
   CHECK(error("192.0.2.20", "2001:db8::10") == ENETUNREACH);  // families
   CHECK(error("192.0.2.20", "192.0.2.11") == EADDRNOTAVAIL);
-  CHECK(error("192.0.2.20", "10.9.0.1") == EADDRNOTAVAIL);    // not of an attached interface
+  CHECK(error("192.0.2.20", "10.9.0.1") == EADDRNOTAVAIL);  // not of an attached interface
 }
 
 TEST_CASE("is_local knows the addresses of attached interfaces only") {
@@ -162,8 +162,10 @@ TEST_CASE("over a local_everywhere link every address is ours, with Linux's choi
   Recorder tcp(pool);
   const uint8_t index = layer.attach(port, {0, {}, 65536, true}, true);
   layer.set_handler(6, &tcp);
-  const char* pairs[][2] = {{"127.0.0.5", "127.0.0.1"}, {"127.0.0.1", "127.0.0.1"},
-                            {"::1", "::1"},             {"10.1.2.3", "10.1.2.3"},
+  const char* pairs[][2] = {{"127.0.0.5", "127.0.0.1"},
+                            {"127.0.0.1", "127.0.0.1"},
+                            {"::1", "::1"},
+                            {"10.1.2.3", "10.1.2.3"},
                             {"2001:db8::7", "2001:db8::7"}};
   int expected = 0;
   for (const auto& pair : pairs) {
