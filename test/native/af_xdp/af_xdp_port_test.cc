@@ -69,22 +69,6 @@ bool pool_is_whole(const FramePool& pool) {
   return pool.available() == pool.capacity();
 }
 
-uint64_t read_counter(const char* interface, const char* name) {
-  FILE* f = fopen("/proc/net/dev", "r");
-  char line[512];
-  uint64_t v[16] = {};
-  while (fgets(line, sizeof(line), f)) {
-    char* colon = strchr(line, ':');
-    if (!colon) continue;
-    *colon = '\0';
-    if (std::string(line + strspn(line, " ")) != interface) continue;
-    char* at = colon + 1;
-    for (uint64_t& x : v) x = strtoull(at, &at, 10);
-  }
-  fclose(f);
-  return v[std::string(name) == "rx_packets" ? 1 : 9];
-}
-
 Bytes numbered(Rig& rig, uint32_t number, size_t bytes = 22) {
   std::string payload(bytes, 'x');
   wire::store32(reinterpret_cast<uint8_t*>(payload.data()), number);
