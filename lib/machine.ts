@@ -177,7 +177,7 @@ function readAddon(): AddonFacts {
   if (!existsSync(binding))
     return { file, origin, problem: 'dist/lib/binding.js is missing: the package is not built' };
   const env = { ...process.env, NODE_OPTIONS: '' };
-  const args = ['-e', `require(${JSON.stringify(binding)})`];
+  const args = ['-e', `require(${JSON.stringify(binding)}).loadBinding()`];
   const child = spawnSync(process.execPath, args, {
     env,
     encoding: 'utf8',

@@ -151,62 +151,20 @@ export function interfaces(): Kind<readonly string[]> {
   };
 }
 
-/** What the fault wrapper does to frames, each way. Rates are from 0 to 1. */
-export interface Faults {
-  readonly drop: number;
-  readonly duplicate: number;
-  readonly reorder: number;
-  readonly corrupt: number;
-  /** Extra delay of every frame, in milliseconds. */
-  readonly delayMs: number;
-  /** Equal seeds give equal faults for equal traffic. */
-  readonly seed: number;
-}
+const SHARE = '(?:0|1|0?\\.\\d+|1\\.0*|\\d{1,2}(?:\\.\\d+)?%|100%)';
+/** One item of the fault wrapper's language (native/port/wrap/fault_config.h, which reads it for good). */
+const FAULT = new RegExp(
+  `^(?:(?:(?:rx|tx)\\.)?(?:(?:drop|dup|reorder|corrupt)=${SHARE}|(?:drop|dup|reorder|corrupt)_at=[1-9]\\d*` +
+    '|(?:reorder|delay|jitter)_us=\\d{1,8}|cut(?:=[01])?)|seed=\\d+|off)$',
+);
 
-const FAULT_LIMITS: Readonly<Record<string, readonly [keyof Faults, number]>> = {
-  drop: ['drop', 1],
-  duplicate: ['duplicate', 1],
-  reorder: ['reorder', 1],
-  corrupt: ['corrupt', 1],
-  delay: ['delayMs', 10_000],
-  seed: ['seed', 0xffffffff],
-};
-
-/** `drop=0.01,reorder=0.02,delay=5`; null when there are none. */
-export function faults(): Kind<Faults | null> {
-  return {
-    type: 'text',
-    allowed: 'name=number, separated by commas: drop, duplicate, reorder, corrupt (0 to 1), delay (ms, to 10000), seed',
-    bare: false,
-    read(value) {
-      const entries = typeof value === 'object' && value !== null ? Object.entries(value) : splitPairs(String(value));
-      if (entries.length === 0) return null;
-      const result = { drop: 0, duplicate: 0, reorder: 0, corrupt: 0, delayMs: 0, seed: 1 };
-      for (const [name, given] of entries) {
-        const limit = Object.hasOwn(FAULT_LIMITS, name) ? FAULT_LIMITS[name] : undefined;
-        if (limit === undefined) throw new ValueError(`'${name}' is no fault`);
-        const number = given === '' || typeof given === 'boolean' ? Number.NaN : Number(given);
-        if (!(number >= 0 && number <= limit[1])) throw new ValueError(`${name} is '${String(given)}'`);
-        if (name === 'seed' && !Number.isInteger(number)) throw new ValueError('seed is no integer');
-        result[limit[0]] = number;
-      }
-      return result;
-    },
-    format(value) {
-      if (value === null) return '';
-      const { delayMs, ...rest } = value;
-      return Object.entries({ ...rest, delay: delayMs })
-        .map(([name, number]) => `${name}=${number}`)
-        .join(',');
-    },
-  };
-}
-
-function splitPairs(value: string): [string, string][] {
-  const pairs = value.split(/[\s,]+/).filter((pair) => pair !== '');
-  return pairs.map((pair) => {
-    const at = pair.indexOf('=');
-    if (at < 1) throw new ValueError(`'${pair}' is not name=number`);
-    return [pair.slice(0, at), pair.slice(at + 1)];
+/** Faults for the fault wrapper: `drop=0.01,reorder=2%,tx.delay_us=500`. */
+export function faults(): Kind<string> {
+  const allowed =
+    'items separated by commas: drop, dup, reorder, corrupt (a share: 0.01 or 1%), drop_at, dup_at, reorder_at, corrupt_at (the n-th frame), delay_us, jitter_us, reorder_us, cut, each with rx. or tx. before it for one direction; seed; off';
+  return text('faults', allowed, (value) => {
+    const items = value === '' ? [] : value.split(',');
+    const wrong = items.find((item) => !FAULT.test(item));
+    if (wrong !== undefined) throw new ValueError(`'${wrong}' is not understood`);
   });
 }

@@ -149,7 +149,7 @@ export const REGISTRY = {
     '',
     'file that receives every accelerated packet, as pcap; %p in its name is the process id',
   ),
-  fault: option(faults(), null, '', 'faults put on the port, for tests of a program'),
+  fault: option(faults(), '', '', 'faults put on every accelerated frame, to see what a program does on a bad network'),
   debug: option(toggle(), false, '', "on: one line on stderr for each decision (socket ours or the kernel's, and why)"),
 } as const satisfies Record<string, OptionSpec<never> | OptionSpec<unknown>>;
 

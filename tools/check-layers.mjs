@@ -21,7 +21,8 @@ const NATIVE = {
 
 /** Protocol code has no system calls and no clock: time and packets are handed to it. */
 const PURE = new Set(['wire', 'packet', 'net', 'udp', 'tcp']);
-const SYSTEM = /^(?:sys\/|linux\/|net\/|netinet\/|arpa\/|bits\/|unistd\.h|fcntl\.h|poll\.h|pthread\.h|time\.h|ctime|chrono|thread|mutex|cstdio|iostream|fstream)/;
+const SYSTEM =
+  /^(?:sys\/|linux\/|net\/|netinet\/|arpa\/|bits\/|unistd\.h|fcntl\.h|poll\.h|pthread\.h|time\.h|ctime|chrono|thread|mutex|cstdio|iostream|fstream)/;
 const NODE_HEADERS = /^(?:napi\.h|node_api\.h|js_native_api\.h|node\.h|uv\.h|v8\.h)$/;
 
 /** Modules with sockets of their own: the library must not lean on what it replaces. */
@@ -53,7 +54,8 @@ function checkNative(root, path) {
     if (NODE_HEADERS.test(own ?? system)) {
       if (layer !== 'addon') report(`${own ?? system}: only native/addon knows Node and libuv`);
     } else if (system !== undefined) {
-      if (PURE.has(layer) && SYSTEM.test(system)) report(`<${system}>: ${layer} makes no system calls and has no clock`);
+      if (PURE.has(layer) && SYSTEM.test(system))
+        report(`<${system}>: ${layer} makes no system calls and has no clock`);
     } else {
       const problem = judgeInclude(layer, folder, allowed, own);
       if (problem !== null) report(problem);
@@ -64,7 +66,8 @@ function checkNative(root, path) {
 
 function judgeInclude(layer, folder, allowed, own) {
   const [target, targetFolder, rest] = own.split('/');
-  if (!(target in NATIVE) || targetFolder === undefined) return `"${own}": write includes from native/, as "layer/file.h"`;
+  if (!(target in NATIVE) || targetFolder === undefined)
+    return `"${own}": write includes from native/, as "layer/file.h"`;
   if (target === layer) {
     const otherPort = layer === 'port' && rest !== undefined && targetFolder !== folder;
     return otherPort ? `"${own}": one port does not know another` : null;
@@ -76,7 +79,8 @@ function judgeInclude(layer, folder, allowed, own) {
 function checkScript(root, path) {
   const problems = [];
   const text = withoutComments(readFileSync(join(root, path), 'utf8'), { keepStrings: true });
-  const pattern = /\b(?:(import|export)\s+(type\s)?(?:[\w*{}\s,$]+?\sfrom\s*)?|(?:require(?:\.resolve)?|import)\s*\(\s*)(['"])([^'"\n]+)\3/g;
+  const pattern =
+    /\b(?:(import|export)\s+(type\s)?(?:[\w*{}\s,$]+?\sfrom\s*)?|(?:require(?:\.resolve)?|import)\s*\(\s*)(['"])([^'"\n]+)\3/g;
   for (const match of text.matchAll(pattern)) {
     const problem = judgeImport(path, match[4], match[2] !== undefined);
     if (problem !== null) problems.push(`${path}:${lineAt(text, match.index)}: ${problem}`);
@@ -95,7 +99,8 @@ function judgeImport(path, target, typeOnly) {
   }
   const file = posix.normalize(posix.join(dirname(path), target)).replace(/\.[cm]?[jt]s$/, '');
   if (file.startsWith('..')) return `${target}: outside of the package`;
-  if (layer === 'lib') return file === 'compat' || file.startsWith('compat/') ? `${target}: lib does not know compat` : null;
+  if (layer === 'lib')
+    return file === 'compat' || file.startsWith('compat/') ? `${target}: lib does not know compat` : null;
   if (file === 'lib' || file === 'lib/index' || !file.startsWith('lib/')) return null;
   // engine.ts is the contract between the two; its types leave nothing behind at run time.
   return file === 'lib/engine' && typeOnly ? null : `${target}: compat imports lib/index only`;

@@ -22,7 +22,8 @@ export function listFiles(root) {
 function walk(root, directory) {
   return readdirSync(directory, { withFileTypes: true }).flatMap((entry) => {
     const path = join(directory, entry.name);
-    if (entry.isDirectory()) return NOT_SOURCES.has(entry.name) || entry.name.startsWith('build-') ? [] : walk(root, path);
+    if (entry.isDirectory())
+      return NOT_SOURCES.has(entry.name) || entry.name.startsWith('build-') ? [] : walk(root, path);
     return [relative(root, path)];
   });
 }
@@ -35,7 +36,8 @@ export function withoutComments(text, { keepStrings = false } = {}) {
     (match, offset, whole) => {
       if (match.startsWith('/')) return blank(match);
       // A digit separator of C++ (65'536) is no quote.
-      if (match.startsWith("'") && /[0-9a-fA-F]/.test(whole[offset - 1] ?? '') && /^'[0-9a-fA-F]/.test(match)) return match;
+      if (match.startsWith("'") && /[0-9a-fA-F]/.test(whole[offset - 1] ?? '') && /^'[0-9a-fA-F]/.test(match))
+        return match;
       return keepStrings ? match : match[0] + blank(match.slice(1, -1)) + match.at(-1);
     },
   );

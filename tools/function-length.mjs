@@ -21,7 +21,9 @@ export function longFunctionsOfTypeScript(text, max) {
 
 /** The same for C++: a body is the first block with parentheses in front that is not inside of another one. */
 export function longFunctionsOfCpp(text, max) {
-  const code = withoutComments(text).replace(/^[ \t]*#(?:[^\n]*\\\n)*[^\n]*/gm, (match) => match.replace(/[^\n]/g, ' '));
+  const code = withoutComments(text).replace(/^[ \t]*#(?:[^\n]*\\\n)*[^\n]*/gm, (match) =>
+    match.replace(/[^\n]/g, ' '),
+  );
   const found = [];
   const open = [];
   let statement = 0;

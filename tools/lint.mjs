@@ -26,7 +26,11 @@ function steps() {
     { name: 'types', check: [bin('tsc'), '-p', 'test/tsconfig.json', '--noEmit'] },
     { name: 'layers', check: ['node', 'tools/check-layers.mjs'] },
     { name: 'tidy', check: ['node', 'tools/tidy.mjs'] },
-    { name: 'docs/options.md', check: ['node', 'tools/build-docs.mjs', '--check'], fix: ['node', 'tools/build-docs.mjs'] },
+    {
+      name: 'docs/options.md',
+      check: ['node', 'tools/build-docs.mjs', '--check'],
+      fix: ['node', 'tools/build-docs.mjs'],
+    },
   ];
   if (existsSync(join(ROOT, 'tools/build-xdp.mjs'))) {
     list.push({ name: 'steering program', check: ['node', 'tools/build-xdp.mjs', '--check'], needs: 'clang' });

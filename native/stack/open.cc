@@ -4,9 +4,12 @@
 #include <cstring>
 
 #include "base/clock_os.h"
+#include "port/af_xdp/af_xdp_port.h"
 #include "port/loopback/loopback_port.h"
 #include "port/wrap/fault_port.h"
 #include "port/wrap/pcap_port.h"
+#include "stack/kernel_director.h"
+#include "steer/xdp_steering.h"
 
 namespace millrace {
 
@@ -51,6 +54,62 @@ bool open_loopback(Stack& stack, const OpenConfig& config, OpenError& error) {
   link.ifindex = kNoIfindex;
   link.mtu_bytes = mtu;
   stack.add_port(std::move(port), link, true);
+  return true;
+}
+
+steer::XdpMode steering_mode(const std::string& mode) {
+  return mode == "generic" ? steer::XdpMode::kGeneric : steer::XdpMode::kAuto;
+}
+
+// One interface: program, sockets, and the port between the stack and them.
+bool add_interface(Stack& stack, KernelDirector& director, const std::string& name,
+                   const OpenConfig& config, OpenError& error) {
+  SetupError failure;
+  const auto fail = [&] {
+    error = {failure.code, failure.text};
+    return false;
+  };
+  auto steering =
+      steer::XdpSteering::open(name.c_str(), {.mode = steering_mode(config.xdp_mode)}, failure);
+  if (!steering) return fail();
+  AfXdpOptions options;
+  options.native = steering->native();
+  options.zero_copy = config.xdp_mode == "auto" || config.xdp_mode == "zero-copy";
+  options.fill_frames_max = config.stack.frames / 4 / uint32_t(config.interfaces.size());
+  auto port = AfXdpPort::open(name.c_str(), stack.pool(), options, failure);
+  if (!port) return fail();
+  if (config.xdp_mode == "zero-copy" && !port->zero_copy()) {
+    error = {EOPNOTSUPP, "interface " + name + " has no zero-copy AF_XDP; allowed: auto, copy"};
+    return false;
+  }
+  Error wired = steering->set_frame_limit(port->frame_limit_bytes());
+  for (uint32_t q = 0; q < port->queues() && !wired; ++q) {
+    wired = steering->set_queue(q, port->socket_fd(q));
+  }
+  if (wired) {
+    error = {wired.code, "cannot steer to the sockets of " + name + ": " + std::strerror(wired.code)};
+    return false;
+  }
+  const net::LinkConfig link{port->ifindex(), port->mac(), port->info().mtu_bytes, true};
+  auto wrapped = wrap(std::move(port), stack, config, error);
+  if (!wrapped) return false;
+  stack.add_port(std::move(wrapped), link, false);
+  director.add_interface(link.ifindex, std::move(steering));
+  return true;
+}
+
+bool open_af_xdp(Stack& stack, const OpenConfig& config, OpenError& error) {
+  auto director = std::make_unique<KernelDirector>(
+      stack.ip(), stack.timers(), stack.random(),
+      KernelDirector::Limits{.flows_max = config.stack.tcp.connections_max});
+  for (const std::string& name : config.interfaces) {
+    if (!add_interface(stack, *director, name, config, error)) return false;
+  }
+  if (const Error failed = director->start(monotonic_now())) {
+    error = {failed.code, std::string("cannot follow the kernel's tables: ") + std::strerror(failed.code)};
+    return false;
+  }
+  stack.set_director(std::move(director));
   return true;
 }
 

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string_view>
 
@@ -23,6 +24,7 @@ namespace millrace::tcp {
 
 class Connection;
 class Listener;
+struct Core;
 
 class Handler {
  public:
@@ -38,6 +40,9 @@ class Handler {
   // The connection is dead: ECONNREFUSED, ECONNRESET, ETIMEDOUT, EHOSTUNREACH, EPIPE. Bytes received before
   // can still be read. The user still has to close() it.
   virtual void on_error(Connection& connection, Error error) = 0;
+  // The 4-tuple of a connection that was opened or accepted here is free again: closed, failed, or at the end of its
+  // TIME-WAIT. Comes before or after the user's close().
+  virtual void on_freed(const wire::FlowKey& flow) {}
 };
 
 struct Info {  // the terms of Linux's TCP_INFO
@@ -67,6 +72,7 @@ class Tcp final : public net::TransportHandler {
   // Connections not yet accepted are reset.
   void close(Instant now, Listener* listener);
   // The oldest connection whose handshake is complete, now the caller's with number `user`; null if none.
+  // What it has received until now was not announced: look at readable_bytes() and at_end().
   Connection* accept(Listener& listener, uint32_t user);
   // The listener that a SYN to `to` would reach; null if none.
   Listener* find_listener(const wire::Endpoint& to) const;
@@ -102,15 +108,20 @@ class Tcp final : public net::TransportHandler {
   Error set_congestion_control(Connection& connection, std::string_view name);
   Info info(const Connection& connection) const;
   uint32_t connection_count() const;
+  // Connections with bytes or a FIN that the peer has not acknowledged. Walks all of them.
+  uint32_t unsettled_count() const;
+  // What a connection gets whose user asks for nothing.
+  const ConnectionOptions& defaults() const;
   // Frees everything at once, without a word to the peers when `reset` is false.
   void close_all(Instant now, bool reset);
 
   void receive(Instant now, Frame* frame, const net::IpMeta& meta) override;
   void icmp_error(Instant now, const net::IcmpError& error) override;
-  const Counters& counters() const { return counters_; }
+  const Counters& counters() const;
 
  private:
-  Counters counters_;
+  void abort_or_drop(Instant now, Connection& connection, bool reset);
+  std::unique_ptr<Core> core_;
 };
 
 }  // namespace millrace::tcp

@@ -157,6 +157,7 @@ Datagram Udp::receive(Socket& socket) {
 }
 
 bool Udp::readable(const Socket& socket) const { return !socket.queue.empty(); }
+uint32_t Udp::next_length(const Socket& socket) const { return socket.queue.front()->length; }
 uint32_t Udp::user(const Socket& socket) const { return socket.user; }
 void Udp::set_ttl(Socket& socket, uint8_t ttl) { socket.ttl = ttl; }
 void Udp::set_receive_buffer(Socket& socket, uint32_t bytes) {

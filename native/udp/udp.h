@@ -59,6 +59,8 @@ class Udp final : public net::TransportHandler {
   // The oldest received datagram; frame is null when there is none.
   Datagram receive(Socket& socket);
   bool readable(const Socket& socket) const;
+  // Length of the datagram that receive() returns next; only while readable().
+  uint32_t next_length(const Socket& socket) const;
   uint32_t user(const Socket& socket) const;
   void set_ttl(Socket& socket, uint8_t ttl);
   void set_receive_buffer(Socket& socket, uint32_t bytes);

@@ -40,8 +40,12 @@ const cases: [OptionName, unknown, unknown][] = [
   ['sendBuffer', '65536', 65536],
   ['frameBytes', '4096', 4096],
   ['accelerate', ['tcp:listen', '!tcp:*:*:22'], 'tcp:listen !tcp:*:*:22'],
-  ['fault', 'drop=0.01,reorder=0.02', { drop: 0.01, reorder: 0.02, duplicate: 0, corrupt: 0, delayMs: 0, seed: 1 }],
-  ['fault', { delay: 5 }, { drop: 0, reorder: 0, duplicate: 0, corrupt: 0, delayMs: 5, seed: 1 }],
+  [
+    'fault',
+    'drop=0.01,reorder=2%,rx.cut,tx.delay_us=500,dup_at=5,seed=7',
+    'drop=0.01,reorder=2%,rx.cut,tx.delay_us=500,dup_at=5,seed=7',
+  ],
+  ['fault', '', ''],
 ];
 
 t.test('what is read', async (t) => {
@@ -75,6 +79,9 @@ const refused: [OptionName, unknown][] = [
   ['fault', 'drop=2'],
   ['fault', 'drop='],
   ['fault', 'constructor=1'],
+  ['fault', 'drop=0.1,,cut'],
+  ['fault', 'rx.seed=1'],
+  ['fault', 'drop_at=0'],
   ['fault', 'seed=0.5'],
   ['report', 'a\0b'],
 ];

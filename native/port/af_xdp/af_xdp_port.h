@@ -51,6 +51,7 @@ class AfXdpPort final : public Port {
                                          const AfXdpOptions& options, SetupError& error);
   ~AfXdpPort() override;
 
+  bool zero_copy() const { return zero_copy_; }
   uint32_t queues() const { return uint32_t(queues_.size()); }
   int socket_fd(uint32_t queue) const { return queues_[queue]->xsk.fd(); }
   uint32_t ifindex() const { return device_.ifindex; }

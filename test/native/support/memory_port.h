@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A port in memory for tests: what is transmitted lies in `sent` until the test takes it, what the test injects
-// is received. Its ring can be made as small as a test likes.
+// A port in memory for tests: what is transmitted lies in `sent` until the test takes it, what the
+// test injects is received. Its ring can be made as small as a test likes.
 #pragma once
 
 #include <algorithm>

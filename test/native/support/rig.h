@@ -18,7 +18,7 @@
 #include "port/af_xdp/af_xdp_port.h"
 #include "steer/xdp_steering.h"
 #include "support/netns.h"
-#include "support/packets.h"
+#include "support/raw_packets.h"
 
 namespace millrace::test {
 

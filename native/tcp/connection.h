@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: MIT
+// The state of one connection (the transmission control block of RFC 9293 3.3.1), of one half-open
+// handshake and of one listener. Only data: what happens to it is in the files named after the verbs.
+#pragma once
+
+#include <cstdint>
+#include <new>
+
+#include "base/hash_table.h"
+#include "base/list.h"
+#include "base/timer_wheel.h"
+#include "net/tables.h"
+#include "packet/frame_pool.h"
+#include "tcp/congestion/cubic.h"
+#include "tcp/congestion/new_reno.h"
+#include "tcp/options.h"
+#include "tcp/rtt.h"
+#include "tcp/tx_queue.h"
+#include "wire/ip_address.h"
+#include "wire/tcp_header.h"
+
+namespace millrace::tcp {
+
+struct Core;
+class Listener;
+struct FlowTag;
+struct AllTag;
+struct QueueTag;
+struct PortTag;
+
+// RFC 9293 3.3.2, with Linux's numbers.
+enum class State : uint8_t {
+  kEstablished = 1,
+  kSynSent = 2,
+  kSynReceived = 3,
+  kFinWait1 = 4,
+  kFinWait2 = 5,
+  kTimeWait = 6,
+  kClosed = 7,
+  kCloseWait = 8,
+  kLastAck = 9,
+  kListen = 10,
+  kClosing = 11,
+};
+
+// What lookup by 4-tuple finds: a Connection or a HalfOpen.
+struct FlowNode : HashNode<FlowTag>, ListNode<AllTag> {
+  wire::FlowKey key;
+  bool half_open = false;
+};
+
+enum class Recovery : uint8_t { kOpen, kFast, kLoss };
+enum class RetransmitMode : uint8_t { kNone, kTimeout, kTailProbe, kReorder, kPersist };
+
+struct Sender {
+  Seq iss, una, nxt;
+  Seq end;                 // behind the last queued byte (FIN included)
+  Seq wl1, wl2;            // RFC 9293: segment that last set the window
+  Seq small_end;           // Minshall: end of the last short segment sent
+  uint32_t window_bytes = 0;
+  uint32_t window_max_bytes = 0;
+  uint16_t mss_bytes = 536;       // payload of a full segment now
+  uint16_t peer_mss_bytes = 536;  // as announced
+  uint16_t pmtu_bytes = 0;        // learnt by ICMP; 0: none
+  uint8_t shift = 0;              // window scale of the peer
+  bool fin_queued = false;        // shutdown_write() was called
+  bool fin_waiting = false;       // no memory for the FIN yet
+  Instant pmtu_at{};
+  Instant last_at{};              // last data segment
+  TxQueue queue;
+};
+
+struct LossState {
+  Recovery phase = Recovery::kOpen;
+  bool frto = false;              // RFC 5682: the timeout may have been spurious
+  bool reordering_seen = false;
+  bool probe_outstanding = false;  // tail loss probe not yet answered
+  bool probe_resent = false;       // it repeated old data
+  uint8_t reo_wnd_steps = 1;       // quarters of the minimum RTT
+  uint8_t reo_wnd_persist = 0;     // recoveries until it falls back
+  uint8_t dupacks = 0;             // without SACK only
+  uint8_t backoff = 0;             // timeouts in a row
+  uint8_t probes = 0;              // unanswered persist probes
+  uint8_t probe_backoff = 0;
+  Seq high;                        // snd.nxt when the recovery began
+  Seq probe_end;
+  Seq dsack_round;
+  Seq rack_end;                    // of the latest sent segment known delivered
+  Seq fack;                        // highest sequence known delivered
+  Instant rack_sent{};
+  uint32_t rack_rtt_us = 0;
+  uint32_t prr_delivered = 0;
+  uint32_t prr_out = 0;
+  uint32_t prr_flight = 0;         // RecoverFS
+  // Undo (RFC 3522, 3708)
+  bool undo_possible = false;
+  uint32_t undo_resent = 0;        // retransmissions not yet reported as duplicates
+  uint32_t undo_cwnd_bytes = 0;
+  uint32_t undo_ssthresh_bytes = 0;
+  uint32_t first_resend_ts = 0;    // TSval of the first retransmission
+  bool has_first_resend_ts = false;
+  Instant stalled_since{};         // first timeout without progress; 0: none
+  Frame* sack_cursor = nullptr;
+  wire::SackBlock sack_seen[wire::kSackBlocksMax];
+  uint8_t sack_seen_count = 0;
+};
+
+struct Receiver {
+  Seq irs, nxt;
+  Seq acked;                // RCV.NXT as last sent: Last.ACK.sent of RFC 7323
+  Seq edge;                 // right edge of the window as last sent
+  Seq fin_seq;
+  Seq consumed;             // first byte not yet read
+  uint32_t buffer_bytes = 0;
+  uint32_t queued_bytes = 0;
+  uint32_t ooo_bytes = 0;
+  uint16_t ooo_frames = 0;
+  uint16_t islands = 0;
+  uint16_t peer_segment_bytes = 536;  // size of the segments that arrive
+  uint8_t shift = 0;
+  bool fin_known = false;      // its sequence number is known
+  bool fin_received = false;   // and everything before it has come
+  bool buffer_fixed = false;   // set by the user: no tuning
+  uint8_t sack_count = 0;
+  bool dsack_pending = false;
+  wire::SackBlock dsack;
+  wire::SackBlock sacks[wire::kSackBlocksMax];
+  FrameQueue queue;
+  Frame* ooo_head = nullptr;
+  Frame* ooo_tail = nullptr;
+  Frame* ooo_cursor = nullptr;
+  uint32_t ts_recent = 0;
+  Instant ts_recent_at{};
+  Instant last_data_at{};
+  // Delayed ACK
+  uint8_t quick_acks = 0;
+  bool ack_now = false;
+  bool ack_pending = false;
+  bool interactive = false;    // answers carry the ACKs ("pingpong")
+  uint32_t ato_us = 0;
+  // Receive buffer tuning
+  uint32_t rtt_us = 0;
+  uint32_t tune_space_bytes = 0;
+  Seq tune_seq;
+  Seq rtt_seq;
+  Instant tune_at{};
+  Instant rtt_at{};
+};
+
+struct ConnectionStats {
+  uint64_t bytes_sent = 0, bytes_acked = 0, bytes_received = 0, bytes_resent = 0;
+  uint32_t segments_sent = 0, segments_received = 0, segments_resent = 0;
+};
+
+class Connection : public FlowNode, public ListNode<QueueTag> {
+ public:
+  Connection(Core& core, Timer::Callback fire);
+  ~Connection();
+
+  CongestionController& congestion() {
+    return *std::launder(reinterpret_cast<CongestionController*>(congestion_storage));
+  }
+  void use_congestion(CongestionControl algorithm);
+
+  Core& core;
+  Listener* listener = nullptr;  // while queued
+  uint32_t user = 0;
+  State state = State::kClosed;
+  bool owned = false;       // by the user
+  bool queued = false;      // in the accept queue of `listener`
+  bool hashed = false;
+  bool timestamps = false;
+  bool sack = false;
+  bool scaling = false;
+  bool nodelay = false;
+  bool keepalive = true;
+  bool read_closed = false;  // close() was called: data that arrives now means RST
+  bool cwnd_limited = false;
+  bool syn_resent = false;
+  bool blocked = false;      // could not send for want of memory or ring; retried at ack_at
+  bool announced = false;    // on_readable is due when this call ends
+  bool send_buffer_fixed = false;
+  uint8_t ttl = 64;
+  uint8_t traffic_class = 0;
+  uint8_t keepalive_probes = 9;
+  uint8_t keepalive_sent = 0;
+  uint8_t path_retries = 0;
+  uint16_t error = 0;        // what killed it
+  uint16_t soft_error = 0;   // ICMP; reported should the connection time out
+  uint32_t keepalive_idle_s = 7200;
+  uint32_t keepalive_interval_s = 75;
+  uint32_t user_timeout_ms = 0;
+  uint32_t send_buffer_bytes = 0;
+  uint32_t ts_offset = 0;
+  net::Path path;
+
+  Timer timer;               // at the earliest of the deadlines below, or earlier
+  Instant retransmit_at = Instant::never();
+  Instant ack_at = Instant::never();
+  Instant life_at = Instant::never();  // keep-alive, FIN-WAIT-2, TIME-WAIT
+  RetransmitMode retransmit_mode = RetransmitMode::kNone;
+  Instant last_received_at{};
+  Instant challenge_at{};
+  bool challenged = false;
+
+  Sender snd;
+  LossState loss;
+  Receiver rcv;
+  RttEstimator rtt;
+  CongestionWindow window;
+  ConnectionStats stats;
+  alignas(8) unsigned char congestion_storage[48];
+
+  bool ack_state() const { return state != State::kSynSent && state != State::kClosed; }
+  // States in which data and FIN of ours may be sent.
+  bool can_send() const {
+    return state == State::kEstablished || state == State::kCloseWait ||
+           state == State::kFinWait1 || state == State::kClosing || state == State::kLastAck;
+  }
+  bool can_receive() const {
+    return state == State::kEstablished || state == State::kFinWait1 || state == State::kFinWait2;
+  }
+};
+
+struct HalfOpen : FlowNode, ListNode<QueueTag> {
+  HalfOpen(Core& c, Timer::Callback fire) : core(c), timer(fire, this) {}
+  Core& core;
+  Timer timer;
+  Listener* listener = nullptr;
+  Instant sent{};
+  Instant answered{};       // last answer to something odd, for its rate limit
+  Seq iss, irs;
+  uint32_t ts_recent = 0;
+  uint32_t ts_offset = 0;
+  uint16_t peer_mss_bytes = 536;
+  uint16_t peer_window_bytes = 0;
+  uint16_t window_bytes = 0;  // ours, as announced
+  uint8_t peer_shift = 0;
+  uint8_t retries = 0;
+  bool scaling = false;
+  bool sack = false;
+  bool timestamps = false;
+};
+
+class Listener : public HashNode<PortTag>, public ListNode<AllTag> {
+ public:
+  wire::Endpoint local;
+  bool dual_stack = false;
+  uint32_t user = 0;
+  uint32_t backlog = 0;
+  uint32_t ready = 0;        // connections in `acceptable`
+  ConnectionOptions options;
+  List<Connection, QueueTag> acceptable;
+  List<HalfOpen, QueueTag> half_open;
+};
+
+}  // namespace millrace::tcp

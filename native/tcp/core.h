@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: MIT
+// What every part of TCP shares: the layers below, the options, the pools and the tables. One per Tcp.
+#pragma once
+
+#include "base/object_pool.h"
+#include "base/random.h"
+#include "net/ip_layer.h"
+#include "tcp/connection.h"
+#include "tcp/tcp.h"
+
+namespace millrace::tcp {
+
+struct Core {
+  Core(FramePool& pool, net::IpLayer& ip, TimerWheel& wheel, Random& random, Handler& handler,
+       const StackOptions& options);
+  ~Core();
+
+  FramePool& pool;
+  net::IpLayer& ip;
+  TimerWheel& wheel;
+  Random& random;
+  Handler& handler;
+  StackOptions options;
+  Counters counters;
+  SipKey flow_key;   // hash table of flows: not to be steered from the wire
+  SipKey isn_key;    // RFC 6528
+  SipKey clock_key;  // offsets of the timestamp clocks
+  uint8_t window_shift = 0;  // what we announce, from receive_buffer_max_bytes
+  ObjectPool<Connection> connections;
+  ObjectPool<Listener> listeners;
+  ObjectPool<HalfOpen> half_opens;
+  HashTable<FlowNode, FlowTag> flows;
+  HashTable<Listener, PortTag> ports;
+  List<FlowNode, AllTag> all;
+  List<Listener, AllTag> all_listeners;
+  List<Connection, QueueTag> time_waits;  // oldest first
+
+  uint64_t flow_hash(const wire::FlowKey& key) const {
+    return SipHash::hash(flow_key, {reinterpret_cast<const uint8_t*>(&key), sizeof key});
+  }
+  FlowNode* find(const wire::FlowKey& key, uint64_t hash) const {
+    return flows.find(hash, [&](const FlowNode& n) { return n.key == key; });
+  }
+  // RFC 6528: a clock that no two incarnations of a 4-tuple share, plus a secret per 4-tuple.
+  Seq initial_seq(Instant now, const wire::FlowKey& key) const {
+    const uint64_t hash =
+        SipHash::hash(isn_key, {reinterpret_cast<const uint8_t*>(&key), sizeof key});
+    return Seq(uint32_t(hash) + uint32_t(now.ns >> 6));
+  }
+  // RFC 7323 5.4: the same for every incarnation of a 4-tuple, so that its clock never runs back.
+  uint32_t timestamp_offset(const wire::FlowKey& key) const {
+    return uint32_t(
+        SipHash::hash(clock_key, {reinterpret_cast<const uint8_t*>(&key), sizeof key}));
+  }
+};
+static_assert(sizeof(wire::FlowKey) == 36, "hashed as bytes: must have no padding");
+
+// Timestamp clock: 1 ms (RFC 7323 5.4 allows 1 ms to 1 s).
+inline uint32_t ts_now(Instant now, uint32_t offset) {
+  return uint32_t(now.ns / 1'000'000) + offset;
+}
+
+}  // namespace millrace::tcp

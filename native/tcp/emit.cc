@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: MIT
+#include "tcp/emit.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "tcp/receive.h"
+#include "tcp/timers.h"
+#include "wire/checksum.h"
+
+namespace millrace::tcp {
+
+namespace {
+
+constexpr Duration kChallengeInterval = Duration::millis(500);
+constexpr Duration kPmtuLife = Duration::seconds(600);  // RFC 1191 6.3, as Linux
+constexpr uint32_t kPayloadMin = 36;  // the least MSS that is believed, 48, less timestamps
+
+uint32_t ip_header_bytes(const wire::IpAddress& remote) { return remote.is_v4() ? 20 : 40; }
+
+void finish_checksum(Frame* f, const wire::IpAddress& from, const wire::IpAddress& to) {
+  uint64_t sum = wire::checksum_pseudo(from, to, wire::kTcpProtocol, f->length);
+  sum = wire::checksum_partial(f->bytes(), sum);
+  const uint16_t checksum = wire::checksum_finish(sum);
+  std::memcpy(f->data() + wire::kTcpChecksumOffset, &checksum, 2);
+}
+
+// Builds the header in front of `f`'s payload and hands the frame to the Internet layer.
+Error transmit(Core& core, Instant now, const wire::FlowKey& key, net::Path& path, Frame* f,
+               wire::TcpHeader& header, const wire::TcpOptions& options,
+               const net::SendOptions& how) {
+  header.source_port = key.local.port;
+  header.destination_port = key.remote.port;
+  header.header_bytes = uint8_t(wire::kTcpHeaderBytes + wire::tcp_options_bytes(options));
+  build_tcp_header(f->push_front(header.header_bytes), header, options);
+  finish_checksum(f, key.local.address, key.remote.address);
+  ++core.counters.tcp_sent;
+  const Error error = core.ip.send(now, path, f, how);
+  if (error) ++core.counters.tcp_send_refused;
+  return error;
+}
+
+net::SendOptions how_of(const Connection& c) {
+  return {.protocol = wire::kTcpProtocol, .ttl = c.ttl, .traffic_class = c.traffic_class};
+}
+
+void add_timestamps(Instant now, const Connection& c, wire::TcpOptions& options) {
+  options.has_timestamps = true;
+  options.ts_value = ts_now(now, c.ts_offset);
+  options.ts_echo = c.rcv.ts_recent;
+}
+
+// RFC 2018 4: as many blocks as fit, the newest first; RFC 2883: a duplicate before them.
+void add_sack(Connection& c, wire::TcpOptions& options, uint32_t room_bytes) {
+  Receiver& r = c.rcv;
+  if (!r.dsack_pending && r.sack_count == 0) return;
+  if (room_bytes < 12) return;
+  const uint32_t most =
+      std::min<uint32_t>((room_bytes - 4) / 8, options.has_timestamps ? 3 : wire::kSackBlocksMax);
+  if (r.dsack_pending) {
+    options.sack[options.sack_count++] = r.dsack;
+    r.dsack_pending = false;
+  }
+  for (uint8_t i = 0; i < r.sack_count && options.sack_count < most; ++i) {
+    options.sack[options.sack_count++] = r.sacks[i];
+  }
+}
+
+Error transmit_on(Core& core, Instant now, Connection& c, Frame* f, Seq seq, uint8_t flags,
+                  uint32_t payload_bytes) {
+  wire::TcpHeader header;
+  wire::TcpOptions options;
+  header.seq = seq;
+  header.flags = flags;
+  if (c.timestamps) add_timestamps(now, c, options);
+  if (flags & wire::kTcpAck) {
+    if (c.sack) {
+      const uint32_t used = wire::tcp_options_bytes(options);
+      const uint32_t room = payload_bytes == 0            ? 40 - used
+                            : payload_bytes < c.snd.mss_bytes ? c.snd.mss_bytes - payload_bytes
+                                                              : 0;
+      add_sack(c, options, std::min(room, 40 - used));
+    }
+    header.ack = c.rcv.nxt;
+    header.window = announce_window(core, c);
+    note_ack_sent(now, c);
+  }
+  ++c.stats.segments_sent;
+  const uint32_t seen_mtu = c.path.mtu_bytes;
+  const Error error = transmit(core, now, c.key, c.path, f, header, options, how_of(c));
+  if (c.path.mtu_bytes != seen_mtu) update_mss(core, c);
+  return error;
+}
+
+Frame* alloc_control(Core& core) {
+  Frame* f = core.pool.alloc();
+  if (!f) ++core.counters.tcp_no_memory;
+  return f;
+}
+
+}  // namespace
+
+uint16_t announced_mss(const net::Path& path) {
+  const uint32_t overhead = ip_header_bytes(path.remote) + wire::kTcpHeaderBytes;
+  return uint16_t(std::clamp<uint32_t>(path.mtu_bytes, overhead + kPayloadMin, 65535) - overhead);
+}
+
+void update_mss(Core&, Connection& c) {
+  uint32_t mtu = c.path.mtu_bytes;
+  if (c.snd.pmtu_bytes) mtu = std::min<uint32_t>(mtu, c.snd.pmtu_bytes);
+  const uint32_t overhead = ip_header_bytes(c.path.remote) + wire::kTcpHeaderBytes;
+  uint32_t mss = mtu > overhead ? mtu - overhead : 0;
+  mss = std::min<uint32_t>(mss, c.snd.peer_mss_bytes);
+  mss -= std::min(mss, c.timestamps ? wire::kTcpTimestampBytes : 0);
+  c.snd.mss_bytes = uint16_t(std::clamp<uint32_t>(mss, kPayloadMin, 65000));
+  c.window.mss_bytes = c.snd.mss_bytes;
+}
+
+bool send_frame(Core& core, Instant now, Connection& c, Frame* frame) {
+  TxNote& n = note_of(frame);
+  if (c.snd.pmtu_bytes && now - c.snd.pmtu_at > kPmtuLife) {
+    c.snd.pmtu_bytes = 0;
+    update_mss(core, c);
+  }
+  Frame* out = frame;
+  if (frame->tx_pending) {  // still in a ring: its bytes must not change
+    out = alloc_control(core);
+    if (!out) return false;
+    out->length = n.length;
+    std::memcpy(out->data(), frame->chunk + n.offset, n.length);
+  } else {
+    out->offset = n.offset;
+    out->length = n.length;
+  }
+  uint8_t flags = wire::kTcpAck;
+  if (n.has(TxNote::kFin)) flags |= wire::kTcpFin;
+  if (n.has(TxNote::kPush) || (n.length && !frame->next)) flags |= wire::kTcpPsh;
+  const Error error = transmit_on(core, now, c, out, n.seq, flags, n.length);
+  if (out != frame) core.pool.release(out);
+  // A segment that the layer below refuses is like one lost on the wire: the timers repair it, and
+  // should the path be dead they find out too.
+  if (error && error.code != EMSGSIZE) c.soft_error = uint16_t(error.code);
+  return true;
+}
+
+bool send_control(Core& core, Instant now, Connection& c, Seq seq, uint8_t flags) {
+  Frame* f = alloc_control(core);
+  if (!f) return false;
+  const Error error = transmit_on(core, now, c, f, seq, flags, 0);
+  core.pool.release(f);
+  return !error;
+}
+
+void send_ack(Core& core, Instant now, Connection& c) {
+  Frame* f = alloc_control(core);
+  if (!f) {
+    c.rcv.ack_pending = true;
+    set_deadline(core, c, c.ack_at, now + Duration::millis(40));
+    return;
+  }
+  (void)transmit_on(core, now, c, f, c.snd.nxt, wire::kTcpAck, 0);
+  core.pool.release(f);
+}
+
+void send_reset(Core& core, Instant now, Connection& c) {
+  ++core.counters.tcp_resets_sent;
+  c.rcv.dsack_pending = false;
+  c.rcv.sack_count = 0;
+  // The peer takes only an exact RST (RFC 5961 3): the first number it has not seen acknowledged by
+  // us is SND.NXT, unless its window shrank meanwhile.
+  (void)send_control(core, now, c, c.snd.nxt, wire::kTcpRst | wire::kTcpAck);
+}
+
+bool challenge_allowed(Core& core, Instant now, Connection& c) {
+  if (c.challenged && now - c.challenge_at < kChallengeInterval) {
+    ++core.counters.tcp_challenge_acks_skipped;
+    return false;
+  }
+  c.challenged = true;
+  c.challenge_at = now;
+  return true;
+}
+
+void send_challenge_ack(Core& core, Instant now, Connection& c) {
+  if (!challenge_allowed(core, now, c)) return;
+  ++core.counters.tcp_challenge_acks;
+  send_ack(core, now, c);
+}
+
+void send_syn(Core& core, Instant now, Connection& c) {
+  Frame* f = alloc_control(core);
+  if (!f) return;
+  wire::TcpHeader header;
+  wire::TcpOptions options;
+  const bool answer = c.state == State::kSynReceived;
+  header.seq = c.snd.iss;
+  header.flags = answer ? wire::kTcpSyn | wire::kTcpAck : wire::kTcpSyn;
+  header.ack = answer ? c.rcv.nxt : Seq();
+  const uint32_t window = std::min<uint32_t>(c.rcv.buffer_bytes, 65535);
+  header.window = uint16_t(window);
+  options.has_mss = true;
+  options.mss_bytes = announced_mss(c.path);
+  options.sack_permitted = !answer || c.sack;
+  options.has_window_scale = !answer || c.scaling;
+  options.window_scale = core.window_shift;
+  if (!answer || c.timestamps) add_timestamps(now, c, options);
+  if (answer) {
+    c.rcv.edge = c.rcv.nxt + window;
+    note_ack_sent(now, c);
+  }
+  ++c.stats.segments_sent;
+  const Error error = transmit(core, now, c.key, c.path, f, header, options, how_of(c));
+  if (error) c.soft_error = uint16_t(error.code);
+  core.pool.release(f);
+}
+
+void send_syn_ack(Core& core, Instant now, HalfOpen& h) {
+  Result<net::Path> path = core.ip.resolve(h.key.local.address, h.key.remote.address);
+  if (!path) return;
+  Frame* f = alloc_control(core);
+  if (!f) return;
+  wire::TcpHeader header;
+  wire::TcpOptions options;
+  header.seq = h.iss;
+  header.ack = h.irs + 1;
+  header.flags = wire::kTcpSyn | wire::kTcpAck;
+  header.window = h.window_bytes;
+  options.has_mss = true;
+  options.mss_bytes = announced_mss(*path);
+  options.sack_permitted = h.sack;
+  options.has_window_scale = h.scaling;
+  options.window_scale = core.window_shift;
+  options.has_timestamps = h.timestamps;
+  options.ts_value = ts_now(now, h.ts_offset);
+  options.ts_echo = h.ts_recent;
+  h.sent = now;
+  const net::SendOptions how{.protocol = wire::kTcpProtocol,
+                             .ttl = h.listener->options.ttl,
+                             .traffic_class = h.listener->options.traffic_class};
+  (void)transmit(core, now, h.key, *path, f, header, options, how);
+  core.pool.release(f);
+}
+
+void send_half_open_ack(Core& core, Instant now, HalfOpen& h) {
+  if (h.answered.ns != 0 && now - h.answered < kChallengeInterval) {
+    ++core.counters.tcp_challenge_acks_skipped;
+    return;
+  }
+  Result<net::Path> path = core.ip.resolve(h.key.local.address, h.key.remote.address);
+  if (!path) return;
+  Frame* f = alloc_control(core);
+  if (!f) return;
+  h.answered = now;
+  ++core.counters.tcp_challenge_acks;
+  wire::TcpHeader header;
+  wire::TcpOptions options;
+  header.seq = h.iss + 1;
+  header.ack = h.irs + 1;
+  header.flags = wire::kTcpAck;
+  header.window = uint16_t(h.window_bytes >> (h.scaling ? core.window_shift : 0));
+  options.has_timestamps = h.timestamps;
+  options.ts_value = ts_now(now, h.ts_offset);
+  options.ts_echo = h.ts_recent;
+  (void)transmit(core, now, h.key, *path, f, header, options, {.protocol = wire::kTcpProtocol});
+  core.pool.release(f);
+}
+
+void answer_with_reset(Core& core, Instant now, const wire::FlowKey& key, const Segment& s) {
+  if (s.has(wire::kTcpRst)) return;
+  Result<net::Path> path = core.ip.resolve(key.local.address, key.remote.address);
+  if (!path) return;
+  Frame* f = alloc_control(core);
+  if (!f) return;
+  wire::TcpHeader header;
+  if (s.has(wire::kTcpAck)) {
+    header.seq = s.ack;
+    header.flags = wire::kTcpRst;
+  } else {
+    header.ack = s.end();
+    header.flags = wire::kTcpRst | wire::kTcpAck;
+  }
+  ++core.counters.tcp_resets_sent;
+  (void)transmit(core, now, key, *path, f, header, {}, {.protocol = wire::kTcpProtocol});
+  core.pool.release(f);
+}
+
+}  // namespace millrace::tcp

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: MIT
+#include "tcp/input.h"
+
+#include <cstring>
+
+#include "tcp/emit.h"
+#include "tcp/lifecycle.h"
+#include "wire/checksum.h"
+
+namespace millrace::tcp {
+
+namespace {
+
+// C4: the checksum is verified always, unless the port has done it.
+bool checksum_good(const Frame& f, const net::IpMeta& meta) {
+  if (f.flags & Frame::kChecksumVerified) return true;
+  const uint64_t pseudo =
+      wire::checksum_pseudo(meta.source, meta.destination, wire::kTcpProtocol, f.length);
+  if (wire::checksum_fold(wire::checksum_partial(f.bytes(), pseudo)) == 0xffff) return true;
+  if (!(f.flags & Frame::kChecksumMayBePartial)) return false;
+  // The sender left the rest to a device that never was: the field holds the pseudo header's sum.
+  uint16_t field;
+  std::memcpy(&field, f.data() + wire::kTcpChecksumOffset, 2);
+  return field == wire::checksum_fold(pseudo);
+}
+
+bool addresses_possible(const net::IpMeta& meta, const wire::TcpHeader& header) {
+  if (meta.source.is_multicast() || meta.source.is_unspecified() ||
+      meta.source.is_limited_broadcast() || meta.destination.is_multicast() ||
+      meta.destination.is_limited_broadcast()) {
+    return false;
+  }
+  return header.source_port != 0 && header.destination_port != 0;
+}
+
+// True when `s` and `key` hold a segment worth looking at.
+bool parse(Core& core, Frame* frame, const net::IpMeta& meta, Segment& s, wire::FlowKey& key) {
+  wire::TcpHeader header;
+  if (!wire::parse_tcp_header(frame->bytes(), header)) {
+    ++core.counters.tcp_bad_header;
+    return false;
+  }
+  if (!checksum_good(*frame, meta)) {
+    ++core.counters.tcp_bad_checksum;
+    return false;
+  }
+  if (!addresses_possible(meta, header)) {
+    ++core.counters.tcp_bad_address;
+    return false;
+  }
+  key = {{meta.destination, header.destination_port}, {meta.source, header.source_port}};
+  s.seq = header.seq;
+  s.ack = header.ack;
+  s.window = header.window;
+  s.flags = header.flags;
+  if (header.header_bytes > wire::kTcpHeaderBytes) {
+    wire::parse_tcp_options(frame->bytes().subspan(wire::kTcpHeaderBytes,
+                                                   header.header_bytes - wire::kTcpHeaderBytes),
+                            s.has(wire::kTcpSyn), s.options);
+  }
+  frame->pop_front(header.header_bytes);
+  s.length = frame->length;
+  return true;
+}
+
+void input_stray(Core& core, Instant now, const wire::FlowKey& key, uint64_t hash, Segment& s) {
+  if (Listener* l = match_listener(core, key.local)) {
+    input_listen(core, now, *l, key, hash, s);
+    return;
+  }
+  ++core.counters.tcp_no_connection;
+  answer_with_reset(core, now, key, s);
+}
+
+void dispatch(Core& core, Instant now, const wire::FlowKey& key, Segment& s) {
+  const uint64_t hash = core.flow_hash(key);
+  FlowNode* node = core.find(key, hash);
+  if (!node) {
+    input_stray(core, now, key, hash, s);
+    return;
+  }
+  if (node->half_open) {
+    input_half_open(core, now, *static_cast<HalfOpen*>(node), s);
+    return;
+  }
+  Connection& c = *static_cast<Connection*>(node);
+  ++c.stats.segments_received;
+  if (c.state == State::kTimeWait) {
+    const bool reopen = input_time_wait(core, now, c, s);
+    if (reopen) {
+      input_stray(core, now, key, hash, s);
+    }
+    return;
+  }
+  if (c.state == State::kSynSent) {
+    input_syn_sent(core, now, c, s);
+  } else {
+    input_synchronized(core, now, c, s);
+  }
+  reap(core, c);
+}
+
+}  // namespace
+
+void input_segment(Core& core, Instant now, Frame* frame, const net::IpMeta& meta) {
+  ++core.counters.tcp_received;
+  if (frame->refs != 1) [[unlikely]] {
+    // Somebody else looks at it too: the queues need the frame for themselves.
+    Frame* copy = core.pool.clone(*frame);
+    core.pool.release(frame);
+    if (!copy) {
+      ++core.counters.tcp_no_memory;
+      return;
+    }
+    frame = copy;
+  }
+  Segment s;
+  wire::FlowKey key;
+  s.frame = frame;
+  if (parse(core, frame, meta, s, key)) dispatch(core, now, key, s);
+  if (s.frame) core.pool.release(s.frame);
+}
+
+}  // namespace millrace::tcp

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: MIT
+// The way in, split by the state that the segment meets (RFC 9293 3.10.7).
+#pragma once
+
+#include "tcp/core.h"
+#include "tcp/segment.h"
+
+namespace millrace::tcp {
+
+// --- input.cc: parses, finds the connection, dispatches. Takes over the frame.
+void input_segment(Core& core, Instant now, Frame* frame, const net::IpMeta& meta);
+
+// --- input_listen.cc
+void input_listen(Core& core, Instant now, Listener& l, const wire::FlowKey& key, uint64_t hash,
+                  Segment& s);
+void input_half_open(Core& core, Instant now, HalfOpen& h, Segment& s);
+
+// --- input_syn_sent.cc
+void input_syn_sent(Core& core, Instant now, Connection& c, Segment& s);
+// What the SYN of the peer said, for both directions of opening.
+void take_syn_options(Core& core, Instant now, Connection& c, const Segment& s);
+uint16_t believed_mss(const wire::TcpOptions& options, const wire::IpAddress& peer);
+
+// --- input_synchronized.cc
+void input_synchronized(Core& core, Instant now, Connection& c, Segment& s);
+
+// --- input_ack.cc
+// False: the segment must not be processed further.
+bool input_ack(Core& core, Instant now, Connection& c, const Segment& s);
+
+// --- input_time_wait.cc
+// True: the segment is a SYN that may reopen; the connection is gone.
+bool input_time_wait(Core& core, Instant now, Connection& c, Segment& s);
+
+// RFC 7323 5.3 R3: which segments may move TS.Recent.
+inline void take_timestamp(Instant now, Connection& c, const Segment& s) {
+  if (!c.timestamps || !s.options.has_timestamps) return;
+  if (s.seq <= c.rcv.acked && int32_t(s.options.ts_value - c.rcv.ts_recent) >= 0) {
+    c.rcv.ts_recent = s.options.ts_value;
+    c.rcv.ts_recent_at = now;
+  }
+}
+// RFC 7323 5.3 R1. TS.Recent is not believed after 24 days (5.5).
+inline bool paws_rejects(Instant now, const Connection& c, const Segment& s) {
+  return c.timestamps && s.options.has_timestamps &&
+         int32_t(s.options.ts_value - c.rcv.ts_recent) < 0 &&
+         now - c.rcv.ts_recent_at < Duration::seconds(24 * 86400);
+}
+
+}  // namespace millrace::tcp

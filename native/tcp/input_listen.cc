@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: MIT
+// LISTEN and SYN-RECEIVED: RFC 9293 3.10.7.2 and 3.10.7.4. A handshake lives in a HalfOpen, a few hundred bytes,
+// until its last ACK comes; only then is there a Connection. Both are bounded.
+#include <algorithm>
+
+#include "tcp/emit.h"
+#include "tcp/input.h"
+#include "tcp/lifecycle.h"
+#include "tcp/receive.h"
+#include "tcp/timers.h"
+
+namespace millrace::tcp {
+
+namespace {
+
+uint32_t receive_buffer_of(const Core& core, const ConnectionOptions& options) {
+  const uint32_t bytes =
+      options.receive_buffer_bytes ? options.receive_buffer_bytes : core.options.receive_buffer_bytes;
+  return std::min(bytes, core.options.receive_buffer_max_bytes);
+}
+
+bool backlog_full(const Listener& l) { return l.ready > l.backlog; }  // as Linux: one more fits
+
+void begin_half_open(Core& core, Instant now, Listener& l, const wire::FlowKey& key, uint64_t hash,
+                     const Segment& s) {
+  HalfOpen* h = core.half_opens.create(core, half_open_timer);
+  if (!h) {
+    ++core.counters.tcp_half_open_full;
+    return;
+  }
+  h->half_open = true;
+  h->key = key;
+  h->listener = &l;
+  h->irs = s.seq;
+  h->iss = core.initial_seq(now, key);
+  if (s.reopens && h->iss <= s.last_sent + 65536) h->iss = s.last_sent + 65536 + 1;
+  h->ts_offset = core.timestamp_offset(key);
+  h->ts_recent = s.options.ts_value;
+  h->timestamps = s.options.has_timestamps;
+  h->sack = s.options.sack_permitted;
+  h->scaling = s.options.has_window_scale;
+  h->peer_shift = s.options.window_scale;
+  h->peer_mss_bytes = believed_mss(s.options, key.remote.address);
+  h->peer_window_bytes = s.window;
+  h->window_bytes = uint16_t(std::min<uint32_t>(receive_buffer_of(core, l.options), 65535));
+  core.flows.insert(h, hash);
+  core.all.push_back(h);
+  l.half_open.push_back(h);
+  send_syn_ack(core, now, *h);
+  core.wheel.arm(h->timer, now + Duration::seconds(1));
+}
+
+// The third segment of the handshake: a connection, or null when there is no room for it.
+Connection* complete(Core& core, Instant now, HalfOpen& h, const Segment& s) {
+  Listener& l = *h.listener;
+  Result<net::Path> path = core.ip.resolve(h.key.local.address, h.key.remote.address);
+  if (!path) return nullptr;
+  const uint64_t hash = h.hash;
+  Connection* c = create_connection(core, h.key, hash, l.options, *path);
+  if (!c) return nullptr;
+  c->snd.iss = h.iss;
+  c->snd.una = c->snd.nxt = c->snd.end = h.iss + 1;
+  c->snd.wl1 = s.seq;
+  c->snd.wl2 = s.ack;
+  c->snd.peer_mss_bytes = h.peer_mss_bytes;
+  c->snd.shift = h.scaling ? h.peer_shift : 0;
+  c->snd.window_bytes = uint32_t(s.window) << c->snd.shift;
+  c->snd.window_max_bytes = c->snd.window_bytes;
+  c->rcv.irs = h.irs;
+  c->rcv.nxt = c->rcv.acked = h.irs + 1;
+  c->rcv.edge = c->rcv.nxt + h.window_bytes;
+  c->rcv.ts_recent = h.ts_recent;
+  c->rcv.ts_recent_at = now;
+  c->timestamps = h.timestamps;
+  c->sack = h.sack;
+  c->scaling = h.scaling;
+  c->syn_resent = h.retries > 0;
+  if (h.retries == 0) {
+    c->rtt.sample(now, now - h.sent, c->snd.una, c->snd.nxt,
+                  uint32_t(core.options.rto_min.micros()));
+  } else if (c->timestamps && s.options.has_timestamps) {
+    const uint32_t ms = ts_now(now, h.ts_offset) - s.options.ts_echo;
+    if (ms < 600'000) {
+      c->rtt.sample(now, Duration::millis(std::max<uint32_t>(ms, 1)), c->snd.una, c->snd.nxt,
+                    uint32_t(core.options.rto_min.micros()));
+    }
+  }
+  destroy_half_open(core, h);
+  start_established(core, now, *c);
+  c->listener = &l;
+  c->queued = true;
+  l.acceptable.push_back(c);
+  ++l.ready;
+  ++core.counters.tcp_passive_opens;
+  return c;
+}
+
+}  // namespace
+
+void input_listen(Core& core, Instant now, Listener& l, const wire::FlowKey& key, uint64_t hash,
+                  Segment& s) {
+  if (s.has(wire::kTcpRst)) return;
+  if (s.has(wire::kTcpAck)) {
+    ++core.counters.tcp_no_connection;
+    answer_with_reset(core, now, key, s);
+    return;
+  }
+  if (!s.has(wire::kTcpSyn) || s.has(wire::kTcpFin)) return;  // C2: FIN, null, Xmas, SYN+FIN
+  if (key.local == key.remote) {                              // LAND
+    ++core.counters.tcp_bad_address;
+    return;
+  }
+  if (backlog_full(l)) {
+    ++core.counters.tcp_listen_overflows;
+    return;
+  }
+  // Data on a SYN is dropped (C6): our SYN-ACK acknowledges the SYN only, the peer sends it again.
+  begin_half_open(core, now, l, key, hash, s);
+}
+
+void input_half_open(Core& core, Instant now, HalfOpen& h, Segment& s) {
+  const Seq expected = h.irs + 1;
+  if (s.has(wire::kTcpSyn) && !s.has(wire::kTcpAck | wire::kTcpRst) && s.seq == h.irs) {
+    // The SYN again: our answer was lost, or is late. Rate limited, it may be forged.
+    if (now - h.sent >= Duration::millis(500)) {
+      ++core.counters.tcp_syn_acks_resent;
+      send_syn_ack(core, now, h);
+    }
+    return;
+  }
+  const bool paws = h.timestamps && s.options.has_timestamps &&
+                    int32_t(s.options.ts_value - h.ts_recent) < 0;
+  if (s.end() < expected || s.seq > expected + h.window_bytes ||
+      (paws && !s.has(wire::kTcpRst))) {
+    if (!s.has(wire::kTcpRst)) send_half_open_ack(core, now, h);
+    return;
+  }
+  if (s.has(wire::kTcpRst)) {
+    if (s.seq != expected) {
+      send_half_open_ack(core, now, h);  // RFC 5961 3.2
+      return;
+    }
+    ++core.counters.tcp_resets_received;
+    destroy_half_open(core, h);
+    return;
+  }
+  if (s.has(wire::kTcpSyn)) {
+    send_half_open_ack(core, now, h);
+    return;
+  }
+  if (!s.has(wire::kTcpAck)) return;
+  if (s.ack != h.iss + 1) {
+    ++core.counters.tcp_bad_acks;
+    answer_with_reset(core, now, h.key, s);
+    return;
+  }
+  Listener& l = *h.listener;
+  if (backlog_full(l)) {
+    // Linux: forget the ACK, keep the handshake; the SYN-ACK is repeated and the peer asks again.
+    ++core.counters.tcp_listen_overflows;
+    return;
+  }
+  Connection* c = complete(core, now, h, s);
+  if (!c) return;
+  input_synchronized(core, now, *c, s);
+  const bool alive = c->state != State::kClosed;
+  reap(core, *c);
+  if (alive) core.handler.on_acceptable(l);
+}
+
+}  // namespace millrace::tcp

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: MIT
+// Segments for connections in a synchronized state: RFC 9293 3.10.7.4 with RFC 5961 and RFC 7323.
+#include "tcp/emit.h"
+#include "tcp/input.h"
+#include "tcp/lifecycle.h"
+#include "tcp/output.h"
+#include "tcp/receive.h"
+#include "tcp/timers.h"
+
+namespace millrace::tcp {
+
+namespace {
+
+// A segment from outside the window is answered with an ACK, which tells an honest peer where we are. Without data
+// such answers are limited: two confused ends must not keep each other busy.
+void answer_unacceptable(Core& core, Instant now, Connection& c, const Segment& s) {
+  if (s.length > 0 || s.has(wire::kTcpFin)) {
+    ++core.counters.tcp_duplicates;
+    if (s.seq < c.rcv.nxt) note_duplicate(c, s.seq, wire::seq_min(s.end(), c.rcv.nxt));
+    enter_quick_ack(c, 2);
+    send_ack(core, now, c);
+    return;
+  }
+  send_challenge_ack(core, now, c);
+}
+
+void reset_received(Core& core, Connection& c) {
+  ++core.counters.tcp_resets_received;
+  // Linux: EPIPE once the peer had closed, ECONNREFUSED when it never really was open.
+  const int error = c.state == State::kCloseWait     ? EPIPE
+                    : c.state == State::kSynReceived ? ECONNREFUSED
+                                                     : ECONNRESET;
+  fail_connection(core, c, error);
+}
+
+// The first four checks. False: the segment is done with.
+bool check_acceptable(Core& core, Instant now, Connection& c, const Segment& s) {
+  const Receiver& r = c.rcv;
+  const bool rst = s.has(wire::kTcpRst);
+  if (!rst && paws_rejects(now, c, s)) {
+    ++core.counters.tcp_paws_dropped;
+    answer_unacceptable(core, now, c, s);
+    return false;
+  }
+  // RFC 9293 3.10.7.4 first: not wholly before what was acknowledged, not beyond the window.
+  if (s.end() < r.acked || s.seq > wire::seq_max(r.edge, r.nxt)) {
+    ++core.counters.tcp_out_of_window;
+    if (rst) return false;
+    if (s.has(wire::kTcpSyn)) {
+      send_challenge_ack(core, now, c);
+    } else {
+      answer_unacceptable(core, now, c, s);
+    }
+    return false;
+  }
+  if (rst) {
+    // RFC 5961 3.2: only the exact number kills.
+    if (s.seq == r.nxt) {
+      reset_received(core, c);
+    } else if (s.seq > r.nxt) {
+      send_challenge_ack(core, now, c);
+    }
+    return false;
+  }
+  if (s.has(wire::kTcpSyn)) {  // RFC 5961 4.2, whatever its number
+    if (c.state == State::kSynReceived && s.has(wire::kTcpAck) && s.seq == r.irs) {
+      return true;  // simultaneous open: the peer's SYN-ACK
+    }
+    send_challenge_ack(core, now, c);
+    return false;
+  }
+  return s.has(wire::kTcpAck);
+}
+
+// SYN-RECEIVED after a simultaneous open: RFC 9293 3.10.7.4 fifth.
+bool complete_simultaneous(Core& core, Instant now, Connection& c, Segment& s) {
+  if (s.ack != c.snd.nxt) {
+    answer_with_reset(core, now, c.key, s);
+    return false;
+  }
+  const bool syn = s.has(wire::kTcpSyn);
+  c.snd.una = s.ack;
+  c.snd.window_bytes = uint32_t(s.window) << (syn ? 0 : c.snd.shift);
+  c.snd.window_max_bytes = c.snd.window_bytes;
+  c.snd.wl1 = s.seq;
+  c.snd.wl2 = s.ack;
+  if (!c.syn_resent) {
+    c.rtt.sample(now, now - c.loss.stalled_since, c.snd.una, c.snd.nxt,
+                 uint32_t(core.options.rto_min.micros()));
+  }
+  start_established(core, now, c);
+  if (syn) {  // the SYN was taken before; what else it carried comes again
+    s.flags &= uint8_t(~(wire::kTcpSyn | wire::kTcpFin));
+    s.seq += 1;
+    s.length = 0;
+    s.frame->trim_to(0);
+    send_ack(core, now, c);
+  }
+  core.handler.on_connected(c);
+  return true;
+}
+
+// RFC 2525 2.17: the user is gone and cannot get this data; the peer must learn it.
+bool data_for_nobody(const Connection& c, const Segment& s) {
+  return c.read_closed && c.can_receive() && s.length > 0 && s.seq + s.length > c.rcv.nxt;
+}
+
+}  // namespace
+
+void input_synchronized(Core& core, Instant now, Connection& c, Segment& s) {
+  if (!check_acceptable(core, now, c, s)) return;
+  if (c.state == State::kSynReceived && !complete_simultaneous(core, now, c, s)) return;
+  if (!input_ack(core, now, c, s)) return;
+  if (c.state == State::kClosed) return;
+  if (data_for_nobody(c, s)) {
+    ++core.counters.tcp_data_after_close;
+    send_reset(core, now, c);
+    bury(core, c);
+    return;
+  }
+  receive_payload(core, now, c, s);
+  if (c.state == State::kClosed) return;
+  if (c.snd.queue.unsent || !c.snd.queue.lost.empty()) send_pending(core, now, c);
+  acknowledge(core, now, c);
+}
+
+}  // namespace millrace::tcp

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: MIT
+#include "tcp/output.h"
+
+#include <algorithm>
+
+#include "tcp/emit.h"
+#include "tcp/lifecycle.h"
+#include "tcp/receive.h"
+#include "tcp/recovery.h"
+#include "tcp/timers.h"
+
+namespace millrace::tcp {
+
+namespace {
+
+constexpr Duration kRetryAfter = Duration::millis(1);  // no memory, or the device is full
+
+// A window that was not used for longer than the RTO is old news: Linux halves it for every RTO of
+// idleness, down to the initial one (RFC 5681 4.1 goes there at once).
+void restart_after_idle(Core& core, Instant now, Connection& c) {
+  const Sender& s = c.snd;
+  if (s.queue.in_flight() || s.last_at.ns == 0) return;
+  const Duration idle = now - s.last_at;
+  const Duration rto = Duration::micros(c.rtt.rto_us(uint32_t(core.options.rto_max.micros())));
+  if (idle <= rto) return;
+  c.congestion().on_idle(idle);
+  const uint32_t floor = std::min(initial_window_bytes(c), c.window.cwnd_bytes);
+  // RFC 2861: three quarters of what was lost is remembered in ssthresh.
+  c.window.ssthresh_bytes =
+      std::max(c.window.ssthresh_bytes, c.window.cwnd_bytes - c.window.cwnd_bytes / 4);
+  int64_t rounds = idle.ns / std::max<int64_t>(rto.ns, 1);
+  while (rounds-- > 0 && c.window.cwnd_bytes > floor) c.window.cwnd_bytes /= 2;
+  c.window.cwnd_bytes = std::max(c.window.cwnd_bytes, floor);
+  c.cwnd_limited = false;
+}
+
+// RFC 9293 3.7.4 with Minshall's change: a short segment waits only while another short one is
+// unacknowledged.
+bool nagle_holds(const Connection& c, const Frame* f, const TxNote& n) {
+  if (c.nodelay || n.has(TxNote::kFin) || n.length >= c.snd.mss_bytes || f->next) return false;
+  if (!c.snd.queue.in_flight()) return false;
+  return c.snd.small_end > c.snd.una && c.snd.small_end <= c.snd.nxt;
+}
+
+// How much of the frame the peer's window takes now, by the rules of RFC 9293 3.8.6.2.1; 0: wait.
+uint32_t window_allows(const Connection& c, const TxNote& n) {
+  const int32_t room = (c.snd.una + c.snd.window_bytes) - n.seq;
+  const uint32_t wanted = std::min<uint32_t>(n.length, c.snd.mss_bytes);
+  if (int32_t(wanted) <= room) return std::max<uint32_t>(wanted, 1);
+  if (room <= 0) return n.length == 0 ? 1 : 0;  // a bare FIN needs no window
+  return uint32_t(room) >= std::max<uint32_t>(c.snd.window_max_bytes / 2, 1) ? uint32_t(room) : 0;
+}
+
+void retry_soon(Core& core, Instant now, Connection& c) {
+  const Instant at = now + kRetryAfter;
+  c.blocked = true;
+  if (c.ack_at.is_never() || c.ack_at > at) set_deadline(core, c, c.ack_at, at);
+}
+
+// True when everything that recovery wanted to send again has gone.
+bool resend_lost(Core& core, Instant now, Connection& c) {
+  TxQueue& q = c.snd.queue;
+  if (c.loss.phase == Recovery::kLoss && c.loss.frto) return true;  // RFC 5682: new data first
+  while (Frame* f = q.lost.head) {
+    if (pipe_bytes(c) > 0 && pipe_bytes(c) + note_of(f).length > c.window.cwnd_bytes) {
+      c.cwnd_limited = true;
+      return false;
+    }
+    const bool head = f == q.head;
+    if (!resend_frame(core, now, c, f)) {
+      retry_soon(core, now, c);
+      return false;
+    }
+    if (head) arm_retransmit(core, now, c);
+  }
+  return true;
+}
+
+}  // namespace
+
+uint32_t initial_window_bytes(const Connection& c) {
+  return (c.syn_resent ? 1 : 10) * uint32_t(c.window.mss_bytes);
+}
+
+bool resend_frame(Core& core, Instant now, Connection& c, Frame* frame) {
+  TxNote& n = note_of(frame);
+  if (n.length > c.snd.mss_bytes && !c.snd.queue.split(core.pool, frame, c.snd.mss_bytes)) {
+    ++core.counters.tcp_no_memory;
+    return false;
+  }
+  if (!send_frame(core, now, c, frame)) return false;
+  note_resent(c, now, true);
+  ++core.counters.tcp_retransmits;
+  ++c.stats.segments_resent;
+  c.stats.bytes_resent += n.length;
+  c.loss.prr_out += n.length;
+  c.snd.queue.mark_resent(frame, now);
+  c.snd.last_at = now;
+  return true;
+}
+
+bool send_new_frame(Core& core, Instant now, Connection& c, uint32_t limit_bytes) {
+  TxQueue& q = c.snd.queue;
+  Frame* f = q.unsent;
+  TxNote& n = note_of(f);
+  const uint32_t limit = std::min<uint32_t>(limit_bytes, c.snd.mss_bytes);
+  if (n.length > limit && !q.split(core.pool, f, limit)) {
+    ++core.counters.tcp_no_memory;
+    return false;
+  }
+  if (!send_frame(core, now, c, f)) return false;
+  q.mark_sent(f, now);
+  c.snd.nxt = n.end();
+  if (n.length < c.snd.mss_bytes) c.snd.small_end = n.end();
+  c.stats.bytes_sent += n.length;
+  c.loss.prr_out += n.length;
+  c.snd.last_at = now;
+  if (n.length) note_data_sent(core, now, c);
+  return true;
+}
+
+void send_pending(Core& core, Instant now, Connection& c) {
+  if (!c.can_send()) return;
+  TxQueue& q = c.snd.queue;
+  if (c.snd.fin_waiting) queue_fin(core, c);
+  if (c.snd.fin_waiting) retry_soon(core, now, c);
+  if (!q.unsent && q.lost.empty()) return;
+  if (q.unsent) restart_after_idle(core, now, c);
+  if (!resend_lost(core, now, c)) return;
+  bool sent = false;
+  c.cwnd_limited = false;
+  while (q.unsent) {
+    const TxNote& n = note_of(q.unsent);
+    const uint32_t length = std::min<uint32_t>(n.length, c.snd.mss_bytes);
+    const uint32_t pipe = pipe_bytes(c);
+    if (pipe > 0 && pipe + length > c.window.cwnd_bytes) {
+      c.cwnd_limited = true;
+      break;
+    }
+    if (nagle_holds(c, q.unsent, n)) break;
+    const uint32_t allowed = window_allows(c, n);
+    if (allowed == 0) break;
+    if (!send_new_frame(core, now, c, allowed)) {
+      retry_soon(core, now, c);
+      break;
+    }
+    sent = true;
+  }
+  if (sent) {
+    arm_retransmit_or_probe(core, now, c);
+  } else if (q.unsent && !q.in_flight()) {
+    arm_persist(core, now, c);
+  }
+}
+
+}  // namespace millrace::tcp

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: MIT
+// RACK (RFC 8985 6): a segment is lost when one sent later by more than the reordering window has been
+// delivered. It needs the send time per segment only, so lost retransmissions are found like any other.
+#include <algorithm>
+
+#include "tcp/recovery.h"
+#include "tcp/timers.h"
+
+namespace millrace::tcp {
+
+namespace {
+
+constexpr uint32_t kDupThresh = 3;
+constexpr uint8_t kReoPersist = 16;
+
+bool sent_after(Instant t1, Seq end1, Instant t2, Seq end2) {
+  return t1 > t2 || (t1 == t2 && end1 > end2);
+}
+
+// RFC 8985 6.2 step 4.
+uint32_t reo_wnd_us(const Connection& c) {
+  const LossState& l = c.loss;
+  if (!l.reordering_seen) {
+    if (l.phase != Recovery::kOpen) return 0;
+    if (c.snd.queue.sacked_frames >= kDupThresh) return 0;
+  }
+  if (!c.rtt.has_min()) return 0;
+  const uint64_t window = uint64_t(c.rtt.min_us()) * l.reo_wnd_steps / 4;
+  return uint32_t(std::min<uint64_t>(window, c.rtt.srtt_us()));
+}
+
+}  // namespace
+
+void rack_delivered(Connection& c, const TxNote& n, AckSummary& a) {
+  LossState& l = c.loss;
+  if (!n.has(TxNote::kEverResent) && n.end() < l.fack) l.reordering_seen = true;  // 6.2 step 3
+  if (n.end() > l.fack) l.fack = n.end();
+  const int64_t rtt_us = (a.now - n.sent).micros();
+  if (n.has(TxNote::kEverResent)) {
+    // Step 2: it may be the original that arrived. A timestamp older than the retransmission says so,
+    // and so does an impossibly short round trip.
+    if (a.ts_echo != 0 && c.timestamps &&
+        int32_t(a.ts_echo - ts_now(n.sent, c.ts_offset)) < 0) {
+      return;
+    }
+    if (rtt_us < int64_t(c.rtt.min_us())) return;
+  }
+  if (l.rack_sent.ns != 0 && !sent_after(n.sent, n.end(), l.rack_sent, l.rack_end)) return;
+  l.rack_sent = n.sent;
+  l.rack_end = n.end();
+  l.rack_rtt_us = uint32_t(std::clamp<int64_t>(rtt_us, 1, INT32_MAX));
+}
+
+void rack_update_reordering(Connection& c, const AckSummary& a) {
+  LossState& l = c.loss;
+  if (a.dsack && c.snd.una >= l.dsack_round) {
+    // A DSACK round: the window was too small.
+    l.dsack_round = c.snd.nxt;
+    if (l.reo_wnd_steps < UINT8_MAX) ++l.reo_wnd_steps;
+    l.reo_wnd_persist = kReoPersist;
+  }
+}
+
+bool rack_detect_loss(Core& core, Instant now, Connection& c) {
+  LossState& l = c.loss;
+  if (l.rack_sent.ns == 0) return false;
+  TxQueue& q = c.snd.queue;
+  const Duration patience = Duration::micros(int64_t(l.rack_rtt_us) + reo_wnd_us(c));
+  bool lost = false;
+  Frame* f = q.sent.head;
+  while (f) {
+    Frame* next = note_of(f).list_next;
+    const TxNote& n = note_of(f);
+    if (n.sent > l.rack_sent) break;
+    if (sent_after(l.rack_sent, l.rack_end, n.sent, n.end())) {
+      const Instant deadline = n.sent + patience;
+      if (deadline > now) {
+        // The list is ordered by time: nothing behind is due before this.
+        set_deadline(core, c, c.retransmit_at, deadline);
+        c.retransmit_mode = RetransmitMode::kReorder;
+        break;
+      }
+      if (n.has(TxNote::kRetransmitted)) ++core.counters.tcp_lost_retransmits;
+      q.mark_lost(f);
+      lost = true;
+    }
+    f = next;
+  }
+  return lost;
+}
+
+}  // namespace millrace::tcp

@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: MIT
+#include "tcp/tcp.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "tcp/core.h"
+#include "tcp/emit.h"
+#include "tcp/icmp.h"
+#include "tcp/input.h"
+#include "tcp/lifecycle.h"
+#include "tcp/open.h"
+#include "tcp/output.h"
+#include "tcp/receive.h"
+#include "tcp/timers.h"
+
+namespace millrace::tcp {
+
+Tcp::Tcp(FramePool& pool, net::IpLayer& ip, TimerWheel& timers, Random& random, Handler& handler,
+         const StackOptions& options)
+    : core_(std::make_unique<Core>(pool, ip, timers, random, handler, options)) {}
+
+Tcp::~Tcp() { close_all(Instant{}, false); }
+
+Result<Connection*> Tcp::connect(Instant now, const wire::Endpoint& local,
+                                 const wire::Endpoint& remote, const ConnectionOptions& options,
+                                 uint32_t user) {
+  return open_connection(*core_, now, local, remote, options, user);
+}
+
+Result<Listener*> Tcp::listen(const wire::Endpoint& local, bool dual_stack, uint32_t backlog,
+                              const ConnectionOptions& options, uint32_t user) {
+  return open_listener(*core_, local, dual_stack, backlog, options, user);
+}
+
+void Tcp::set_backlog(Listener& listener, uint32_t backlog) { listener.backlog = backlog; }
+
+void Tcp::close(Instant now, Listener* listener) { close_listener(*core_, now, *listener); }
+
+Connection* Tcp::accept(Listener& listener, uint32_t user) {
+  return accept_connection(*core_, listener, user);
+}
+
+Listener* Tcp::find_listener(const wire::Endpoint& to) const { return match_listener(*core_, to); }
+
+void Tcp::write(Connection& c, Frame* frame) {
+  Sender& s = c.snd;
+  const bool open = c.state == State::kSynSent || c.state == State::kSynReceived ||
+                    c.state == State::kEstablished || c.state == State::kCloseWait;
+  if (!open || s.fin_queued || frame->length == 0) {
+    core_->pool.release(frame);
+    return;
+  }
+  TxQueue& q = s.queue;
+  if (q.unsent) q.fill_tail(frame, s.mss_bytes, s.end);
+  if (frame->length == 0) {
+    core_->pool.release(frame);
+    return;
+  }
+  const uint32_t length = frame->length;
+  q.append(frame, s.end, 0);
+  s.end += length;
+}
+
+void Tcp::push(Instant now, Connection& c) {
+  TxQueue& q = c.snd.queue;
+  if (!q.unsent) return;
+  note_of(q.tail).flags |= TxNote::kPush;
+  send_pending(*core_, now, c);
+}
+
+uint32_t Tcp::readable_bytes(const Connection& c) const { return c.rcv.queued_bytes; }
+
+uint32_t Tcp::read(Instant now, Connection& c, std::span<uint8_t> out) {
+  const uint32_t n = copy_out(*core_, c, out);
+  if (n > 0) after_read(*core_, now, c);
+  return n;
+}
+
+bool Tcp::at_end(const Connection& c) const { return c.rcv.fin_received && c.rcv.queued_bytes == 0; }
+
+void Tcp::shutdown_write(Instant now, Connection& c) {
+  if (c.snd.fin_queued) return;
+  switch (c.state) {
+    case State::kSynSent:
+    case State::kSynReceived:
+      queue_fin(*core_, c);  // goes out when the handshake is done
+      return;
+    case State::kEstablished:
+      c.state = State::kFinWait1;
+      break;
+    case State::kCloseWait:
+      c.state = State::kLastAck;
+      break;
+    default:
+      return;
+  }
+  queue_fin(*core_, c);
+  send_pending(*core_, now, c);
+}
+
+void Tcp::close(Instant now, Connection* c) {
+  const bool unread = c->rcv.queued_bytes > 0;
+  orphan(*core_, now, *c);
+  if (c->state == State::kSynSent) {
+    bury(*core_, *c);
+  } else if (c->state == State::kSynReceived ||
+             (unread && c->state != State::kClosed && c->state != State::kTimeWait)) {
+    send_reset(*core_, now, *c);
+    bury(*core_, *c);
+  } else {
+    shutdown_write(now, *c);
+  }
+  reap(*core_, *c);
+}
+
+void Tcp::abort(Instant now, Connection* c) {
+  const bool silent = c->state == State::kClosed || c->state == State::kSynSent ||
+                      c->state == State::kTimeWait;
+  if (!silent) send_reset(*core_, now, *c);
+  bury(*core_, *c);
+  reap(*core_, *c);
+}
+
+uint32_t Tcp::user(const Connection& c) const { return c.user; }
+uint32_t Tcp::user(const Listener& l) const { return l.user; }
+wire::FlowKey Tcp::flow(const Connection& c) const { return c.key; }
+
+bool Tcp::established(const Connection& c) const {
+  return c.state != State::kClosed && c.state != State::kSynSent && c.state != State::kSynReceived;
+}
+
+uint32_t Tcp::payload_mss_bytes(const Connection& c) const { return c.snd.mss_bytes; }
+uint64_t Tcp::acked_bytes(const Connection& c) const { return c.stats.bytes_acked; }
+
+uint32_t Tcp::send_buffer_bytes(const Connection& c) const {
+  if (c.send_buffer_fixed) return c.send_buffer_bytes;
+  // Twice what congestion control lets out, so that the next window's data is there when this one's
+  // ACKs arrive (Linux's sndbuf expansion). Frames are what memory is counted in: with a small MSS a
+  // byte costs more of it.
+  const StackOptions& o = core_->options;
+  const uint64_t wanted = std::max<uint64_t>(c.send_buffer_bytes, 2ull * c.window.cwnd_bytes);
+  const bool scarce = core_->pool.available() < core_->pool.capacity() / 4;
+  const uint64_t limit = scarce ? c.send_buffer_bytes : o.send_buffer_max_bytes;
+  const uint64_t frames = std::max<uint64_t>(limit / 1024, 64);
+  return uint32_t(std::min({wanted, limit, frames * c.snd.mss_bytes}));
+}
+
+void Tcp::set_option(Instant now, Connection& c, Option option, uint32_t value) {
+  switch (option) {
+    case Option::kNodelay:
+      c.nodelay = value != 0;
+      if (c.nodelay) push(now, c);
+      return;
+    case Option::kKeepalive:
+      c.keepalive = value != 0;
+      break;
+    case Option::kKeepaliveIdle:
+      c.keepalive_idle_s = std::clamp<uint32_t>(value, 1, 32767);
+      break;
+    case Option::kKeepaliveInterval:
+      c.keepalive_interval_s = std::clamp<uint32_t>(value, 1, 32767);
+      break;
+    case Option::kKeepaliveProbes:
+      c.keepalive_probes = uint8_t(std::clamp<uint32_t>(value, 1, 127));
+      break;
+    case Option::kUserTimeout:
+      c.user_timeout_ms = value;
+      return;
+    case Option::kReceiveBuffer:
+      c.rcv.buffer_bytes = std::clamp<uint32_t>(value, 2048, core_->options.receive_buffer_max_bytes);
+      c.rcv.buffer_fixed = true;
+      return;
+    case Option::kSendBuffer:
+      c.send_buffer_bytes = std::clamp<uint32_t>(value, 2048, core_->options.send_buffer_max_bytes);
+      c.send_buffer_fixed = true;
+      return;
+    case Option::kTrafficClass:
+      c.traffic_class = uint8_t(value);
+      return;
+  }
+  if (established(c)) restart_keepalive(*core_, now, c);
+}
+
+Error Tcp::set_congestion_control(Connection& c, std::string_view name) {
+  const bool cubic = name == "cubic";
+  if (!cubic && name != "reno") return Error{ENOENT};
+  c.congestion().~CongestionController();
+  c.use_congestion(cubic ? CongestionControl::kCubic : CongestionControl::kNewReno);
+  return kOk;
+}
+
+Info Tcp::info(const Connection& c) const {
+  Info i;
+  i.state = uint8_t(c.state);
+  i.rto_us = uint32_t(current_rto(*core_, c).micros());
+  i.srtt_us = c.rtt.srtt_us();
+  i.rttvar_us = c.rtt.rttvar_us();
+  i.min_rtt_us = c.rtt.min_us();
+  i.mss_bytes = c.snd.mss_bytes;
+  i.cwnd_bytes = c.window.cwnd_bytes;
+  i.ssthresh_bytes = c.window.ssthresh_bytes;
+  i.send_window_bytes = c.snd.window_bytes;
+  i.receive_window_bytes = offered_window(c);
+  i.bytes_sent = c.stats.bytes_sent;
+  i.bytes_acked = c.stats.bytes_acked;
+  i.bytes_received = c.stats.bytes_received;
+  i.bytes_retransmitted = c.stats.bytes_resent;
+  i.segments_sent = c.stats.segments_sent;
+  i.segments_received = c.stats.segments_received;
+  i.segments_retransmitted = c.stats.segments_resent;
+  return i;
+}
+
+uint32_t Tcp::connection_count() const { return core_->connections.live(); }
+
+uint32_t Tcp::unsettled_count() const {
+  uint32_t count = 0;
+  for (FlowNode* n = core_->all.front(); n; n = core_->all.next(n)) {
+    if (!n->half_open && static_cast<Connection*>(n)->snd.queue.head) ++count;
+  }
+  return count;
+}
+
+const ConnectionOptions& Tcp::defaults() const { return core_->options.defaults; }
+
+void Tcp::close_all(Instant now, bool reset) {
+  while (Listener* l = core_->all_listeners.front()) {
+    while (Connection* c = l->acceptable.front()) abort_or_drop(now, *c, reset);
+    close_listener(*core_, now, *l);
+  }
+  while (FlowNode* node = core_->all.front()) {
+    abort_or_drop(now, *static_cast<Connection*>(node), reset);  // half-open ones went with listeners
+  }
+}
+
+void Tcp::abort_or_drop(Instant now, Connection& c, bool reset) {
+  const bool silent = c.state == State::kClosed || c.state == State::kSynSent ||
+                      c.state == State::kTimeWait;
+  if (reset && !silent) send_reset(*core_, now, c);
+  c.owned = false;
+  bury(*core_, c);
+  reap(*core_, c);
+}
+
+void Tcp::receive(Instant now, Frame* frame, const net::IpMeta& meta) {
+  input_segment(*core_, now, frame, meta);
+}
+
+void Tcp::icmp_error(Instant now, const net::IcmpError& error) {
+  take_icmp_error(*core_, now, error);
+}
+
+const Counters& Tcp::counters() const { return core_->counters; }
+
+}  // namespace millrace::tcp

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: MIT
+#include "tcp/tx_queue.h"
+
+#include <cstring>
+
+namespace millrace::tcp {
+
+void NoteList::push_back(Frame* f) {
+  TxNote& n = note_of(f);
+  n.list_prev = tail;
+  n.list_next = nullptr;
+  (tail ? note_of(tail).list_next : head) = f;
+  tail = f;
+}
+
+void NoteList::insert_after(Frame* position, Frame* f) {
+  TxNote& n = note_of(f);
+  n.list_prev = position;
+  n.list_next = note_of(position).list_next;
+  (n.list_next ? note_of(n.list_next).list_prev : tail) = f;
+  note_of(position).list_next = f;
+}
+
+void NoteList::remove(Frame* f) {
+  TxNote& n = note_of(f);
+  (n.list_prev ? note_of(n.list_prev).list_next : head) = n.list_next;
+  (n.list_next ? note_of(n.list_next).list_prev : tail) = n.list_prev;
+  n.list_prev = n.list_next = nullptr;
+}
+
+void TxQueue::append(Frame* f, Seq seq, uint8_t flags) {
+  TxNote& n = note_of(f);
+  n = TxNote{};
+  n.prev = tail;
+  n.seq = seq;
+  n.offset = f->offset;
+  n.length = f->length;
+  n.flags = flags;
+  f->next = nullptr;
+  (tail ? tail->next : head) = f;
+  tail = f;
+  if (!unsent) unsent = f;
+  bytes += n.seq_length();
+  unsent_bytes += n.seq_length();
+  ++frames;
+}
+
+void TxQueue::fill_tail(Frame* f, uint32_t mss_bytes, Seq& end) {
+  TxNote& n = note_of(tail);
+  if (n.length >= mss_bytes || tail->refs != 1 || tail->tx_pending != 0) return;
+  const uint32_t used = n.offset + n.length;
+  uint32_t take = f->length < mss_bytes - n.length ? f->length : mss_bytes - n.length;
+  if (take > tail->capacity - used) take = tail->capacity - used;
+  std::memcpy(tail->chunk + used, f->data(), take);
+  n.length += take;
+  bytes += take;
+  unsent_bytes += take;
+  end += take;
+  f->pop_front(take);
+}
+
+void TxQueue::unlist(Frame* f) {
+  TxNote& n = note_of(f);
+  if (n.has(TxNote::kInSentList)) sent.remove(f);
+  if (n.has(TxNote::kInLostList)) lost.remove(f);
+  n.flags &= uint8_t(~(TxNote::kInSentList | TxNote::kInLostList));
+}
+
+void TxQueue::mark_sent(Frame* f, Instant now) {
+  MR_DASSERT(f == unsent);
+  TxNote& n = note_of(f);
+  unsent = f->next;
+  unsent_bytes -= n.seq_length();
+  n.sent = now;
+  n.transmissions = 1;
+  n.flags |= TxNote::kInSentList;
+  sent.push_back(f);
+}
+
+void TxQueue::mark_resent(Frame* f, Instant now) {
+  TxNote& n = note_of(f);
+  unlist(f);
+  if (!n.has(TxNote::kRetransmitted) && n.has(TxNote::kLost)) resent_bytes += n.seq_length();
+  n.sent = now;
+  if (n.transmissions < UINT16_MAX) ++n.transmissions;
+  n.flags |= TxNote::kEverResent | TxNote::kInSentList;
+  if (n.has(TxNote::kLost)) n.flags |= TxNote::kRetransmitted;
+  sent.push_back(f);
+}
+
+void TxQueue::mark_lost(Frame* f) {
+  TxNote& n = note_of(f);
+  MR_DASSERT(!n.has(TxNote::kSacked));
+  if (n.has(TxNote::kInLostList)) return;
+  unlist(f);
+  if (n.has(TxNote::kRetransmitted)) {
+    resent_bytes -= n.seq_length();
+    n.flags &= uint8_t(~TxNote::kRetransmitted);
+  }
+  if (!n.has(TxNote::kLost)) {
+    lost_bytes += n.seq_length();
+    n.flags |= TxNote::kLost;
+  }
+  n.flags |= TxNote::kInLostList;
+  lost.push_back(f);
+}
+
+void TxQueue::mark_sacked(Frame* f) {
+  TxNote& n = note_of(f);
+  if (n.has(TxNote::kSacked)) return;
+  unlist(f);
+  if (n.has(TxNote::kLost)) lost_bytes -= n.seq_length();
+  if (n.has(TxNote::kRetransmitted)) resent_bytes -= n.seq_length();
+  n.flags &= uint8_t(~(TxNote::kLost | TxNote::kRetransmitted));
+  n.flags |= TxNote::kSacked;
+  sacked_bytes += n.seq_length();
+  ++sacked_frames;
+}
+
+void TxQueue::unmark_lost() {
+  // Those still waiting were sent before everything on the other list: they go in front of it.
+  Frame* f = lost.tail;
+  while (f) {
+    Frame* before = note_of(f).list_prev;
+    TxNote& n = note_of(f);
+    n.flags = uint8_t((n.flags & ~TxNote::kInLostList) | TxNote::kInSentList);
+    n.list_prev = nullptr;
+    n.list_next = sent.head;
+    (sent.head ? note_of(sent.head).list_prev : sent.tail) = f;
+    sent.head = f;
+    f = before;
+  }
+  lost = NoteList{};
+  for (f = head; f != unsent; f = f->next) {
+    note_of(f).flags &= uint8_t(~(TxNote::kLost | TxNote::kRetransmitted));
+  }
+  lost_bytes = resent_bytes = 0;
+}
+
+Frame* TxQueue::pop_head() {
+  Frame* f = head;
+  TxNote& n = note_of(f);
+  const uint32_t length = n.seq_length();
+  if (f == unsent) {
+    unsent = f->next;
+    unsent_bytes -= length;
+  } else {
+    unlist(f);
+    if (n.has(TxNote::kSacked)) sacked_bytes -= length, --sacked_frames;
+    if (n.has(TxNote::kLost)) lost_bytes -= length;
+    if (n.has(TxNote::kRetransmitted)) resent_bytes -= length;
+  }
+  head = f->next;
+  (head ? note_of(head).prev : tail) = nullptr;
+  bytes -= length;
+  --frames;
+  return f;
+}
+
+void TxQueue::trim_head(uint32_t n_bytes) {
+  TxNote& n = note_of(head);
+  MR_DASSERT(n_bytes <= n.length && head != unsent);
+  if (n.has(TxNote::kSacked)) sacked_bytes -= n_bytes;
+  if (n.has(TxNote::kLost)) lost_bytes -= n_bytes;
+  if (n.has(TxNote::kRetransmitted)) resent_bytes -= n_bytes;
+  n.seq += n_bytes;
+  n.offset += n_bytes;
+  n.length -= n_bytes;
+  bytes -= n_bytes;
+}
+
+bool TxQueue::split(FramePool& pool, Frame* f, uint32_t keep) {
+  TxNote& n = note_of(f);
+  MR_DASSERT(keep > 0 && keep < n.length);
+  Frame* rest = pool.alloc();
+  if (!rest) return false;
+  rest->length = n.length - keep;
+  std::memcpy(rest->data(), f->chunk + n.offset + keep, rest->length);
+  TxNote& r = note_of(rest);
+  r = n;
+  r.offset = rest->offset;
+  r.length = rest->length;
+  r.seq = n.seq + keep;
+  r.prev = f;
+  n.length = keep;
+  n.flags &= uint8_t(~(TxNote::kFin | TxNote::kPush));
+  rest->next = f->next;
+  (rest->next ? note_of(rest->next).prev : tail) = rest;
+  f->next = rest;
+  if (n.has(TxNote::kInSentList)) sent.insert_after(f, rest);
+  if (n.has(TxNote::kInLostList)) lost.insert_after(f, rest);
+  if (n.has(TxNote::kSacked)) ++sacked_frames;
+  ++frames;
+  return true;
+}
+
+void TxQueue::release_all(FramePool& pool) {
+  Frame* f = head;
+  while (f) {
+    Frame* next = f->next;
+    f->next = nullptr;
+    pool.release(f);
+    f = next;
+  }
+  *this = TxQueue{};
+}
+
+}  // namespace millrace::tcp

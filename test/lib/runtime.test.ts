@@ -1,0 +1,75 @@
+import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import type { Stats } from '../../lib/index';
+
+const index = join(__dirname, '..', '..', 'lib', 'index.js');
+
+/** Runs a program that has the public API as `api`, in a process of its own: options are read once per process. */
+function run(
+  program: string,
+  env: Readonly<Record<string, string>>,
+): { code: number | null; stdout: string; stderr: string } {
+  const script = `const api = require(${JSON.stringify(index)}); ${program}`;
+  const inherited = Object.entries(process.env).filter(([name]) => !/^(?:MILLRACE|NODE_OPTIONS$)/.test(name));
+  const settings = { env: { ...Object.fromEntries(inherited), ...env }, encoding: 'utf8', timeout: 30_000 } as const;
+  const { status, stdout, stderr } = spawnSync(process.execPath, ['-e', script], settings);
+  return { code: status, stdout, stderr };
+}
+
+const wants = 'console.log(api.wants("tcp", "listen", "0.0.0.0", 22), api.wants("tcp", "listen", "0.0.0.0", 80));';
+
+t.test('what is wanted', async (t) => {
+  t.match(run(wants, {}), { code: 0, stdout: 'false false\n', stderr: '' }, 'nothing, until a port is named');
+  t.match(run(wants, { MILLRACE_PORT: 'loopback' }), { stdout: 'true true\n' });
+  t.match(run(wants, { MILLRACE_PORT: 'loopback', MILLRACE: 'off' }), { stdout: 'false false\n' });
+  t.match(run(wants, { MILLRACE_PORT: 'loopback', MILLRACE_ACCELERATE: '!tcp:*:*:22' }), { stdout: 'false true\n' });
+});
+
+t.test('a wrong option is thrown', async (t) => {
+  const program =
+    'try { api.configure(); } catch (error) { console.log(error.code, error instanceof api.OptionError, error.message); }';
+  t.match(run(program, { MILLRACE_SPIN_US: '-1' }), {
+    stdout: "ERR_MILLRACE_OPTION true MILLRACE_SPIN_US is '-1': too small; allowed: an integer from 0 to 1000\n",
+  });
+});
+
+t.test('without acceleration the counters say so', async (t) => {
+  t.match(run('console.log(JSON.stringify(api.stats()))', {}), {
+    stdout: /^\{"accelerated":false,"pid":\d+,"ports":\[\],"counters":\{\}\}\n$/,
+  });
+  t.match(run('console.log(api.acquireEngine())', {}), { stdout: 'null\n', stderr: '' });
+});
+
+t.test('over loopback', async (t) => {
+  const file = join(t.testdir(), 'report-%p.json');
+  const program = `api.lifecycle.on('open', (ports) => console.log('open', ports[0].name));
+    console.log(api.acquireEngine() === api.acquireEngine(), api.stats().accelerated, process.pid);`;
+  const { code, stdout, stderr } = run(program, { MILLRACE_PORT: 'loopback', MILLRACE_REPORT: file });
+  t.equal(stderr, '');
+  t.equal(code, 0);
+  const match = /^open loopback\ntrue true (\d+)\n$/.exec(stdout);
+  t.ok(match, stdout);
+  const report = JSON.parse(readFileSync(file.replace('%p', match?.[1] ?? ''), 'utf8')) as Stats;
+  t.match(report, { accelerated: true, pid: Number(match?.[1]), ports: [{ name: 'loopback' }] });
+  t.ok(Object.keys(report.counters).length > 0, 'the report has counters');
+});
+
+t.test('where the port cannot be opened', async (t) => {
+  // No privilege opens a queue of an interface that is not there.
+  const env = { MILLRACE_INTERFACE: 'mr-nowhere' };
+  const program =
+    "api.lifecycle.on('fallback', (reason) => console.log(reason !== '')); console.log(api.acquireEngine(), api.stats().accelerated);";
+  const fallen = run(program, env);
+  t.match(fallen, {
+    code: 0,
+    stdout: 'true\nnull false\n',
+    stderr: /^millrace: sockets stay with the kernel: [^\n]*mr-nowhere[^\n]*\n$/,
+  });
+  const required = run('try { api.acquireEngine(); } catch (error) { console.log(error.code); }', {
+    ...env,
+    MILLRACE_REQUIRE: '1',
+  });
+  t.match(required, { stdout: 'ERR_MILLRACE_UNAVAILABLE\n', stderr: '' });
+});
