@@ -37,7 +37,7 @@ t.test('signals are passed on', async (t) => {
 });
 
 t.test('a command that cannot be run', async (t) => {
-  t.match(millrace(['run', 'mr-no-such-command'], off), {
+  t.match(millrace(['run', 'mr-no-such-command'], { env: { MILLRACE: 'off', PATH: '/usr/bin' } }), {
     code: 127,
     stderr: "millrace: cannot run 'mr-no-such-command': ENOENT\n",
   });
