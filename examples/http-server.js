@@ -7,7 +7,7 @@ const http = require('node:http');
 const port = Number(process.argv[2] ?? process.env.PORT ?? 8080);
 const address = process.argv[3] ?? process.env.ADDRESS ?? '::';
 
-const server = http.createServer((request, response) => {
+const server = http.createServer((_request, response) => {
   response.setHeader('Content-Type', 'text/plain');
   response.end('Hello, world\n');
 });

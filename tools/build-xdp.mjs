@@ -48,8 +48,22 @@ function compile() {
   const scratch = mkdtempSync(join(tmpdir(), 'build-xdp-'));
   try {
     const object = join(scratch, 'program.o');
-    const flags = ['-target', 'bpfel', '-mcpu=v3', '-O2', '-g0', '-nostdinc', '-fno-ident', '-Wall', '-Wextra', '-Werror'];
-    execFileSync(clang, [...flags, '-c', sources[0], '-o', object], { cwd: folder, stdio: ['ignore', 'inherit', 'inherit'] });
+    const flags = [
+      '-target',
+      'bpfel',
+      '-mcpu=v3',
+      '-O2',
+      '-g0',
+      '-nostdinc',
+      '-fno-ident',
+      '-Wall',
+      '-Wextra',
+      '-Werror',
+    ];
+    execFileSync(clang, [...flags, '-c', sources[0], '-o', object], {
+      cwd: folder,
+      stdio: ['ignore', 'inherit', 'inherit'],
+    });
     return readFileSync(object);
   } finally {
     rmSync(scratch, { recursive: true });
@@ -58,7 +72,8 @@ function compile() {
 
 /** Just enough of ELF64 (little-endian): named sections, and symbols. */
 function readElf(file) {
-  if (file.readUInt32BE(0) !== 0x7f454c46 || file[4] !== 2 || file[5] !== 1) fail('clang did not write a little-endian ELF64 object');
+  if (file.readUInt32BE(0) !== 0x7f454c46 || file[4] !== 2 || file[5] !== 1)
+    fail('clang did not write a little-endian ELF64 object');
   const table = Number(file.readBigUInt64LE(40));
   const [size, count, namesIndex] = [file.readUInt16LE(58), file.readUInt16LE(60), file.readUInt16LE(62)];
   const sections = Array.from({ length: count }, (_, index) => {
@@ -76,7 +91,10 @@ function readElf(file) {
   });
   const text = (body, at) => body.toString('latin1', at, body.indexOf(0, at));
   for (const section of sections) section.name = text(sections[namesIndex].body, section.nameOffset);
-  return { sections, symbolName: (table_, index) => text(sections[table_.link].body, table_.body.readUInt32LE(index * 24)) };
+  return {
+    sections,
+    symbolName: (table_, index) => text(sections[table_.link].body, table_.body.readUInt32LE(index * 24)),
+  };
 }
 
 /** The program's instructions, and which of them load the address of which map. */
@@ -154,7 +172,9 @@ if (!check) {
   if (!committed.includes(`// source sha256: ${digest}\n`)) {
     fail('xdp_program_code.h is older than its source: run node tools/build-xdp.mjs and commit the result');
   } else if (madeBy !== version) {
-    process.stdout.write(`build-xdp: the source's digest agrees; instructions are clang ${madeBy}'s and were not compared (this is ${version})\n`);
+    process.stdout.write(
+      `build-xdp: the source's digest agrees; instructions are clang ${madeBy}'s and were not compared (this is ${version})\n`,
+    );
   } else if (committed !== fresh) {
     fail('xdp_program_code.h does not hold what its source compiles to: run node tools/build-xdp.mjs');
   } else {

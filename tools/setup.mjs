@@ -7,7 +7,7 @@ import { run } from './run.mjs';
 
 /** A package, the program or file that shows that it is there, and the groups of tests that need it. */
 const NEEDS = [
-  { package: 'g++', program: 'g++', groups: ['build', 'native', 'sim'] },
+  { package: 'g++', program: 'g++', groups: ['build', 'native', 'sim', 'e2e', 'bench'] },
   { package: 'make', program: 'make', groups: ['build'] },
   { package: 'python3', program: 'python3', groups: ['build'] },
   { package: 'cmake', program: 'cmake', groups: ['native', 'sim'] },
@@ -16,19 +16,21 @@ const NEEDS = [
   { package: 'clang-format', program: 'clang-format', groups: ['lint'] },
   { package: 'clang', program: 'clang', groups: ['lint'] },
   { package: 'libbpf-dev', file: '/usr/include/bpf/bpf_helpers.h', groups: ['lint'] },
-  { package: 'iproute2', program: 'ip', groups: ['e2e'] },
-  { package: 'ethtool', program: 'ethtool', groups: ['e2e'] },
-  { package: 'curl', program: 'curl', groups: ['e2e'] },
-  { package: 'wrk', program: 'wrk', groups: ['e2e'] },
+  { package: 'iproute2', program: 'ip', groups: ['e2e', 'demo', 'bench'] },
+  { package: 'ethtool', program: 'ethtool', groups: ['e2e', 'demo', 'bench'] },
+  { package: 'curl', program: 'curl', groups: ['e2e', 'demo'] },
+  { package: 'wrk', program: 'wrk', groups: ['e2e', 'demo', 'bench'] },
   { package: 'nginx-light', program: 'nginx', groups: ['e2e'] },
   { package: 'redis-server', program: 'redis-server', groups: ['e2e'] },
   { package: 'redis-tools', program: 'redis-cli', groups: ['e2e'] },
   { package: 'iperf3', program: 'iperf3', groups: ['e2e'] },
   { package: 'nghttp2-client', program: 'h2load', groups: ['e2e'] },
   { package: 'openssl', program: 'openssl', groups: ['e2e'] },
-  { package: 'iputils-ping', program: 'ping', groups: ['e2e'] },
+  { package: 'iputils-ping', program: 'ping', groups: ['e2e', 'demo', 'bench'] },
   { package: 'netcat-openbsd', program: 'nc', groups: ['e2e'] },
-  { package: 'procps', program: 'ps', groups: ['e2e'] },
+  { package: 'procps', program: 'ps', groups: ['e2e', 'demo', 'bench'] },
+  { package: 'tcpdump', program: 'tcpdump', groups: ['e2e'] },
+  { package: 'bpftool', program: 'bpftool', groups: ['e2e'] },
 ];
 
 const DIRECTORIES = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin'];

@@ -4,6 +4,8 @@
 // port blocks; the loopback port needs none.
 #pragma once
 
+#include <functional>
+
 #include "base/result.h"
 #include "base/time.h"
 #include "wire/ip_address.h"
@@ -16,7 +18,8 @@ class FlowDirector {
   // A listener or bound socket: packets to `local` (address unspecified: any of the interface) are
   // ours, except flows that the kernel has at this moment. EBUSY, ENOSPC when the rule cannot be
   // had.
-  virtual Error take_local(uint8_t protocol, const wire::Endpoint& local, bool dual_stack) = 0;
+  virtual Error take_local(Instant now, uint8_t protocol, const wire::Endpoint& local,
+                           bool dual_stack) = 0;
   virtual void release_local(uint8_t protocol, const wire::Endpoint& local, bool dual_stack) = 0;
   // Outgoing TCP flows. Either a local port chosen here, steered to us and reserved with the kernel
   // (EADDRNOTAVAIL when there is none left) ...
@@ -31,6 +34,10 @@ class FlowDirector {
   // The control plane: follows the kernel's tables. Called when its descriptor is readable.
   virtual int poll_fd() const = 0;
   virtual void on_readable(Instant now) = 0;
+
+  using CounterVisitor =
+      std::function<void(const char* group, const char* name, const char* meaning, uint64_t)>;
+  virtual void each_counter(const CounterVisitor& visit) const = 0;
 };
 
 }  // namespace millrace

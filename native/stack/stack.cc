@@ -9,6 +9,8 @@ namespace {
 constexpr uint8_t kProtocolTcp = 6;
 constexpr uint8_t kProtocolUdp = 17;
 constexpr uint32_t kBurst = 64;
+// A port that was full is tried again after this, if nothing else causes a turn before.
+constexpr Duration kRetryAfter = Duration::micros(200);
 // RFC 6056: ports for flows that no director steers (the loopback port), Linux's default range.
 constexpr uint16_t kEphemeralFirst = 32768;
 constexpr uint16_t kEphemeralLast = 60999;
@@ -33,6 +35,7 @@ Stack::~Stack() {
   tcp_.close_all(Instant{}, false);
   udp_.close_all();
   ip_.close();
+  director_.reset();  // rules go before the sockets that they lead to
   for (uint32_t i = 0; i < port_count_; ++i) ports_[i]->close();
 }
 
@@ -50,6 +53,7 @@ void Stack::set_director(std::unique_ptr<FlowDirector> director) {
 
 bool Stack::turn(Instant now, uint32_t frames_budget) {
   ++counters_.turns;
+  last_turn_ = now;
   take_commands(now);
   timers_.advance(now);
   bool more = false;
@@ -91,6 +95,7 @@ void Stack::push_written(Instant now) {
 Instant Stack::next_deadline() const {
   Instant next = timers_.next_deadline();
   for (uint32_t i = 0; i < port_count_; ++i) next = std::min(next, ports_[i]->next_event());
+  if (ip_.tx_backlogged()) next = std::min(next, last_turn_ + kRetryAfter);
   return next;
 }
 
@@ -182,7 +187,7 @@ Result<uint32_t> Stack::listen(Instant now, const wire::Endpoint& local, bool du
   auto listener = tcp_.listen(local, dual_stack, backlog, tcp_.defaults(), slot->index);
   Error error = listener.ok() ? kOk : listener.error();
   if (!error && director_) {
-    error = director_->take_local(kProtocolTcp, local, dual_stack);
+    error = director_->take_local(now, kProtocolTcp, local, dual_stack);
     if (error) tcp_.close(now, *listener);
   }
   if (error) {
@@ -205,7 +210,7 @@ Result<uint32_t> Stack::bind(Instant now, const wire::Endpoint& local, bool dual
   auto socket = udp_.bind(local, dual_stack, slot->index);
   Error error = socket.ok() ? kOk : socket.error();
   if (!error && director_) {
-    error = director_->take_local(kProtocolUdp, local, dual_stack);
+    error = director_->take_local(now, kProtocolUdp, local, dual_stack);
     if (error) udp_.close(*socket);
   }
   if (error) {

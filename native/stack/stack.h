@@ -40,6 +40,8 @@ class Stack final : tcp::Handler, udp::Handler {
 
   // --- wiring, before the first turn
   FramePool& pool() { return pool_; }
+  TimerWheel& timers() { return timers_; }
+  Random& random() { return random_; }
   net::IpLayer& ip() { return ip_; }
   const SharedArea& shared() const { return shared_; }
   // Takes the port over. `local_everywhere`: see IpLayer::attach().
@@ -154,6 +156,7 @@ class Stack final : tcp::Handler, udp::Handler {
   std::unique_ptr<FlowDirector> director_;
   Counters counters_;
   uint32_t event_tail_ = 0;
+  Instant last_turn_{};
 };
 
 template <typename Visit>
@@ -184,6 +187,7 @@ void Stack::each_counter(Visit&& visit) const {
   visit("port", "rx_dropped", "frames the device had no memory or slot for", sum.rx_dropped);
   visit("port", "tx_dropped", "frames the device refused after it took them", sum.tx_dropped);
   visit("port", "tx_full", "times that a transmit ring was full", sum.tx_full);
+  if (director_) director_->each_counter(visit);
   visit("stack", "connections", "TCP connections alive, TIME-WAIT included",
         tcp_.connection_count());
   visit("stack", "sockets", "sockets open in the program", slots_.live());

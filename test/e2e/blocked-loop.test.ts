@@ -3,8 +3,7 @@
 // acknowledged, nobody is reset, new connections are taken, and nothing is lost.
 
 import t from 'tap';
-import { patternHash } from './apps/pattern.js';
-import { app, cannotRun, lab, mode, sleep, stopAndReport } from './support/context';
+import { app, cannotRun, lab, mode, sleep, stopAndReport, patternHash } from './support/context';
 
 t.setTimeout(90_000);
 const skip = cannotRun('curl', 'tcpdump', 'bash', 'sha256sum', 'nc');
@@ -27,7 +26,13 @@ function parse(text: string): Segment[] {
     const match = pattern.exec(line);
     if (!match) continue;
     const [, time, from, to, flags, ack] = match;
-    segments.push({ atMs: Number(time) * 1000, from: from ?? '', to: to ?? '', flags: flags ?? '', ack: ack === undefined ? null : Number(ack) });
+    segments.push({
+      atMs: Number(time) * 1000,
+      from: from ?? '',
+      to: to ?? '',
+      flags: flags ?? '',
+      ack: ack === undefined ? null : Number(ack),
+    });
   }
   return segments;
 }
@@ -39,17 +44,32 @@ t.test(`a loop blocked for ${kBlockMs} ms (${mode})`, { skip }, async (t) => {
   const capture = home.file('capture.pcap');
   // Only what the server sends and every RST: the rest would be 100 MB of headers.
   const filter = 'tcp and port 8080 and (src port 8080 or tcp[tcpflags] & tcp-rst != 0)';
-  const tcpdump = home.spawn(home.peer, 'bash', ['-c', `exec tcpdump -i ${home.peer.interface} -s 96 -B 16384 -U -Z root -w '${capture}' '${filter}' 2>&1`]);
+  const tcpdump = home.spawn(home.peer, 'bash', [
+    '-c',
+    `exec tcpdump -i ${home.peer.interface} -s 96 -B 16384 -U -Z root -w '${capture}' '${filter}' 2>&1`,
+  ]);
   await tcpdump.waitFor(/listening on/);
 
-  const paced = home.spawn(home.peer, process.execPath, [app('paced-upload'), home.mill.ipv4, '8080', '300', '512', '20'], { name: 'paced' });
+  const paced = home.spawn(
+    home.peer,
+    process.execPath,
+    [app('paced-upload'), home.mill.ipv4, '8080', '300', '512', '20'],
+    { name: 'paced' },
+  );
   const pacedPort = (await paced.waitFor(/^port (\d+)/m))[1] ?? '';
   const file = home.file('up');
-  await home.must(home.peer, process.execPath, ['-e',
-    `const {pattern}=require(${JSON.stringify(app('pattern'))}); pattern(${kBytes}, 'up').pipe(require('fs').createWriteStream('${file}'))`]);
+  await home.must(home.peer, process.execPath, [
+    '-e',
+    `const {pattern}=require(${JSON.stringify(app('pattern'))}); pattern(${kBytes}, 'up').pipe(require('fs').createWriteStream('${file}'))`,
+  ]);
   const limit = ['--limit-rate', '30M', '-sS'];
   const upload = home.spawn(home.peer, 'curl', [...limit, '-T', file, `${url}/up`], { name: 'upload' });
-  const download = home.spawn(home.peer, 'bash', ['-o', 'pipefail', '-c', `curl ${limit.join(' ')} '${url}/file?bytes=${kBytes}&seed=down' | sha256sum`]);
+  const download = home.spawn(home.peer, 'bash', [
+    '-o',
+    'pipefail',
+    '-c',
+    `curl ${limit.join(' ')} '${url}/file?bytes=${kBytes}&seed=down' | sha256sum`,
+  ]);
   await sleep(1000);
   await home.must(home.peer, 'curl', ['-sS', `${url}/block?ms=${kBlockMs}`]);
   const blockedMs = Number((await server.waitFor(/^blocked (\d+)/m))[1]);
@@ -70,9 +90,20 @@ t.test(`a loop blocked for ${kBlockMs} ms (${mode})`, { skip }, async (t) => {
   t.equal(download.stdout.split(' ')[0], patternHash(kBytes, 'down'), 'the big download is whole');
 
   await tcpdump.stop('SIGINT');
-  const text = await home.must(home.peer, 'tcpdump', ['-r', capture, '-tt', '-n', '-S', `port ${pacedPort} or tcp[tcpflags] & tcp-rst != 0`]);
+  const text = await home.must(home.peer, 'tcpdump', [
+    '-r',
+    capture,
+    '-tt',
+    '-n',
+    '-S',
+    `port ${pacedPort} or tcp[tcpflags] & tcp-rst != 0`,
+  ]);
   const segments = parse(text);
-  t.same(segments.filter((segment) => segment.flags.includes('R')), [], 'nobody was reset');
+  t.same(
+    segments.filter((segment) => segment.flags.includes('R')),
+    [],
+    'nobody was reset',
+  );
   // New acknowledgements on the paced connection while the loop stood still.
   const times: number[] = [];
   let last = -1;
@@ -82,7 +113,8 @@ t.test(`a loop blocked for ${kBlockMs} ms (${mode})`, { skip }, async (t) => {
     if (atMs > blockedMs && atMs < unblockedMs) times.push(atMs);
   }
   let gapMs = 0;
-  for (let i = 0; i <= times.length; ++i) gapMs = Math.max(gapMs, (times[i] ?? unblockedMs) - (times[i - 1] ?? blockedMs));
+  for (let i = 0; i <= times.length; ++i)
+    gapMs = Math.max(gapMs, (times[i] ?? unblockedMs) - (times[i - 1] ?? blockedMs));
   t.comment(`${times.length} new ACKs in the ${unblockedMs - blockedMs} ms, longest gap ${gapMs.toFixed(0)} ms`);
   t.ok(times.length >= 20, 'ACKs go on while the loop is blocked');
   t.ok(gapMs < 500, 'with no long gap');

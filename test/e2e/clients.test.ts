@@ -13,11 +13,27 @@ const skip = cannotRun('redis-server', 'nginx');
 t.test(`a Redis client on plain net (${mode})`, { skip }, async (t) => {
   const home = await lab(t);
   const addresses = [home.peer.ipv4, home.peer.ipv6];
-  const redis = home.spawn(home.peer, 'redis-server',
-    ['--port', '6379', '--bind', ...addresses, '--protected-mode', 'no', '--save', '', '--appendonly', 'no', '--dir', home.folder]);
+  const redis = home.spawn(home.peer, 'redis-server', [
+    '--port',
+    '6379',
+    '--bind',
+    ...addresses,
+    '--protected-mode',
+    'no',
+    '--save',
+    '',
+    '--appendonly',
+    'no',
+    '--dir',
+    home.folder,
+  ]);
   await redis.waitFor(/[Rr]eady to accept connections/);
   for (const address of addresses) {
-    const client = await home.node(mode, app('redis-client'), [address, 6379, 'hold'], { ready: /holding/, stdin: 'pipe', readyTimeoutMs: 60000 });
+    const client = await home.node(mode, app('redis-client'), [address, 6379, 'hold'], {
+      ready: /holding/,
+      stdin: 'pipe',
+      readyTimeoutMs: 60000,
+    });
     const connections = await home.kernelConnections(home.mill, ['dport', '=', ':6379']);
     t.equal(connections.length, mode === 'millrace' ? 0 : 1, `${address}: connections that the client's kernel has`);
     const theirs = await home.kernelConnections(home.peer, ['sport', '=', ':6379']);
@@ -27,7 +43,11 @@ t.test(`a Redis client on plain net (${mode})`, { skip }, async (t) => {
     t.equal(client.code, 0, client.code === 0 ? `${address}: it ends by itself` : client.describe());
     const line = client.stdout.split('\n').at(-2) ?? '{}';
     const result = JSON.parse(line) as Record<string, unknown>;
-    t.match(result, { ping: 'PONG', pingAgain: 'PONG', ordered: true, bigEqual: true, missing: null, wrong: 0 }, `${address}: every answer is right`);
+    t.match(
+      result,
+      { ping: 'PONG', pingAgain: 'PONG', ordered: true, bigEqual: true, missing: null, wrong: 0 },
+      `${address}: every answer is right`,
+    );
     t.equal(client.stderr, '', 'nothing on stderr');
     t.comment(`${address}: ${String(result['perSecond'])} requests/s one at a time`);
     await home.must(home.peer, 'redis-cli', ['-h', address, 'flushall']);
@@ -38,15 +58,25 @@ async function startNginx(home: Lab, file: Buffer): Promise<Job> {
   const folder = path.join(home.folder, 'nginx');
   mkdirSync(folder);
   writeFileSync(path.join(folder, 'file.bin'), file, { mode: 0o644 });
-  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `${name}_temp_path ${folder}/${name};`).join(' ');
-  writeFileSync(path.join(folder, 'nginx.conf'), `
+  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
+    .map((name) => `${name}_temp_path ${folder}/${name};`)
+    .join(' ');
+  writeFileSync(
+    path.join(folder, 'nginx.conf'),
+    `
     daemon off; user root; worker_processes 1; pid ${folder}/pid; error_log stderr;
     events { worker_connections 512; }
     http { access_log off; ${temporary} sendfile on; keepalive_requests 100000;
-      server { listen 8080; listen [::]:8080; root ${folder}; } }`);
+      server { listen 8080; listen [::]:8080; root ${folder}; } }`,
+  );
   const nginx = home.spawn(home.peer, 'nginx', ['-p', folder, '-c', path.join(folder, 'nginx.conf')]);
   for (let attempt = 0; attempt < 100; ++attempt) {
-    const probe = await home.run(home.peer, 'curl', ['-s', '-o', '/dev/null', `http://${home.peer.ipv4}:8080/file.bin`]);
+    const probe = await home.run(home.peer, 'curl', [
+      '-s',
+      '-o',
+      '/dev/null',
+      `http://${home.peer.ipv4}:8080/file.bin`,
+    ]);
     if (probe.code === 0) return nginx;
     await new Promise((resolve) => setTimeout(resolve, 50));
   }

@@ -2,8 +2,18 @@
 // An unmodified http server under millrace, with curl and wrk of the kernel's side as its clients.
 
 import t from 'tap';
-import { patternHash } from './apps/pattern.js';
-import { app, cannotRun, count, example, lab, mode, stopAndReport, transferBytes, type Lab } from './support/context';
+import {
+  app,
+  cannotRun,
+  count,
+  example,
+  lab,
+  mode,
+  stopAndReport,
+  transferBytes,
+  type Lab,
+  patternHash,
+} from './support/context';
 
 t.setTimeout(180_000);
 const skip = cannotRun('curl', 'wrk', 'bash', 'sha256sum');
@@ -21,22 +31,34 @@ t.test(`curl fetches and sends ${transferBytes / 1e6} MB (${mode})`, { skip }, a
   const server = await home.node(mode, app('files'), [8080, '::']);
   const expected = patternHash(transferBytes, 'down');
   for (const [family, url] of urls(home, 8080)) {
-    const down = await home.run(home.peer, ...shell(`curl -sS ${kFormat} '${url}/file?bytes=${transferBytes}&seed=down' | sha256sum`), {
-      timeoutMs: 60000,
-    });
+    const down = await home.run(
+      home.peer,
+      ...shell(`curl -sS ${kFormat} '${url}/file?bytes=${transferBytes}&seed=down' | sha256sum`),
+      {
+        timeoutMs: 60000,
+      },
+    );
     const [status, speed] = down.stderr.split(' ');
     t.equal(status, '200', `${family}: fetched ${down.code === 0 ? '' : down.stderr}`);
     t.equal(down.stdout.split(' ')[0], expected, `${family}: what was fetched has the right SHA-256`);
     t.comment(`${family} down: ${rate(speed ?? '0')}`);
   }
   const file = home.file('up');
-  await home.must(home.peer, process.execPath, ['-e',
-    `const {pattern}=require(${JSON.stringify(app('pattern'))}); pattern(${transferBytes}, 'up').pipe(require('fs').createWriteStream('${file}'))`]);
+  await home.must(home.peer, process.execPath, [
+    '-e',
+    `const {pattern}=require(${JSON.stringify(app('pattern'))}); pattern(${transferBytes}, 'up').pipe(require('fs').createWriteStream('${file}'))`,
+  ]);
   const sent = patternHash(transferBytes, 'up');
   for (const [family, url] of urls(home, 8080)) {
-    const up = await home.run(home.peer, ...shell(`curl -sS ${kFormat} -T '${file}' '${url}/up'`), { timeoutMs: 60000 });
+    const up = await home.run(home.peer, ...shell(`curl -sS ${kFormat} -T '${file}' '${url}/up'`), {
+      timeoutMs: 60000,
+    });
     t.equal(up.code, 0, `${family}: sent ${up.stderr}`);
-    t.same(JSON.parse(up.stdout || '{}'), { bytes: transferBytes, sha256: sent }, `${family}: the server got every byte`);
+    t.same(
+      JSON.parse(up.stdout || '{}'),
+      { bytes: transferBytes, sha256: sent },
+      `${family}: the server got every byte`,
+    );
     t.comment(`${family} up: ${rate(up.stderr.split(' ')[2] ?? '0')}`);
   }
   await stopAndReport(t, home, server);
@@ -63,7 +85,9 @@ t.test(`wrk, 10 s, 64 connections (${mode})`, { skip }, async (t) => {
     t.equal(client.code, 0, client.stderr);
     t.notMatch(client.stdout, /Socket errors|Non-2xx/, `${family}: no socket error`);
     t.match(client.stdout, /Requests\/sec/, `${family}: wrk has a result`);
-    t.comment(`${family}: ${/Requests\/sec.*/.exec(client.stdout)?.[0] ?? ''} ${/99%.*/.exec(client.stdout)?.[0] ?? ''}`);
+    t.comment(
+      `${family}: ${/Requests\/sec.*/.exec(client.stdout)?.[0] ?? ''} ${/99%.*/.exec(client.stdout)?.[0] ?? ''}`,
+    );
   }
   await stopAndReport(t, home, server);
 });

@@ -18,7 +18,9 @@ async function attached(home: Lab): Promise<Attached> {
   const programs = [...link.matchAll(/\bid (\d+)/g)].map((match) => Number(match[1]));
   const maps: number[] = [];
   for (const id of programs) {
-    const shown = JSON.parse(await home.must(home.mill, 'bpftool', ['-j', 'prog', 'show', 'id', String(id)])) as { map_ids?: number[] };
+    const shown = JSON.parse(await home.must(home.mill, 'bpftool', ['-j', 'prog', 'show', 'id', String(id)])) as {
+      map_ids?: number[];
+    };
     maps.push(...(shown.map_ids ?? []));
   }
   return { programs, maps };
@@ -26,8 +28,11 @@ async function attached(home: Lab): Promise<Attached> {
 
 async function remaining(home: Lab, { programs, maps }: Attached): Promise<string[]> {
   const left: string[] = [];
-  for (const id of programs) if ((await home.run(home.mill, 'bpftool', ['prog', 'show', 'id', String(id)])).code === 0) left.push(`program ${id}`);
-  for (const id of maps) if ((await home.run(home.mill, 'bpftool', ['map', 'show', 'id', String(id)])).code === 0) left.push(`map ${id}`);
+  for (const id of programs)
+    if ((await home.run(home.mill, 'bpftool', ['prog', 'show', 'id', String(id)])).code === 0)
+      left.push(`program ${id}`);
+  for (const id of maps)
+    if ((await home.run(home.mill, 'bpftool', ['map', 'show', 'id', String(id)])).code === 0) left.push(`map ${id}`);
   return left;
 }
 
@@ -35,7 +40,17 @@ t.test(`kill -9 and restart (${mode})`, { skip }, async (t) => {
   const home = await lab(t);
   const routes = await home.ip(home.mill, ['route', 'show', 'table', 'all']);
   const server = await home.node(mode, example('tcp-echo'), [7000, '0.0.0.0']);
-  const client = home.spawn(home.peer, load(), ['tcp-echo', '--host', home.mill.ipv4, '--port', '7000', '--connections', '8', '--seconds', '20']);
+  const client = home.spawn(home.peer, load(), [
+    'tcp-echo',
+    '--host',
+    home.mill.ipv4,
+    '--port',
+    '7000',
+    '--connections',
+    '8',
+    '--seconds',
+    '20',
+  ]);
   await sleep(500);
   const before = await attached(home);
   t.comment(`attached: ${JSON.stringify(before)}`);
@@ -55,15 +70,40 @@ t.test(`kill -9 and restart (${mode})`, { skip }, async (t) => {
 
   const restartedMs = performance.now();
   const again = await home.node(mode, example('tcp-echo'), [7000, '0.0.0.0']);
-  const probe = await home.run(home.peer, load(), ['tcp-echo', '--host', home.mill.ipv4, '--port', '7000', '--connections', '8', '--seconds', '0.1', '--warmup', '0']);
+  const probe = await home.run(home.peer, load(), [
+    'tcp-echo',
+    '--host',
+    home.mill.ipv4,
+    '--port',
+    '7000',
+    '--connections',
+    '8',
+    '--seconds',
+    '0.1',
+    '--warmup',
+    '0',
+  ]);
   const servedMs = performance.now();
   t.equal(probe.code, 0, `the restarted server answers ${probe.stderr}`);
-  t.ok(servedMs - restartedMs < 2000, `within 2 s: ${(servedMs - restartedMs).toFixed(0)} ms after the restart, ${(servedMs - killedMs).toFixed(0)} ms after the kill`);
+  t.ok(
+    servedMs - restartedMs < 2000,
+    `within 2 s: ${(servedMs - restartedMs).toFixed(0)} ms after the restart, ${(servedMs - killedMs).toFixed(0)} ms after the kill`,
+  );
   again.kill('SIGKILL');
   await again.exit;
 
   const plain = await home.node('kernel', example('tcp-echo'), [7000, '0.0.0.0']);
-  const kernel = await home.run(home.peer, load(), ['tcp-echo', '--host', home.mill.ipv4, '--port', '7000', '--seconds', '0.1', '--warmup', '0']);
+  const kernel = await home.run(home.peer, load(), [
+    'tcp-echo',
+    '--host',
+    home.mill.ipv4,
+    '--port',
+    '7000',
+    '--seconds',
+    '0.1',
+    '--warmup',
+    '0',
+  ]);
   t.equal(kernel.code, 0, 'after another kill the kernel serves the next connection');
   await plain.stop();
 });

@@ -8,7 +8,9 @@ t.setTimeout(60_000);
 const skip = cannotRun('curl');
 
 async function hold(home: Lab, from: 'mill' | 'peer', host: string): Promise<{ end: () => Promise<void> }> {
-  const client = home.spawn(home[from], load(), ['idle', '--host', host, '--port', '7000', '--connections', '3'], { stdin: 'pipe' });
+  const client = home.spawn(home[from], load(), ['idle', '--host', host, '--port', '7000', '--connections', '3'], {
+    stdin: 'pipe',
+  });
   await client.waitFor(/"open":3/);
   return {
     end: async () => {
@@ -30,7 +32,11 @@ t.test(`listen on 0.0.0.0: both ways at once (${mode})`, { skip }, async (t) => 
   const self = await hold(home, 'mill', home.mill.ipv4);
   const established = await home.kernelConnections(home.mill, ['sport', '=', ':7000']);
   t.comment(established.join('\n'));
-  t.equal(established.filter((line) => line.includes('127.0.0.1:7000')).length, 3, 'what comes over loopback is the kernel\'s');
+  t.equal(
+    established.filter((line) => line.includes('127.0.0.1:7000')).length,
+    3,
+    "what comes over loopback is the kernel's",
+  );
   const own = established.filter((line) => new RegExp(`${home.mill.ipv4}:7000 +${home.mill.ipv4}:`).test(line));
   t.equal(own.length, 3, 'so is what the machine sends to itself');
   const others = established.length - 6;
@@ -51,20 +57,46 @@ t.test(`the port is taken (${mode})`, { skip }, async (t) => {
   await second.finish(10000);
   t.not(second.code, 0, 'a second process fails');
   t.match(second.stderr, /EADDRINUSE/, 'with EADDRINUSE, plain');
-  const third = await home.node(mode, example('http-server'), [8080, '0.0.0.0'], { ready: null, options: { MILLRACE_REQUIRE: '0' } });
+  const third = await home.node(mode, example('http-server'), [8080, '0.0.0.0'], {
+    ready: null,
+    options: { MILLRACE_REQUIRE: '0' },
+  });
   await third.finish(10000);
   t.not(third.code, 0, 'a third fails');
   t.match(third.stderr, /EADDRINUSE/, `with EADDRINUSE, in mode ${mode}`);
-  t.match(await home.must(home.peer, 'curl', ['-sS', '-m', '5', `http://${home.mill.ipv4}:8080/`]), 'Hello', 'the first goes on over the interface');
-  t.match(await home.must(home.mill, 'curl', ['-sS', '-m', '5', 'http://127.0.0.1:8080/']), 'Hello', 'and over loopback');
+  t.match(
+    await home.must(home.peer, 'curl', ['-sS', '-m', '5', `http://${home.mill.ipv4}:8080/`]),
+    'Hello',
+    'the first goes on over the interface',
+  );
+  t.match(
+    await home.must(home.mill, 'curl', ['-sS', '-m', '5', 'http://127.0.0.1:8080/']),
+    'Hello',
+    'and over loopback',
+  );
   await stopAndReport(t, home, server);
 });
 
 t.test(`a wildcard UDP socket: both ways at once (${mode})`, { skip }, async (t) => {
   const home = await lab(t);
   const server = await home.node(mode, example('udp-echo'), [7000, '0.0.0.0']);
-  const args = (host: string): string[] => ['udp-echo', '--host', host, '--port', '7000', '--inflight', '4', '--seconds', '1', '--warmup', '0'];
-  const outcomes = await Promise.all([home.run(home.peer, load(), args(home.mill.ipv4)), home.run(home.mill, load(), args('127.0.0.1'))]);
+  const args = (host: string): string[] => [
+    'udp-echo',
+    '--host',
+    host,
+    '--port',
+    '7000',
+    '--inflight',
+    '4',
+    '--seconds',
+    '1',
+    '--warmup',
+    '0',
+  ];
+  const outcomes = await Promise.all([
+    home.run(home.peer, load(), args(home.mill.ipv4)),
+    home.run(home.mill, load(), args('127.0.0.1')),
+  ]);
   for (const outcome of outcomes) {
     t.equal(outcome.code, 0, outcome.stderr);
     t.match(JSON.parse(outcome.stdout || '{}'), { lost: 0, wrong: 0 }, outcome.stdout.trim());
@@ -82,8 +114,16 @@ t.test(`what is not steered is the kernel's (${mode})`, { skip }, async (t) => {
     await home.must(home.peer, 'ping', ['-c', '3', '-i', '0.1', '-W', '1', address]);
   }
   t.pass('ping is answered over IPv4 and IPv6');
-  t.match(await home.must(home.peer, 'curl', ['-sS', '-m', '5', `http://${home.mill.ipv4}:8081/`]), 'Hello', 'another port, another process');
-  t.match(await home.must(home.peer, 'curl', ['-sS', '-m', '5', `http://${home.mill.ipv4}:8080/`]), 'Hello', 'the accelerated one');
+  t.match(
+    await home.must(home.peer, 'curl', ['-sS', '-m', '5', `http://${home.mill.ipv4}:8081/`]),
+    'Hello',
+    'another port, another process',
+  );
+  t.match(
+    await home.must(home.peer, 'curl', ['-sS', '-m', '5', `http://${home.mill.ipv4}:8080/`]),
+    'Hello',
+    'the accelerated one',
+  );
   const closed = await home.run(home.peer, 'curl', ['-sS', '-m', '5', `http://${home.mill.ipv4}:8082/`]);
   t.match(closed.stderr, /refused|Couldn't connect/i, 'a closed port refuses at once');
   await stopAndReport(t, home, server);

@@ -4,15 +4,15 @@
 // E2E_LOSS_BYTES and E2E_LOSS_ROUNDS choose another size and number of rounds.
 
 import t, { type Test } from 'tap';
-import { patternHash } from './apps/pattern.js';
-import { app, cannotRun, lab, mode, summary, type Lab, type Mode } from './support/context';
+import { app, cannotRun, lab, mode, summary, type Lab, type Mode, patternHash } from './support/context';
 
 t.setTimeout(600_000);
 const skip = cannotRun('curl', 'bash', 'sha256sum');
 const bytes = Number(process.env['E2E_LOSS_BYTES'] ?? 100e6);
 const rounds = Number(process.env['E2E_LOSS_ROUNDS'] ?? 3);
 
-const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? NaN;
+const median = (values: readonly number[]): number =>
+  [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? NaN;
 
 interface Rates {
   down: number[];
@@ -33,8 +33,17 @@ async function transfer(t: Test, home: Lab, how: Mode, source: Source, rates: Ra
   const fetch = `curl -sS -w '%{stderr}%{speed_download}' '${url}/file?bytes=${bytes}&seed=down' | sha256sum`;
   const down = await home.run(home.peer, 'bash', ['-o', 'pipefail', '-c', fetch], patience);
   t.equal(down.stdout.split(' ')[0], source.down, `${how}, down: equal SHA-256 ${down.code === 0 ? '' : down.stderr}`);
-  const up = await home.run(home.peer, 'curl', ['-sS', '-w', '%{stderr}%{speed_upload}', '-T', source.file, `${url}/up`], patience);
-  t.match(up.stdout, `"bytes":${bytes},"sha256":"${source.up}"`, `${how}, up: equal SHA-256 ${up.code === 0 ? '' : up.stderr}`);
+  const up = await home.run(
+    home.peer,
+    'curl',
+    ['-sS', '-w', '%{stderr}%{speed_upload}', '-T', source.file, `${url}/up`],
+    patience,
+  );
+  t.match(
+    up.stdout,
+    `"bytes":${bytes},"sha256":"${source.up}"`,
+    `${how}, up: equal SHA-256 ${up.code === 0 ? '' : up.stderr}`,
+  );
   rates.down.push(down.code === 0 ? Number(down.stderr) / 1e6 : 0);
   rates.up.push(up.code === 0 ? Number(up.stderr) / 1e6 : 0);
   const stats = await home.finalStats(server);
@@ -47,8 +56,10 @@ for (const loss of [1, 5]) {
     const seed = 1000 + loss;
     const home = await lab(t, { bridge: { seed, loss, dup: 1, reorder: 2, corrupt: 0.1 } });
     const file = home.file('up');
-    await home.must(home.peer, process.execPath, ['-e',
-      `const {pattern}=require(${JSON.stringify(app('pattern'))}); pattern(${bytes}, 'up').pipe(require('fs').createWriteStream('${file}'))`]);
+    await home.must(home.peer, process.execPath, [
+      '-e',
+      `const {pattern}=require(${JSON.stringify(app('pattern'))}); pattern(${bytes}, 'up').pipe(require('fs').createWriteStream('${file}'))`,
+    ]);
     const source = { file, up: patternHash(bytes, 'up'), down: patternHash(bytes, 'down') };
     const kernel: Rates = { down: [], up: [] };
     const ours: Rates = { down: [], up: [] };
@@ -57,14 +68,22 @@ for (const loss of [1, 5]) {
       await transfer(t, home, mode, source, ours);
     }
     const { ab, ba } = await home.bridgeCounters();
-    for (const [name, counters] of [['from the mill', ab], ['from the peer', ba]] as const) {
+    for (const [name, counters] of [
+      ['from the mill', ab],
+      ['from the peer', ba],
+    ] as const) {
       t.comment(`${name}: ${JSON.stringify(counters)}`);
-      t.ok(counters.lost > 0 && counters.duplicated > 0 && counters.reordered > 0 && counters.corrupted > 0, `${name}: the wire was bad`);
+      t.ok(
+        counters.lost > 0 && counters.duplicated > 0 && counters.reordered > 0 && counters.corrupted > 0,
+        `${name}: the wire was bad`,
+      );
     }
     for (const way of ['down', 'up'] as const) {
       const [theirs, mine] = [median(kernel[way]), median(ours[way])];
       const list = (values: readonly number[]): string => values.map((value) => value.toFixed(0)).join(' ');
-      t.comment(`${way}: kernel ${theirs.toFixed(1)} MB/s (${list(kernel[way])}), ${mode} ${mine.toFixed(1)} MB/s (${list(ours[way])}), ratio ${(mine / theirs).toFixed(2)}, seed ${seed}`);
+      t.comment(
+        `${way}: kernel ${theirs.toFixed(1)} MB/s (${list(kernel[way])}), ${mode} ${mine.toFixed(1)} MB/s (${list(ours[way])}), ratio ${(mine / theirs).toFixed(2)}, seed ${seed}`,
+      );
       t.ok(mine >= 0.5 * theirs, `${way}: at least half the kernel's rate`);
     }
   });

@@ -2,8 +2,7 @@
 // https and http2 under millrace, with a real check of the certificate on both sides.
 
 import t from 'tap';
-import { patternHash } from './apps/pattern.js';
-import { app, cannotRun, lab, makeCertificates, mode, stopAndReport } from './support/context';
+import { app, cannotRun, lab, makeCertificates, mode, stopAndReport, patternHash } from './support/context';
 
 t.setTimeout(180_000);
 const skip = cannotRun('curl', 'h2load', 'openssl', 'bash', 'sha256sum');
@@ -15,7 +14,12 @@ t.test(`an https server and curl (${mode})`, { skip }, async (t) => {
   const server = await home.node(mode, app('files'), [8443, '::', key, cert]);
   for (const host of [home.mill.ipv4, `[${home.mill.ipv6}]`]) {
     const url = `https://${host}:8443/file?bytes=${kBytes}&seed=tls`;
-    const fetched = await home.run(home.peer, 'bash', ['-o', 'pipefail', '-c', `curl -sS --cacert ${ca} '${url}' | sha256sum`]);
+    const fetched = await home.run(home.peer, 'bash', [
+      '-o',
+      'pipefail',
+      '-c',
+      `curl -sS --cacert ${ca} '${url}' | sha256sum`,
+    ]);
     t.equal(fetched.stdout.split(' ')[0], patternHash(kBytes, 'tls'), `${host}: the file is whole ${fetched.stderr}`);
     const distrusted = await home.run(home.peer, 'curl', ['-sS', '--capath', '/nonexistent', url, '-o', '/dev/null']);
     t.not(distrusted.code, 0, `${host}: without the authority curl refuses`);
@@ -33,11 +37,18 @@ t.test(`an https client (${mode})`, { skip }, async (t) => {
     await client.finish(30000);
     t.equal(client.code, 0, client.code === 0 ? `${host}: it ends by itself` : client.describe());
     const expected = { status: 200, bytes: kBytes, sha256: patternHash(kBytes, 'client'), authorized: true };
-    t.match(JSON.parse(client.stdout || '{}'), { count: 6, distinct: [expected] }, `${host}: files are whole, the peer is authorized`);
+    t.match(
+      JSON.parse(client.stdout || '{}'),
+      { count: 6, distinct: [expected] },
+      `${host}: files are whole, the peer is authorized`,
+    );
     const distrusting = await home.node(mode, app('http-client'), [url, 1, 1], { ready: null });
     await distrusting.finish(30000);
-    t.match(distrusting.stdout, /UNABLE_TO_VERIFY_LEAF_SIGNATURE|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_GET_ISSUER_CERT/,
-      `${host}: without the authority the client refuses`);
+    t.match(
+      distrusting.stdout,
+      /UNABLE_TO_VERIFY_LEAF_SIGNATURE|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_GET_ISSUER_CERT/,
+      `${host}: without the authority the client refuses`,
+    );
   }
 });
 
@@ -48,9 +59,17 @@ for (const secure of [false, true]) {
     const server = await home.node(mode, app('h2'), secure ? [8443, '::', key, cert] : [8443, '::']);
     for (const host of [home.mill.ipv4, `[${home.mill.ipv6}]`]) {
       const url = `${secure ? 'https' : 'http'}://${host}:8443`;
-      const client = await home.run(home.peer, 'h2load', ['-n', '20000', '-c', '16', '-m', '16', `${url}/`, `${url}/20000`], { timeoutMs: 60000 });
-      t.match(client.stdout, /20000 total, 20000 started, 20000 done, 20000 succeeded, 0 failed, 0 errored, 0 timeout/,
-        `${host}: every request succeeded ${client.stderr}`);
+      const client = await home.run(
+        home.peer,
+        'h2load',
+        ['-n', '20000', '-c', '16', '-m', '16', `${url}/`, `${url}/20000`],
+        { timeoutMs: 60000 },
+      );
+      t.match(
+        client.stdout,
+        /20000 total, 20000 started, 20000 done, 20000 succeeded, 0 failed, 0 errored, 0 timeout/,
+        `${host}: every request succeeded ${client.stderr}`,
+      );
       t.match(client.stdout, /status codes: 20000 2xx/);
       t.comment(`${host}: ${/finished in.*/.exec(client.stdout)?.[0] ?? ''}`);
     }

@@ -21,6 +21,8 @@ class Checker final : public SimObserver {
 
   void on_frame(Instant now, SimEvent event, uint32_t port,
                 std::span<const uint8_t> bytes) override;
+  // From now on a SYN between these two opens connection `number`.
+  void set_connection(const wire::Endpoint& client, const wire::Endpoint& server, uint32_t number);
   // Something that an application saw.
   void note(Instant now, uint32_t what, uint64_t value);
   uint64_t hash() const { return hash_; }
@@ -45,7 +47,9 @@ class Checker final : public SimObserver {
   };
   // One direction of a connection, from its sender's point of view.
   struct Direction {
-    bool known = false;  // a SYN was seen
+    bool known = false;       // a SYN was seen
+    uint32_t connection = 0;  // its number in the scenario
+    bool from_client = false;
     bool reset = false;
     uint32_t isn = 0;
     uint32_t sent_to = 0;   // highest sequence number sent, exclusive
@@ -65,6 +69,7 @@ class Checker final : public SimObserver {
   bool parse_options(std::span<const uint8_t> options, Segment& out);
   void check_segment(Instant now, uint32_t host, const Segment& s);
   void check_acknowledgement(const Segment& s, Direction& own, const Direction& peer);
+  void find_connection(const wire::FlowKey& flow, Direction& own);
   void check_content(const Segment& s, const Direction& own);
   void print(Instant now, SimEvent event, uint32_t port, std::span<const uint8_t> bytes);
   void mix_in(uint64_t value);
@@ -77,6 +82,7 @@ class Checker final : public SimObserver {
   uint64_t retransmitted_bytes_ = 0;
   std::vector<uint32_t> mtu_;
   std::map<wire::FlowKey, Direction> directions_;
+  std::map<wire::FlowKey, uint32_t> connections_;  // by the client's view of the flow
 };
 
 }  // namespace millrace::sim

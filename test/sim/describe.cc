@@ -78,14 +78,17 @@ std::string describe(const Scenario& s) {
         c.client_port, c.server_host, c.server_port, (long long)c.start.micros(),
         c.options.nodelay ? " nodelay" : "",
         c.options.congestion == tcp::CongestionControl::kCubic ? "cubic" : "newreno");
+    if (c.simultaneous) add(out, " simultaneous");
+    if (c.successor_of >= 0) add(out, " after connection %d", c.successor_of);
+    if (c.refused) add(out, " refused");
     add_endpoint(out, "client", c.client);
     add_endpoint(out, "server", c.server);
   }
   for (const Change& c : s.changes) {
-    static constexpr const char* kNames[] = {"cut", "mended", "weather", "mtu"};
+    static constexpr const char* kNames[] = {"cut", "mended", "weather", "mtu", "path mtu"};
     add(out, "\n    at %lld us host %u: %s ", (long long)c.at.micros(), c.host,
         kNames[size_t(c.kind)]);
-    if (c.kind == Change::Kind::kMtu) add(out, "%u", c.mtu_bytes);
+    if (c.mtu_bytes) add(out, "%u", c.mtu_bytes);
     if (c.kind == Change::Kind::kWeather) add_weather(out, c.weather);
   }
   out += "\n";

@@ -207,6 +207,7 @@ void Endpoint::check_error(Instant now) {
   bool allowed = scenario.hostile || world_.dead() || plan.abortive();
   allowed = allowed || (heavy && !established_ && error_.code == ETIMEDOUT);
   allowed = allowed || (at_end_ && peer.at_end() && written_ == plan_.send_bytes);
+  allowed = allowed || (plan.refused && (error_.code == ECONNREFUSED || heavy));
   const bool known = error_.code == ECONNRESET || error_.code == ETIMEDOUT ||
                      error_.code == ECONNREFUSED || error_.code == EPIPE ||
                      error_.code == EHOSTUNREACH || error_.code == ENETUNREACH;

@@ -31,11 +31,13 @@ Host::Host(World& world, uint32_t number, SimNetwork& network)
       address_(address_of(world.scenario().v6, number)),
       random_(Random::from_seed(mix(world.scenario().seed) + number)),
       pool_(plan_.pool_frames, plan_.frame_bytes),
-      timers_(Instant{}) {
+      timers_(Instant{}),
+      udp_(world, *this) {
   attach_port(network, plan_);
   tcp_ = std::make_unique<tcp::Tcp>(pool_, *ip_, timers_, random_, *this, plan_.tcp);
   ip_->set_handler(6, tcp_.get());
   start_listening();
+  udp_.start();
 }
 
 void Host::attach_port(SimNetwork& network, const HostPlan& plan) {
@@ -88,13 +90,18 @@ uint32_t Host::adopt(Endpoint* endpoint) {
   return uint32_t(endpoints_.size() - 1);
 }
 
-void Host::connect(Instant now, Endpoint& endpoint, const ConnectionPlan& plan,
-                   const Host& server) {
+bool Host::connect(Instant now, Endpoint& endpoint, uint16_t local_port,
+                   const wire::Endpoint& remote, const tcp::ConnectionOptions& options) {
   const uint32_t user = adopt(&endpoint);
-  auto connection = tcp_->connect(now, {address_, plan.client_port},
-                                  {server.address(), plan.server_port}, plan.options, user);
-  if (!connection) return world_.fail("connect() failed");
+  auto connection = tcp_->connect(now, {address_, local_port}, remote, options, user);
+  if (!connection) {
+    endpoints_.pop_back();
+    if (connection.error().code == EADDRINUSE) return false;
+    world_.fail("connect() failed with " + std::to_string(connection.error().code));
+    return true;
+  }
   endpoint.attach(now, *this, *connection, false);
+  return true;
 }
 
 Endpoint* Host::of(tcp::Connection& connection) {
@@ -197,8 +204,9 @@ void Host::turn(Instant now) {
     Endpoint* endpoint = endpoints_[i];
     if (endpoint && (endpoint->dirty() || endpoint->wake_at() <= now)) endpoint->step(now);
   }
-  ip_->flush(now);
+  udp_.step(now);
   answer_resolver(now);
+  ip_->flush(now);
   check_after_turn(now);
   if (plan_.busy_chance && random_.chance(plan_.busy_chance)) {
     not_before_ = now + Duration::micros(1 + random_.below(uint32_t(plan_.busy_for.micros())));
@@ -207,6 +215,7 @@ void Host::turn(Instant now) {
 
 Instant Host::next_event() const {
   Instant next = std::min(timers_.next_deadline(), port_->next_event());
+  next = std::min(next, udp_.next_event());
   for (const Listening& l : listening_) next = std::min(next, l.accept_at);
   for (const Resolving& r : resolving_) next = std::min(next, r.at);
   for (const Endpoint* endpoint : endpoints_) {
@@ -264,6 +273,8 @@ void Host::close(Instant now) {
   for (Listening& l : listening_) tcp_->close(now, l.listener);
   listening_.clear();
   ip_->set_handler(6, nullptr);
+  ip_->set_handler(17, nullptr);
+  udp_.close();
   tcp_->close_all(now, false);
   ip_->close();
   port_->close();

@@ -10,6 +10,7 @@
 #include "port/sim/sim_network.h"
 #include "sim/endpoint.h"
 #include "sim/scenario.h"
+#include "sim/udp_echo.h"
 #include "tcp/tcp.h"
 
 namespace millrace::sim {
@@ -25,6 +26,7 @@ class Host final : public tcp::Handler, public net::NeighborResolver {
   // The earliest time at which a turn has something to do.
   Instant next_event() const;
   void change_mtu(uint32_t mtu_bytes);
+  bool applications_done() const { return udp_.done(); }
   // True when nothing of the run is left: no connection, no timer, no frame.
   bool quiet(std::string& what) const;
   void close(Instant now);
@@ -32,6 +34,7 @@ class Host final : public tcp::Handler, public net::NeighborResolver {
   uint32_t number() const { return number_; }
   wire::IpAddress address() const { return address_; }
   tcp::Tcp& tcp() { return *tcp_; }
+  net::IpLayer& ip() { return *ip_; }
   FramePool& pool() { return pool_; }
   TimerWheel& timers() { return timers_; }
   SimPort& port() { return *port_; }
@@ -39,7 +42,9 @@ class Host final : public tcp::Handler, public net::NeighborResolver {
   Frame* alloc_for_application();
   // Binds an endpoint to a connection number.
   uint32_t adopt(Endpoint* endpoint);
-  void connect(Instant now, Endpoint& endpoint, const ConnectionPlan& plan, const Host& server);
+  // False: the addresses and ports are still in use.
+  bool connect(Instant now, Endpoint& endpoint, uint16_t local_port, const wire::Endpoint& remote,
+               const tcp::ConnectionOptions& options);
 
   void on_connected(tcp::Connection& connection) override;
   void on_acceptable(tcp::Listener& listener) override;
@@ -77,6 +82,7 @@ class Host final : public tcp::Handler, public net::NeighborResolver {
   net::LinkConfig link_;
   std::unique_ptr<net::IpLayer> ip_;
   std::unique_ptr<tcp::Tcp> tcp_;
+  UdpEcho udp_;
   std::vector<Listening> listening_;
   std::vector<Endpoint*> endpoints_;  // by connection number; never removed within a run
   std::vector<Resolving> resolving_;

@@ -173,6 +173,11 @@ ConnectionPlan draw_connection(Draw& d, uint32_t number, uint64_t bytes_max, uin
     who.end_at = d.log_range(0, std::max<uint64_t>(1, there + back));
   }
   draw_connection_options(d, c.options);
+  const uint32_t opening = d.range(0, 99);
+  c.simultaneous = opening < 5;
+  c.refused = opening >= 96;
+  if (c.simultaneous) c.server_port = uint16_t(40'000 + number);
+  if (c.refused) c.server_port = 9;
   return c;
 }
 
@@ -206,6 +211,11 @@ void draw_changes(Draw& d, Scenario& s) {
                          host,
                          std::min(mtu, s.hosts[host].mtu_bytes),
                          {}});
+  }
+  if (!s.clean && d.chance(10)) {
+    const uint32_t mtu = s.v6 ? d.range(1280, 1500) : d.range(552, 1500);
+    s.changes.push_back(
+        {d.log_micros(1, 1'000'000), Change::Kind::kPathMtu, d.range(0, 1), mtu, {}});
   }
   if (!s.clean && !s.dead_end && d.chance(15)) {
     const uint32_t host = d.range(0, 1);
@@ -247,10 +257,22 @@ Scenario draw_scenario(uint64_t seed) {
     }
   }
   const bool many = d.chance(15);
+  const bool successors = d.chance(25);
   const uint32_t count = many ? d.range(10, 60) : d.range(1, 6);
   const uint64_t bytes_max = many ? 4'000 : 400'000 / count;
   for (uint32_t i = 0; i < count; ++i) {
-    s.connections.push_back(draw_connection(d, i, bytes_max, hosts));
+    ConnectionPlan c = draw_connection(d, i, bytes_max, hosts);
+    // Ports that were just used: TIME-WAIT and what is left of the old connection are in the way.
+    if (i > 0 && successors && d.chance(50) && !c.simultaneous && !c.refused) {
+      const ConnectionPlan& before = s.connections[i - 1];
+      c.successor_of = int32_t(i - 1);
+      c.client_host = before.client_host, c.server_host = before.server_host;
+      c.client_port = before.client_port, c.server_port = before.server_port;
+      if (before.simultaneous || before.refused)
+        c.successor_of = -1, c.client_port = uint16_t(20'000 + i);
+      if (before.simultaneous || before.refused) c.server_port = 80;
+    }
+    s.connections.push_back(c);
   }
   if (d.chance(40)) {
     s.udp.push_back({0, 1, 30'000, d.range(1, 60), d.chance(50) ? 64u : 1200u,

@@ -45,6 +45,11 @@ struct ConnectionPlan {
   uint32_t client_host = 0, server_host = 1;
   uint16_t client_port = 0, server_port = 0;
   Duration start{};
+  bool simultaneous = false;  // both ends call connect() at once (RFC 9293 3.5)
+  bool refused = false;       // nobody listens there
+  // Uses the same addresses and ports as this earlier connection, `start` after that has ended; -1:
+  // none.
+  int32_t successor_of = -1;
   EndpointPlan client, server;
   tcp::ConnectionOptions options;
   bool abortive() const {
@@ -81,7 +86,7 @@ struct HostPlan {
 
 // A change in the middle of the run.
 struct Change {
-  enum class Kind : uint8_t { kCut, kMend, kWeather, kMtu };
+  enum class Kind : uint8_t { kCut, kMend, kWeather, kMtu, kPathMtu };
   Duration at{};
   Kind kind = Kind::kCut;
   uint32_t host = 0;  // its sending direction

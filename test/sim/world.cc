@@ -27,11 +27,10 @@ World::World(const Scenario& scenario, bool verbose)
   for (uint32_t i = 0; i < scenario_.connections.size(); ++i) {
     endpoints_.push_back(std::make_unique<Endpoint>(*this, i, true));
     endpoints_.push_back(std::make_unique<Endpoint>(*this, i, false));
-    start_order_.push_back(i);
+    const ConnectionPlan& plan = scenario_.connections[i];
+    start_at_.push_back(plan.successor_of < 0 ? Instant{} + plan.start : Instant::never());
+    started_.push_back(false);
   }
-  std::stable_sort(start_order_.begin(), start_order_.end(), [this](uint32_t a, uint32_t b) {
-    return scenario_.connections[a].start < scenario_.connections[b].start;
-  });
 }
 
 World::~World() = default;
@@ -44,14 +43,15 @@ void World::fail(const std::string& what) {
 }
 
 Endpoint* World::server_endpoint(const wire::FlowKey& flow) {
+  Endpoint* found = nullptr;
   for (uint32_t i = 0; i < scenario_.connections.size(); ++i) {
     const ConnectionPlan& plan = scenario_.connections[i];
     if (plan.client_port == flow.remote.port && plan.server_port == flow.local.port &&
-        hosts_[plan.client_host]->address() == flow.remote.address) {
-      return &endpoint(i, false);
+        hosts_[plan.client_host]->address() == flow.remote.address && started_[i]) {
+      found = &endpoint(i, false);  // the latest
     }
   }
-  return nullptr;
+  return found;
 }
 
 Instant World::next_event() const {
@@ -60,20 +60,43 @@ Instant World::next_event() const {
   if (next_change_ < scenario_.changes.size()) {
     next = std::min(next, Instant{} + scenario_.changes[next_change_].at);
   }
-  if (started_ < start_order_.size()) {
-    next = std::min(next, Instant{} + scenario_.connections[start_order_[started_]].start);
-  }
+  for (const Instant at : start_at_) next = std::min(next, at);
   return next;
 }
 
-void World::start_connections() {
-  while (started_ < start_order_.size()) {
-    const uint32_t number = start_order_[started_];
+void World::schedule_successors() {
+  for (uint32_t number = 0; started_count_ < started_.size() && number < started_.size();
+       ++number) {
     const ConnectionPlan& plan = scenario_.connections[number];
-    if (Instant{} + plan.start > now_) break;
-    ++started_;
-    hosts_[plan.client_host]->connect(now_, endpoint(number, true), plan,
-                                      *hosts_[plan.server_host]);
+    if (started_[number] || !start_at_[number].is_never()) continue;
+    if (connection_done(uint32_t(plan.successor_of))) start_at_[number] = now_ + plan.start;
+  }
+}
+
+void World::start_connections() {
+  for (uint32_t number = 0; started_count_ < started_.size() && number < started_.size();
+       ++number) {
+    const ConnectionPlan& plan = scenario_.connections[number];
+    if (started_[number]) continue;
+    if (start_at_[number] > now_) continue;
+    Host& client = *hosts_[plan.client_host];
+    Host& server = *hosts_[plan.server_host];
+    checker_.set_connection({client.address(), plan.client_port},
+                            {server.address(), plan.server_port}, number);
+    started_[number] = true;
+    if (!client.connect(now_, endpoint(number, true), plan.client_port,
+                        {server.address(), plan.server_port}, plan.options)) {
+      if (plan.successor_of < 0) fail("connect(): EADDRINUSE");
+      started_[number] = false;
+      start_at_[number] = now_ + Duration::seconds(1);
+      continue;
+    }
+    ++started_count_;
+    start_at_[number] = Instant::never();
+    if (plan.simultaneous) {
+      server.connect(now_, endpoint(number, false), plan.server_port,
+                     {client.address(), plan.client_port}, plan.options);
+    }
   }
 }
 
@@ -88,11 +111,17 @@ void World::apply(const Change& change) {
       weather.up = true;
       break;
     case Change::Kind::kWeather: {
-      const bool up = weather.up;
+      const SimConditions before = weather;
       weather = change.weather;
-      weather.up = up;
+      weather.up = before.up;
+      weather.mtu_bytes = before.mtu_bytes;
+      weather.answer_too_big = before.answer_too_big;
       break;
     }
+    case Change::Kind::kPathMtu:
+      weather.mtu_bytes = change.mtu_bytes;
+      weather.answer_too_big = true;
+      break;
     case Change::Kind::kMtu:
       hosts_[change.host]->change_mtu(change.mtu_bytes);
       // What left the stack before the change may still wait in the device.
@@ -112,17 +141,24 @@ void World::apply_changes() {
   }
 }
 
+bool World::connection_done(uint32_t number) const {
+  const Endpoint& client = *endpoints_[number * 2];
+  const Endpoint& server = *endpoints_[number * 2 + 1];
+  if (!client.finished()) return false;
+  if (server.finished()) return true;
+  // It may never have come to the server's application.
+  const ConnectionPlan& plan = scenario_.connections[number];
+  const bool excused = scenario_.hostile || dead_ || plan.abortive() || plan.refused;
+  return !server.attached() && excused;
+}
+
 bool World::applications_done() const {
-  if (started_ < start_order_.size()) return false;
-  for (size_t i = 0; i < endpoints_.size(); i += 2) {
-    const Endpoint& client = *endpoints_[i];
-    const Endpoint& server = *endpoints_[i + 1];
-    if (!client.finished()) return false;
-    if (server.finished()) continue;
-    // It may never have come to the server's application.
-    const bool excused = scenario_.hostile || dead_ || scenario_.connections[i / 2].abortive() ||
-                         (client.written() == 0 && client.read() == 0 && !client.at_end());
-    if (server.attached() || !excused) return false;
+  if (started_count_ < started_.size()) return false;
+  for (const auto& host : hosts_) {
+    if (!host->applications_done()) return false;
+  }
+  for (uint32_t i = 0; i < scenario_.connections.size(); ++i) {
+    if (!connection_done(i)) return false;
   }
   return true;
 }
@@ -130,7 +166,7 @@ bool World::applications_done() const {
 void World::check_rest() {
   for (size_t i = 0; i < endpoints_.size(); ++i) {
     const ConnectionPlan& plan = scenario_.connections[i / 2];
-    if (scenario_.hostile || scenario_.dead_end || plan.abortive()) continue;
+    if (scenario_.hostile || scenario_.dead_end || plan.abortive() || plan.refused) continue;
     const Endpoint& end = *endpoints_[i];
     const Endpoint& peer = *endpoints_[i ^ 1];
     if (!end.attached()) continue;  // a refusal that applications_done() has excused
@@ -180,6 +216,7 @@ Outcome World::run() {
     apply_changes();
     start_connections();
     for (auto& host : hosts_) host->turn(now_);
+    schedule_successors();
   }
   if (failure_.empty()) check_rest();
   if (failure_.empty()) check_clean_run();

@@ -45,7 +45,9 @@ class World {
 
  private:
   Instant next_event() const;
+  void schedule_successors();
   void start_connections();
+  bool connection_done(uint32_t number) const;
   void apply_changes();
   void apply(const Change& change);
   bool applications_done() const;
@@ -59,8 +61,9 @@ class World {
   Instant now_{};
   Instant progress_at_{};
   size_t next_change_ = 0;
-  size_t started_ = 0;
-  std::vector<uint32_t> start_order_;
+  std::vector<Instant> start_at_;  // never: started, or waiting for its predecessor
+  std::vector<bool> started_;
+  size_t started_count_ = 0;
   Checker checker_;
   SimNetwork network_;
   std::vector<std::unique_ptr<Host>> hosts_;

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: MIT
-// A bad wire: forwards Ethernet frames between two interfaces in user space and, by seed and per direction, loses,
-// duplicates, reorders and corrupts some of them. One thread, PACKET_MMAP rings in, sendmmsg out.
+// A bad wire: forwards Ethernet frames between two interfaces in user space and, by seed and per
+// direction, loses, duplicates, reorders and corrupts some of them. One thread, PACKET_MMAP rings
+// in, sendmmsg out.
 //
 //   bridge <interface-a> <interface-b> [--seed N] [--loss P] [--dup P] [--reorder P] [--corrupt P]
 //
-// P is in per cent and counts for both directions; --loss-ab, --loss-ba and so on set one of them. Only IPv4 and IPv6
-// packets suffer, and of those not neighbour discovery (nor ARP): a lost neighbour request would stall a run for a
-// second, whichever stack is measured. Corruption flips adjacent bits of one byte behind the IP header, which the
-// Internet checksum always catches; the IP header itself stays intact. Answers the line "counters" on stdin with one
-// line of JSON, ends when stdin does. It must not know anything of the stack under test.
+// P is in per cent and counts for both directions; --loss-ab, --loss-ba and so on set one of them.
+// Only IPv4 and IPv6 packets suffer, and of those not neighbour discovery (nor ARP): a lost
+// neighbour request would stall a run for a second, whichever stack is measured. Corruption flips
+// adjacent bits of one byte behind the IP header, which the Internet checksum always catches; the
+// IP header itself stays intact. Answers the line "counters" on stdin with one line of JSON, ends
+// when stdin does. It must not know anything of the stack under test.
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/if_ether.h>
@@ -32,8 +34,9 @@
 
 namespace {
 
-constexpr uint32_t kFrameBytes = 2048;  // one ring slot: header, padding and a frame of up to 1514 bytes
-constexpr uint32_t kFrames = 8192;      // per direction; the queue of this "router"
+constexpr uint32_t kFrameBytes =
+    2048;  // one ring slot: header, padding and a frame of up to 1514 bytes
+constexpr uint32_t kFrames = 8192;  // per direction; the queue of this "router"
 constexpr uint32_t kBlockBytes = 1 << 16;
 constexpr uint32_t kBatch = 128;
 constexpr uint32_t kHeldMax = 64;
@@ -100,27 +103,35 @@ End open_end(const char* interface) {
   request.tp_block_size = kBlockBytes;
   request.tp_block_nr = kFrames / (kBlockBytes / kFrameBytes);
   const int fd = end.descriptor;
-  if (setsockopt(fd, SOL_PACKET, PACKET_VERSION, &version, sizeof version) != 0) fail("PACKET_VERSION", interface);
-  if (setsockopt(fd, SOL_PACKET, PACKET_RX_RING, &request, sizeof request) != 0) fail("PACKET_RX_RING", interface);
-  if (setsockopt(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &yes, sizeof yes) != 0) fail("PACKET_IGNORE_OUTGOING", interface);
-  if (setsockopt(fd, SOL_PACKET, PACKET_QDISC_BYPASS, &yes, sizeof yes) != 0) fail("PACKET_QDISC_BYPASS", interface);
+  if (setsockopt(fd, SOL_PACKET, PACKET_VERSION, &version, sizeof version) != 0)
+    fail("PACKET_VERSION", interface);
+  if (setsockopt(fd, SOL_PACKET, PACKET_RX_RING, &request, sizeof request) != 0)
+    fail("PACKET_RX_RING", interface);
+  if (setsockopt(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &yes, sizeof yes) != 0)
+    fail("PACKET_IGNORE_OUTGOING", interface);
+  if (setsockopt(fd, SOL_PACKET, PACKET_QDISC_BYPASS, &yes, sizeof yes) != 0)
+    fail("PACKET_QDISC_BYPASS", interface);
   setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &send_bytes, sizeof send_bytes);
   packet_mreq promiscuous{};
   promiscuous.mr_ifindex = static_cast<int>(index);
   promiscuous.mr_type = PACKET_MR_PROMISC;
-  if (setsockopt(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &promiscuous, sizeof promiscuous) != 0) fail("promiscuous", interface);
-  void* memory = mmap(nullptr, static_cast<size_t>(kFrames) * kFrameBytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  if (setsockopt(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &promiscuous, sizeof promiscuous) != 0)
+    fail("promiscuous", interface);
+  void* memory = mmap(nullptr, static_cast<size_t>(kFrames) * kFrameBytes, PROT_READ | PROT_WRITE,
+                      MAP_SHARED, fd, 0);
   if (memory == MAP_FAILED) fail("mmap", interface);
   end.ring = static_cast<uint8_t*>(memory);
   sockaddr_ll address{};
   address.sll_family = AF_PACKET;
   address.sll_protocol = htons(ETH_P_ALL);
   address.sll_ifindex = static_cast<int>(index);
-  if (bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) fail("bind", interface);
+  if (bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
+    fail("bind", interface);
   return end;
 }
 
-/** What may be done to a frame: the bytes behind the IP header, or nothing for frames that pass untouched. */
+/** What may be done to a frame: the bytes behind the IP header, or nothing for frames that pass
+ * untouched. */
 struct Payload {
   uint8_t* begin = nullptr;
   uint32_t length = 0;
@@ -181,7 +192,8 @@ class Direction {
   void update_overflow() {
     tpacket_stats stats{};
     socklen_t size = sizeof stats;
-    if (getsockopt(from_.descriptor, SOL_PACKET, PACKET_STATISTICS, &stats, &size) == 0) counters.overflowed += stats.tp_drops;
+    if (getsockopt(from_.descriptor, SOL_PACKET, PACKET_STATISTICS, &stats, &size) == 0)
+      counters.overflowed += stats.tp_drops;
   }
 
   Counters counters;
@@ -291,22 +303,33 @@ class Direction {
 void print_counters(const char* name, Direction& direction, const char* end) {
   direction.update_overflow();
   const Counters& c = direction.counters;
-  printf("\"%s\":{\"received\":%lu,\"sent\":%lu,\"lost\":%lu,\"duplicated\":%lu,\"reordered\":%lu,\"corrupted\":%lu,"
-         "\"send_errors\":%lu,\"overflowed\":%lu}%s",
-         name, c.received, c.sent, c.lost, c.duplicated, c.reordered, c.corrupted, c.send_errors, c.overflowed, end);
+  printf(
+      "\"%s\":{\"received\":%lu,\"sent\":%lu,\"lost\":%lu,\"duplicated\":%lu,\"reordered\":%lu,"
+      "\"corrupted\":%lu,"
+      "\"send_errors\":%lu,\"overflowed\":%lu}%s",
+      name, c.received, c.sent, c.lost, c.duplicated, c.reordered, c.corrupted, c.send_errors,
+      c.overflowed, end);
 }
 
 bool set_rate(Impairment& impairment, const std::string& name, double value) {
-  if (name == "loss") impairment.loss = value;
-  else if (name == "dup") impairment.dup = value;
-  else if (name == "reorder") impairment.reorder = value;
-  else if (name == "corrupt") impairment.corrupt = value;
-  else return false;
+  if (name == "loss")
+    impairment.loss = value;
+  else if (name == "dup")
+    impairment.dup = value;
+  else if (name == "reorder")
+    impairment.reorder = value;
+  else if (name == "corrupt")
+    impairment.corrupt = value;
+  else
+    return false;
   return true;
 }
 
 [[noreturn]] void usage(const char* about) {
-  fprintf(stderr, "bridge: %s\nusage: bridge A B [--seed N] [--loss|--dup|--reorder|--corrupt[-ab|-ba] PERCENT]\n", about);
+  fprintf(stderr,
+          "bridge: %s\nusage: bridge A B [--seed N] [--loss|--dup|--reorder|--corrupt[-ab|-ba] "
+          "PERCENT]\n",
+          about);
   exit(2);
 }
 
@@ -334,7 +357,8 @@ Settings parse(int argc, char** argv) {
       name.resize(name.size() - 3);
     }
     if ((!ab && !ba) || value < 0 || value > 100) usage(argv[i]);
-    if ((ab && !set_rate(settings.ab, name, value)) || (ba && !set_rate(settings.ba, name, value))) usage(argv[i]);
+    if ((ab && !set_rate(settings.ab, name, value)) || (ba && !set_rate(settings.ba, name, value)))
+      usage(argv[i]);
   }
   return settings;
 }

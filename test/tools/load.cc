@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
-// Load generator: the same kernel client for both stacks, cheap enough that it is not what is measured.
+// Load generator: the same kernel client for both stacks, cheap enough that it is not what is
+// measured.
 //
-//   load <workload> [--host H] [--port P] [--connections N] [--size BYTES] [--inflight N] [--seconds S] [--warmup S]
+//   load <workload> [--host H] [--port P] [--connections N] [--size BYTES] [--inflight N]
+//   [--seconds S] [--warmup S]
 //                   [--timeout S] [--source ADDRESS]...
 //
 //   tcp-echo     one message under way on each connection; rate and latency
@@ -111,8 +113,10 @@ void fill(uint8_t* bytes, uint32_t length, uint64_t salt) {
 
 uint32_t Histogram::bucket_of(uint64_t ns) {
   if (ns < kSub) return static_cast<uint32_t>(ns);
-  const uint32_t exponent = static_cast<uint32_t>(std::bit_width(ns)) - 6;  // 32 <= ns >> exponent < 64
-  return std::min((exponent + 1) * kSub + static_cast<uint32_t>(ns >> exponent) - kSub, kBuckets - 1);
+  const uint32_t exponent =
+      static_cast<uint32_t>(std::bit_width(ns)) - 6;  // 32 <= ns >> exponent < 64
+  return std::min((exponent + 1) * kSub + static_cast<uint32_t>(ns >> exponent) - kSub,
+                  kBuckets - 1);
 }
 
 void Histogram::add(uint64_t ns) {
@@ -134,10 +138,13 @@ double Histogram::quantile_us(double q) const {
   return 0;
 }
 
-void print_result(const Histogram& latency, uint64_t messages, double seconds, const std::string& extra) {
-  printf("{\"messages\":%lu,\"seconds\":%.3f,\"rate\":%.0f,\"p50_us\":%.1f,\"p99_us\":%.1f,\"p999_us\":%.1f%s}\n", messages,
-         seconds, static_cast<double>(messages) / seconds, latency.quantile_us(0.5), latency.quantile_us(0.99),
-         latency.quantile_us(0.999), extra.c_str());
+void print_result(const Histogram& latency, uint64_t messages, double seconds,
+                  const std::string& extra) {
+  printf(
+      "{\"messages\":%lu,\"seconds\":%.3f,\"rate\":%.0f,\"p50_us\":%.1f,\"p99_us\":%.1f,\"p999_"
+      "us\":%.1f%s}\n",
+      messages, seconds, static_cast<double>(messages) / seconds, latency.quantile_us(0.5),
+      latency.quantile_us(0.99), latency.quantile_us(0.999), extra.c_str());
   fflush(stdout);
 }
 
@@ -155,7 +162,10 @@ bool wait_line() {
 namespace {
 
 [[noreturn]] void usage(const char* about) {
-  fprintf(stderr, "load: %s\nusage: load tcp-echo|tcp-send|tcp-receive|connect|idle|udp-echo|udp-send [--option value]...\n", about);
+  fprintf(stderr,
+          "load: %s\nusage: load tcp-echo|tcp-send|tcp-receive|connect|idle|udp-echo|udp-send "
+          "[--option value]...\n",
+          about);
   exit(2);
 }
 
@@ -166,18 +176,29 @@ load::Settings parse(int argc, char** argv) {
     if (i + 1 >= argc) usage(argv[i]);
     const char* value = argv[i + 1];
     const auto number = static_cast<uint32_t>(strtoul(value, nullptr, 10));
-    if (name == "--host") settings.host = value;
-    else if (name == "--port") settings.port = value;
-    else if (name == "--connections") settings.connections = number;
-    else if (name == "--size") settings.size_bytes = number;
-    else if (name == "--inflight") settings.in_flight = number;
-    else if (name == "--seconds") settings.seconds = strtod(value, nullptr);
-    else if (name == "--warmup") settings.warmup_seconds = strtod(value, nullptr);
-    else if (name == "--timeout") settings.timeout_seconds = strtod(value, nullptr);
-    else if (name == "--source") settings.sources.emplace_back(value);
-    else usage(argv[i]);
+    if (name == "--host")
+      settings.host = value;
+    else if (name == "--port")
+      settings.port = value;
+    else if (name == "--connections")
+      settings.connections = number;
+    else if (name == "--size")
+      settings.size_bytes = number;
+    else if (name == "--inflight")
+      settings.in_flight = number;
+    else if (name == "--seconds")
+      settings.seconds = strtod(value, nullptr);
+    else if (name == "--warmup")
+      settings.warmup_seconds = strtod(value, nullptr);
+    else if (name == "--timeout")
+      settings.timeout_seconds = strtod(value, nullptr);
+    else if (name == "--source")
+      settings.sources.emplace_back(value);
+    else
+      usage(argv[i]);
   }
-  if (settings.connections == 0 || settings.size_bytes == 0 || settings.in_flight == 0) usage("a number must not be 0");
+  if (settings.connections == 0 || settings.size_bytes == 0 || settings.in_flight == 0)
+    usage("a number must not be 0");
   return settings;
 }
 

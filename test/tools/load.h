@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What the workloads of the load generator share: settings, clock, latency histogram, socket helpers. Plain kernel
-// sockets only; it must not know anything of the stack under test.
+// What the workloads of the load generator share: settings, clock, latency histogram, socket
+// helpers. Plain kernel sockets only; it must not know anything of the stack under test.
 #pragma once
 
 #include <sys/socket.h>
@@ -39,13 +39,15 @@ Address resolve(const std::string& host, const std::string& port, int type);
 /** Allows as many descriptors as the machine lets us have. */
 void raise_descriptor_limit(uint32_t wanted);
 
-/** A non-blocking TCP connection under way (TCP_NODELAY), or -1 with errno. `source` may be empty. */
+/** A non-blocking TCP connection under way (TCP_NODELAY), or -1 with errno. `source` may be empty.
+ */
 int start_connect(const Address& peer, const std::string& source);
 
 /** A connected, blocking TCP connection; ends the program when there is none. */
 int connect_or_fail(const Address& peer);
 
-/** Fills with bytes that depend on `salt`, so that a message of another connection or time does not pass for this one. */
+/** Fills with bytes that depend on `salt`, so that a message of another connection or time does not
+ * pass for this one. */
 void fill(uint8_t* bytes, uint32_t length, uint64_t salt);
 
 /** Latencies in log-linear buckets of 1/32: an error of at most about 3 %. */
@@ -65,7 +67,8 @@ class Histogram {
 };
 
 /** Prints {"messages":..,"seconds":..,"rate":..,"p50_us":..,...,<extra>} */
-void print_result(const Histogram& latency, uint64_t messages, double seconds, const std::string& extra);
+void print_result(const Histogram& latency, uint64_t messages, double seconds,
+                  const std::string& extra);
 
 /** Waits for a line on stdin; false at its end. */
 bool wait_line();

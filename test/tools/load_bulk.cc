@@ -21,7 +21,8 @@ void set_receive_timeout(int fd, double seconds) {
 }
 
 void print_bulk(uint64_t bytes, double seconds, const char* extra) {
-  printf("{\"bytes\":%lu,\"seconds\":%.3f,\"mb_per_s\":%.1f%s}\n", bytes, seconds, static_cast<double>(bytes) / seconds / 1e6, extra);
+  printf("{\"bytes\":%lu,\"seconds\":%.3f,\"mb_per_s\":%.1f%s}\n", bytes, seconds,
+         static_cast<double>(bytes) / seconds / 1e6, extra);
   fflush(stdout);
 }
 
@@ -33,22 +34,26 @@ int tcp_send(const Settings& settings) {
   std::vector<uint8_t> block(settings.size_bytes);
   fill(block.data(), settings.size_bytes, 1);
   const uint64_t start = now_ns();
-  const uint64_t end = start + static_cast<uint64_t>((settings.warmup_seconds + settings.seconds) * 1e9);
+  const uint64_t end =
+      start + static_cast<uint64_t>((settings.warmup_seconds + settings.seconds) * 1e9);
   uint64_t bytes = 0;
   while (now_ns() < end) {
     const ssize_t sent = send(fd, block.data(), block.size(), MSG_NOSIGNAL);
     if (sent <= 0) fail("send");
     bytes += static_cast<uint64_t>(sent);
   }
-  // The server answers with its count when it has seen our end: the time is that of all bytes having arrived.
+  // The server answers with its count when it has seen our end: the time is that of all bytes
+  // having arrived.
   shutdown(fd, SHUT_WR);
   std::string answer;
   char part[64];
   ssize_t length = 0;
-  while ((length = recv(fd, part, sizeof part, 0)) > 0) answer.append(part, static_cast<size_t>(length));
+  while ((length = recv(fd, part, sizeof part, 0)) > 0)
+    answer.append(part, static_cast<size_t>(length));
   if (length < 0) fail("no answer");
   const bool equal = strtoull(answer.c_str(), nullptr, 10) == bytes;
-  print_bulk(bytes, static_cast<double>(now_ns() - start) / 1e9, equal ? ",\"counted\":true" : ",\"counted\":false");
+  print_bulk(bytes, static_cast<double>(now_ns() - start) / 1e9,
+             equal ? ",\"counted\":true" : ",\"counted\":false");
   return equal ? 0 : 1;
 }
 

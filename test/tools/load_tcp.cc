@@ -37,7 +37,8 @@ struct Outcome {
     if (first_errno == 0) first_errno = number;
   }
   std::string json() const {
-    return ",\"mismatches\":" + std::to_string(mismatches) + ",\"errors\":" + std::to_string(errors) + ",\"first_error\":\"" +
+    return ",\"mismatches\":" + std::to_string(mismatches) +
+           ",\"errors\":" + std::to_string(errors) + ",\"first_error\":\"" +
            (first_errno == 0 ? "" : strerror(first_errno)) + "\"";
   }
   int code() const { return mismatches == 0 && errors == 0 ? 0 : 1; }
@@ -63,7 +64,8 @@ Reading read_echo(Caller& caller, Outcome& outcome) {
     outcome.error(length == 0 ? EPIPE : errno);
     return Reading::kFailed;
   }
-  if (memcmp(buffer, caller.message.data() + caller.received, static_cast<size_t>(length)) != 0) ++outcome.mismatches;
+  if (memcmp(buffer, caller.message.data() + caller.received, static_cast<size_t>(length)) != 0)
+    ++outcome.mismatches;
   caller.received += static_cast<uint32_t>(length);
   return caller.received == caller.message.size() ? Reading::kWhole : Reading::kMore;
 }
@@ -82,8 +84,10 @@ void watch(int epoll, int operation, Caller& caller, uint32_t events) {
   if (epoll_ctl(epoll, operation, caller.fd, &event) != 0) fail("epoll_ctl");
 }
 
-/** Opens the callers' connections, `at_once` at a time, and gives how many there are at the end of the time. */
-uint32_t open_all(int epoll, std::vector<Caller>& callers, const Settings& settings, uint32_t at_once, Outcome& outcome) {
+/** Opens the callers' connections, `at_once` at a time, and gives how many there are at the end of
+ * the time. */
+uint32_t open_all(int epoll, std::vector<Caller>& callers, const Settings& settings,
+                  uint32_t at_once, Outcome& outcome) {
   const Address peer = resolve(settings.host, settings.port, SOCK_STREAM);
   const uint64_t deadline = now_ns() + static_cast<uint64_t>(settings.timeout_seconds * 1e9);
   uint32_t started = 0;
@@ -93,7 +97,9 @@ uint32_t open_all(int epoll, std::vector<Caller>& callers, const Settings& setti
   while (settled < callers.size() && now_ns() < deadline) {
     for (; started < callers.size() && started - settled < at_once; ++started) {
       Caller& caller = callers[started];
-      caller.fd = start_connect(peer, settings.sources.empty() ? "" : settings.sources[started % settings.sources.size()]);
+      caller.fd = start_connect(peer, settings.sources.empty()
+                                          ? ""
+                                          : settings.sources[started % settings.sources.size()]);
       if (caller.fd < 0) {
         outcome.error(errno);
         ++settled;
@@ -174,7 +180,8 @@ int tcp_echo(const Settings& settings) {
   // A connection on which nothing comes any more would pass unseen in the rate alone.
   uint32_t stuck = 0;
   for (const Caller& caller : callers) stuck += now - caller.sent_ns > 1000000000u ? 1 : 0;
-  print_result(latency, outcome.messages, settings.seconds, ",\"stuck\":" + std::to_string(stuck) + outcome.json());
+  print_result(latency, outcome.messages, settings.seconds,
+               ",\"stuck\":" + std::to_string(stuck) + outcome.json());
   return stuck == 0 ? outcome.code() : 1;
 }
 
@@ -189,7 +196,8 @@ int connect_rate(const Settings& settings) {
   const auto dial = [&](Caller& caller) {
     caller.connected = false;
     caller.sent_ns = now_ns();
-    caller.fd = start_connect(peer, settings.sources.empty() ? "" : settings.sources[source++ % settings.sources.size()]);
+    caller.fd = start_connect(
+        peer, settings.sources.empty() ? "" : settings.sources[source++ % settings.sources.size()]);
     if (caller.fd < 0) fail("connect");
     watch(epoll, EPOLL_CTL_ADD, caller, EPOLLOUT);
   };
@@ -240,7 +248,8 @@ int idle(const Settings& settings) {
   Outcome outcome;
   const uint64_t begin = now_ns();
   const uint32_t open = open_all(epoll, callers, settings, 256, outcome);
-  printf("{\"open\":%u,\"seconds\":%.3f%s}\n", open, static_cast<double>(now_ns() - begin) / 1e9, outcome.json().c_str());
+  printf("{\"open\":%u,\"seconds\":%.3f%s}\n", open, static_cast<double>(now_ns() - begin) / 1e9,
+         outcome.json().c_str());
   fflush(stdout);
   if (!wait_line()) return 1;
   Histogram latency;
@@ -262,7 +271,8 @@ int idle(const Settings& settings) {
       if (reading != Reading::kMore) epoll_ctl(epoll, EPOLL_CTL_DEL, caller.fd, nullptr);
     }
   }
-  print_result(latency, outcome.messages, static_cast<double>(now_ns() - start) / 1e9, outcome.json());
+  print_result(latency, outcome.messages, static_cast<double>(now_ns() - start) / 1e9,
+               outcome.json());
   wait_line();
   return outcome.messages == settings.connections ? outcome.code() : 1;
 }

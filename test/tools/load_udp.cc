@@ -21,8 +21,9 @@ namespace load {
 namespace {
 
 constexpr uint32_t kBatch = 64;
-constexpr uint32_t kHeadBytes = 16;           // slot and serial number, in front of the pattern
-constexpr uint64_t kLostAfterNs = 250000000;  // an echo that late counts as lost; its slot sends anew
+constexpr uint32_t kHeadBytes = 16;  // slot and serial number, in front of the pattern
+constexpr uint64_t kLostAfterNs =
+    250000000;  // an echo that late counts as lost; its slot sends anew
 
 int open_udp(const Settings& settings) {
   const Address peer = resolve(settings.host, settings.port, SOCK_DGRAM);
@@ -44,7 +45,8 @@ struct Slot {
 /** The closed loop of udp_echo. */
 class EchoLoop {
  public:
-  EchoLoop(const Settings& settings, int fd) : fd_(fd), size_(std::max(settings.size_bytes, kHeadBytes)), slots_(settings.in_flight) {
+  EchoLoop(const Settings& settings, int fd)
+      : fd_(fd), size_(std::max(settings.size_bytes, kHeadBytes)), slots_(settings.in_flight) {
     for (uint32_t i = 0; i < slots_.size(); ++i) {
       slots_[i].message.resize(size_);
       fill(slots_[i].message.data(), size_, i + 1);
@@ -114,7 +116,8 @@ class EchoLoop {
       return;
     }
     const uint64_t now = now_ns();
-    for (int i = 0; i < count; ++i) take(static_cast<const uint8_t*>(parts[i].iov_base), headers[i].msg_len, now, begin, end);
+    for (int i = 0; i < count; ++i)
+      take(static_cast<const uint8_t*>(parts[i].iov_base), headers[i].msg_len, now, begin, end);
   }
 
   void take(const uint8_t* bytes, uint32_t length, uint64_t now, uint64_t begin, uint64_t end) {
@@ -163,8 +166,8 @@ int udp_echo(const Settings& settings) {
   const uint64_t begin = now_ns() + static_cast<uint64_t>(settings.warmup_seconds * 1e9);
   loop.run(begin, begin + static_cast<uint64_t>(settings.seconds * 1e9));
   print_result(loop.latency, loop.messages, settings.seconds,
-               ",\"lost\":" + std::to_string(loop.lost) + ",\"stale\":" + std::to_string(loop.stale) +
-                   ",\"wrong\":" + std::to_string(loop.wrong));
+               ",\"lost\":" + std::to_string(loop.lost) + ",\"stale\":" +
+                   std::to_string(loop.stale) + ",\"wrong\":" + std::to_string(loop.wrong));
   return loop.wrong == 0 && loop.messages > 0 ? 0 : 1;
 }
 
@@ -177,7 +180,8 @@ int udp_send(const Settings& settings) {
   fill(block.data(), static_cast<uint32_t>(block.size()), 1);
   bool segmenting = setsockopt(fd, SOL_UDP, UDP_SEGMENT, &segment, sizeof segment) == 0;
   const uint64_t start = now_ns();
-  const uint64_t end = start + static_cast<uint64_t>((settings.warmup_seconds + settings.seconds) * 1e9);
+  const uint64_t end =
+      start + static_cast<uint64_t>((settings.warmup_seconds + settings.seconds) * 1e9);
   uint64_t sent = 0;
   while (now_ns() < end) {
     const size_t length = segmenting ? block.size() : settings.size_bytes;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A small seeded generator (SplitMix64) for the test helpers: the same seed gives the same run of decisions. Must not
-// be used for anything that has to be unpredictable.
+// A small seeded generator (SplitMix64) for the test helpers: the same seed gives the same run of
+// decisions. Must not be used for anything that has to be unpredictable.
 #pragma once
 
 #include <cstdint>
@@ -18,11 +18,14 @@ class Random {
     return z ^ (z >> 31);
   }
 
-  /** Uniform in [0, bound). The bias of the multiplication is below 2^-32 for the bounds used here. */
+  /** Uniform in [0, bound). The bias of the multiplication is below 2^-32 for the bounds used here.
+   */
   uint32_t below(uint32_t bound) { return static_cast<uint32_t>(((next() >> 32) * bound) >> 32); }
 
   /** True with the given probability in per cent. */
-  bool percent(double chance) { return chance > 0 && static_cast<double>(next() >> 11) * 0x1p-53 * 100.0 < chance; }
+  bool percent(double chance) {
+    return chance > 0 && static_cast<double>(next() >> 11) * 0x1p-53 * 100.0 < chance;
+  }
 
  private:
   uint64_t state_;

@@ -139,7 +139,9 @@ async function run(command, args, options = {}) {
 async function must(command, args, options = {}) {
   const outcome = await run(command, args, options);
   if (outcome.code !== 0) {
-    throw new Error(`${command} ${args.join(' ')}: code ${outcome.code}, ${outcome.signal}\n${outcome.stdout}${outcome.stderr}`);
+    throw new Error(
+      `${command} ${args.join(' ')}: code ${outcome.code}, ${outcome.signal}\n${outcome.stdout}${outcome.stderr}`,
+    );
   }
   return outcome.stdout;
 }

@@ -4,48 +4,19 @@
 // close(), at exit, at a signal, and, should this process be killed outright, by the next lab that opens.
 'use strict';
 
-const { execFileSync } = require('node:child_process');
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 const { Job, run, must, sleep, cleanEnvironment } = require('./jobs.js');
+const { kFolderPrefix, kPrefix, destroyNamespace, sweep } = require('./namespaces.js');
 const { nativeTool } = require('./native-tools.js');
 
 const root = path.resolve(__dirname, '../..');
-const kPrefix = 'mr-lab-';
 const register = path.join(root, 'dist/compat/register.js');
 
 const openLabs = new Set();
 let serial = 0;
 let guarded = false;
-
-const quietly = (command, args) => {
-  try {
-    return execFileSync(command, args, { stdio: ['ignore', 'pipe', 'ignore'], timeout: 10000, encoding: 'utf8' });
-  } catch {
-    return '';
-  }
-};
-
-/** Ends everything inside a namespace, then the namespace; its veth ends go with it. */
-function destroyNamespace(name) {
-  for (const pid of quietly('ip', ['netns', 'pids', name]).split('\n').filter(Boolean)) {
-    try {
-      process.kill(Number(pid), 'SIGKILL');
-    } catch {
-      // It has ended meanwhile.
-    }
-  }
-  quietly('ip', ['netns', 'del', name]);
-}
-
-/** Takes down what labs of killed processes left behind. */
-function sweep() {
-  for (const line of quietly('ip', ['netns', 'list']).split('\n')) {
-    const match = new RegExp(`^${kPrefix}(\\d+)-`).exec(line);
-    if (match && !fs.existsSync(`/proc/${match[1]}`)) destroyNamespace(line.split(' ')[0]);
-  }
-}
 
 function guard() {
   if (guarded) return;
@@ -53,7 +24,11 @@ function guard() {
   process.on('exit', () => {
     for (const lab of openLabs) lab.closeNow();
   });
-  for (const [signal, number] of [['SIGINT', 2], ['SIGTERM', 15], ['SIGHUP', 1]]) {
+  for (const [signal, number] of [
+    ['SIGINT', 2],
+    ['SIGTERM', 15],
+    ['SIGHUP', 1],
+  ]) {
     process.on(signal, () => process.exit(128 + number));
   }
   process.on('uncaughtExceptionMonitor', () => {
@@ -89,7 +64,7 @@ class Lab {
     this.peer = { namespace: `${base}-peer`, interface: 'peer0', ipv4: '10.77.0.2', ipv6: 'fd77::2' };
     this.wire = { namespace: `${base}-wire` };
     this.jobs = new Set();
-    this.folder = fs.mkdtempSync(path.join(os.tmpdir(), 'millrace-lab-'));
+    this.folder = fs.mkdtempSync(path.join(os.tmpdir(), `${kFolderPrefix}${process.pid}-`));
     this.files = 0;
     this.closed = false;
   }
@@ -102,7 +77,21 @@ class Lab {
       await must('ip', ['-n', side.namespace, 'link', 'set', 'lo', 'up']);
     }
     const join = (a, nameA, b, nameB) =>
-      must('ip', ['link', 'add', 'name', nameA, 'netns', a.namespace, 'type', 'veth', 'peer', 'name', nameB, 'netns', b.namespace]);
+      must('ip', [
+        'link',
+        'add',
+        'name',
+        nameA,
+        'netns',
+        a.namespace,
+        'type',
+        'veth',
+        'peer',
+        'name',
+        nameB,
+        'netns',
+        b.namespace,
+      ]);
     if (bridged) {
       await join(mill, mill.interface, wire, 'wire0');
       await join(peer, peer.interface, wire, 'wire1');
@@ -116,7 +105,11 @@ class Lab {
       await this.ip(side, ['-6', 'addr', 'add', `${side.ipv6}/64`, 'dev', side.interface, 'nodad']);
     }
     // A client that opens many connections a second must not run out of ports: its TIME_WAITs may go early.
-    const roomy = ['net.ipv4.tcp_max_tw_buckets=256', 'net.ipv4.ip_local_port_range=1024 65535', 'net.ipv4.tcp_tw_reuse=1'];
+    const roomy = [
+      'net.ipv4.tcp_max_tw_buckets=256',
+      'net.ipv4.ip_local_port_range=1024 65535',
+      'net.ipv4.tcp_tw_reuse=1',
+    ];
     await must('ip', ['netns', 'exec', peer.namespace, 'sysctl', '-qw', ...roomy]);
     if (bridged) await this.startBridge(this.options.bridge);
     await this.waitForLink();
@@ -124,7 +117,16 @@ class Lab {
 
   async raise(side, name) {
     const sysctl = `net.ipv6.conf.${name}`;
-    await must('ip', ['netns', 'exec', side.namespace, 'sysctl', '-qw', `${sysctl}.accept_dad=0`, `${sysctl}.dad_transmits=0`, `${sysctl}.router_solicitations=0`]);
+    await must('ip', [
+      'netns',
+      'exec',
+      side.namespace,
+      'sysctl',
+      '-qw',
+      `${sysctl}.accept_dad=0`,
+      `${sysctl}.dad_transmits=0`,
+      `${sysctl}.router_solicitations=0`,
+    ]);
     if (!this.options.offload) {
       const off = ['tx', 'off', 'rx', 'off', 'tso', 'off', 'gso', 'off', 'gro', 'off'];
       await must('ip', ['netns', 'exec', side.namespace, 'ethtool', '-K', name, ...off]);
@@ -141,11 +143,17 @@ class Lab {
   /** IPv6 addresses are usable only once the link is; ping until both families answer. */
   async waitForLink() {
     const deadline = performance.now() + 10000;
-    for (const [command, address] of [['-4', this.mill.ipv4], ['-6', this.mill.ipv6]]) {
+    for (const [command, address] of [
+      ['-4', this.mill.ipv4],
+      ['-6', this.mill.ipv6],
+    ]) {
       for (;;) {
-        const outcome = await this.run(this.peer, 'ping', [command, '-c', '1', '-W', '1', '-i', '0.2', address], { timeoutMs: 5000 });
+        const outcome = await this.run(this.peer, 'ping', [command, '-c', '1', '-W', '1', '-i', '0.2', address], {
+          timeoutMs: 5000,
+        });
         if (outcome.code === 0) break;
-        if (performance.now() > deadline) throw new Error(`the lab's link does not come up: ${outcome.stdout}${outcome.stderr}`);
+        if (performance.now() > deadline)
+          throw new Error(`the lab's link does not come up: ${outcome.stdout}${outcome.stderr}`);
         await sleep(50);
       }
     }
@@ -171,7 +179,11 @@ class Lab {
   /** Starts a program in a side's namespace. `ip netns exec` becomes the program, so its pid is the job's pid. */
   spawn(side, command, args, options = {}) {
     const env = cleanEnvironment(options.env);
-    const job = new Job('ip', ['netns', 'exec', side.namespace, command, ...args], { ...options, env, name: options.name ?? command });
+    const job = new Job('ip', ['netns', 'exec', side.namespace, command, ...args], {
+      ...options,
+      env,
+      name: options.name ?? command,
+    });
     this.jobs.add(job);
     void job.exit.then(() => this.jobs.delete(job));
     return job;
@@ -179,12 +191,18 @@ class Lab {
 
   /** Runs a program in a side's namespace to its end, in `timeoutMs` at most. */
   run(side, command, args, options = {}) {
-    return run('ip', ['netns', 'exec', side.namespace, command, ...args], { ...options, env: cleanEnvironment(options.env) });
+    return run('ip', ['netns', 'exec', side.namespace, command, ...args], {
+      ...options,
+      env: cleanEnvironment(options.env),
+    });
   }
 
   /** The same; a code other than 0 is an error. Gives stdout. */
   must(side, command, args, options = {}) {
-    return must('ip', ['netns', 'exec', side.namespace, command, ...args], { ...options, env: cleanEnvironment(options.env) });
+    return must('ip', ['netns', 'exec', side.namespace, command, ...args], {
+      ...options,
+      env: cleanEnvironment(options.env),
+    });
   }
 
   /**
@@ -209,7 +227,11 @@ class Lab {
       });
     }
     const name = `${path.basename(script)} (${mode})`;
-    const job = this.spawn(side, process.execPath, [...nodeArgs, script, ...args.map(String)], { ...options, env, name });
+    const job = this.spawn(side, process.execPath, [...nodeArgs, script, ...args.map(String)], {
+      ...options,
+      env,
+      name,
+    });
     Object.assign(job, { mode, report, live });
     if (options.ready !== null) await job.waitFor(options.ready ?? /listening on/, options.readyTimeoutMs ?? 15000);
     return job;

@@ -22,6 +22,7 @@ struct SimConditions {
   uint64_t rate_bits_per_s = 0;  // 0: unlimited
   uint32_t queue_bytes = 0;      // waiting for the line; 0: unlimited. Past it the tail is dropped
   uint32_t mtu_bytes = 65536;    // larger frames vanish (a link header is not counted)
+  bool answer_too_big = false;   // and the sender is told so by ICMP, after `delay`
 };
 
 }  // namespace millrace

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "port/sim/too_big.h"
+
 namespace millrace {
 
 const char* sim_event_name(SimEvent event) {
@@ -122,7 +124,7 @@ void SimNetwork::deliver_to(Instant now, uint32_t from, uint32_t to,
   const SimConditions& c = line.conditions;
   const size_t link = line.port->info().link == LinkType::kEthernet ? 14 : 0;
   if (!c.up) return observe(now, SimEvent::kLinkDown, from, bytes);
-  if (bytes.size() > c.mtu_bytes + link) return observe(now, SimEvent::kTooBig, from, bytes);
+  if (bytes.size() > c.mtu_bytes + link) return refuse(now, from, bytes);
   Instant leaves;
   if (!queue(line, now, bytes.size(), leaves)) {
     return observe(now, SimEvent::kQueueFull, from, bytes);
@@ -145,6 +147,16 @@ void SimNetwork::deliver_to(Instant now, uint32_t from, uint32_t to,
   if (second == kNoSlot) return;
   observe(now, SimEvent::kDuplicated, from, slots_[second]);
   put(at + (random_.chance(500'000) ? extra : Duration{}), to, second);
+}
+
+void SimNetwork::refuse(Instant now, uint32_t from, std::span<const uint8_t> bytes) {
+  const SimConditions& c = lines_[from].conditions;
+  observe(now, SimEvent::kTooBig, from, bytes);
+  const bool ethernet = lines_[from].port->info().link == LinkType::kEthernet;
+  std::vector<uint8_t> answer;
+  if (!c.answer_too_big || !build_too_big(bytes, ethernet, c.mtu_bytes, answer)) return;
+  const uint32_t slot = take_slot(answer);
+  if (slot != kNoSlot) put(now + c.delay, from, slot);
 }
 
 uint32_t SimNetwork::take_slot(std::span<const uint8_t> bytes) {

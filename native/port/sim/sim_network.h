@@ -88,6 +88,7 @@ class SimNetwork {
 
   void send(Instant now, uint32_t from, const Frame& frame);
   void deliver_to(Instant now, uint32_t from, uint32_t to, std::span<const uint8_t> bytes);
+  void refuse(Instant now, uint32_t from, std::span<const uint8_t> bytes);
   bool lose(Line& line);
   bool queue(Line& line, Instant now, size_t bytes, Instant& leaves);
   bool corrupt(Line& line, SimPort& port, std::span<uint8_t> bytes);

@@ -7,9 +7,10 @@ const fs = require('node:fs');
 const http2 = require('node:http2');
 
 const [port, address, key, cert] = process.argv.slice(2);
-const server = key === undefined
-  ? http2.createServer()
-  : http2.createSecureServer({ key: fs.readFileSync(key), cert: fs.readFileSync(cert) });
+const server =
+  key === undefined
+    ? http2.createServer()
+    : http2.createSecureServer({ key: fs.readFileSync(key), cert: fs.readFileSync(cert) });
 server.on('stream', (stream, headers) => {
   stream.on('error', () => {});
   stream.respond({ ':status': 200, 'content-type': 'text/plain' });

@@ -16,21 +16,25 @@ function get() {
     const options = { agent };
     if (ca) options.ca = fs.readFileSync(ca);
     if (servername) options.servername = servername;
-    http.get(url, options, (response) => {
-      const hash = createHash('sha256');
-      let bytes = 0;
-      response.on('data', (chunk) => {
-        bytes += chunk.length;
-        hash.update(chunk);
-      });
-      response.on('error', reject);
-      response.on('end', () => resolve({
-        status: response.statusCode,
-        bytes,
-        sha256: hash.digest('hex'),
-        authorized: response.socket?.authorized ?? response.req.socket?.authorized ?? null,
-      }));
-    }).on('error', reject);
+    http
+      .get(url, options, (response) => {
+        const hash = createHash('sha256');
+        let bytes = 0;
+        response.on('data', (chunk) => {
+          bytes += chunk.length;
+          hash.update(chunk);
+        });
+        response.on('error', reject);
+        response.on('end', () =>
+          resolve({
+            status: response.statusCode,
+            bytes,
+            sha256: hash.digest('hex'),
+            authorized: response.socket?.authorized ?? response.req.socket?.authorized ?? null,
+          }),
+        );
+      })
+      .on('error', reject);
   });
 }
 
@@ -38,9 +42,11 @@ async function main() {
   const results = [];
   let left = Number(times);
   const start = performance.now();
-  await Promise.all(Array.from({ length: Number(atOnce) }, async () => {
-    while (left-- > 0) results.push(await get());
-  }));
+  await Promise.all(
+    Array.from({ length: Number(atOnce) }, async () => {
+      while (left-- > 0) results.push(await get());
+    }),
+  );
   const distinct = [...new Set(results.map((result) => JSON.stringify(result)))].map((text) => JSON.parse(text));
   agent.destroy();
   console.log(JSON.stringify({ count: results.length, distinct, elapsedMs: performance.now() - start }));

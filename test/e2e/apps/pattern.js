@@ -11,7 +11,8 @@ function* chunks(bytes, seed) {
   const key = createHash('sha256').update(`pattern ${seed}`).digest().subarray(0, 16);
   const cipher = createCipheriv('aes-128-ctr', key, Buffer.alloc(16));
   const zeros = Buffer.alloc(kChunkBytes);
-  for (let left = bytes; left > 0; left -= kChunkBytes) yield cipher.update(zeros.subarray(0, Math.min(left, kChunkBytes)));
+  for (let left = bytes; left > 0; left -= kChunkBytes)
+    yield cipher.update(zeros.subarray(0, Math.min(left, kChunkBytes)));
 }
 
 /** A stream of `bytes` bytes. */

@@ -53,7 +53,11 @@ const replies = new Replies();
 const waiting = [];
 socket.on('data', (chunk) => {
   replies.push(chunk);
-  for (let reply; (reply = replies.next(replies.missing)) !== undefined; ) waiting.shift()(reply.value);
+  for (;;) {
+    const reply = replies.next(replies.missing);
+    if (reply === undefined) return;
+    waiting.shift()(reply.value);
+  }
 });
 socket.on('error', (error) => {
   console.log(JSON.stringify({ error: error.message }));

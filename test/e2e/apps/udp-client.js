@@ -34,7 +34,7 @@ function finish() {
   clearTimeout(patience);
 }
 
-let patience = setTimeout(finish, 2000);
+const patience = setTimeout(finish, 2000);
 socket.on('message', (bytes, from) => {
   const serial = bytes.readUInt32BE(0);
   if (from.port !== Number(port) || !bytes.equals(message(serial))) ++wrong;

@@ -2,16 +2,29 @@
 // What every end-to-end test begins with: how it runs (E2E_MODE: millrace, or kernel to check the test itself against
 // plain Node), whether it can run here at all, and a lab that goes when the test ends.
 
-import { existsSync } from 'node:fs';
-import path from 'node:path';
 import { execFileSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import path from 'node:path';
 import type { Test } from 'tap';
-import { openLab, register, root, type Lab, type LabOptions, type Mode, type NodeJob, type Stats } from '../../../tools/lab/lab.js';
-import { nativeTool } from '../../../tools/lab/native-tools.js';
+import type { Lab, LabOptions, Mode, NodeJob, Stats } from '../../../tools/lab/lab.js';
 
-export { sleep } from '../../../tools/lab/jobs.js';
 export type { Job } from '../../../tools/lab/jobs.js';
 export type { Lab, Mode, NodeJob, Side, Stats } from '../../../tools/lab/lab.js';
+
+/** The package's folder, whether this file runs from its source or from dist/. */
+export const root = ((): string => {
+  let folder = __dirname;
+  while (!existsSync(path.join(folder, 'package.json'))) folder = path.dirname(folder);
+  return folder;
+})();
+
+// Plain JavaScript, shared with the benchmark and the demo; not compiled, so not beside this file in dist/.
+const plain = createRequire(path.join(root, 'package.json'));
+const { openLab, register } = plain('./tools/lab/lab.js') as typeof import('../../../tools/lab/lab.js');
+const { nativeTool } = plain('./tools/lab/native-tools.js') as typeof import('../../../tools/lab/native-tools.js');
+export const { sleep } = plain('./tools/lab/jobs.js') as typeof import('../../../tools/lab/jobs.js');
+export const { pattern, patternHash } = plain('./test/e2e/apps/pattern.js') as typeof import('../apps/pattern.js');
 
 /** How the programs under test run. */
 export const mode: Mode = process.env['E2E_MODE'] === 'kernel' ? 'kernel' : 'millrace';
@@ -31,14 +44,23 @@ function missing(commands: readonly string[]): string[] {
   return commands.filter((command) => !found(command));
 }
 
-/** Why these tests cannot run here, or false. In CI that is an error: nothing is skipped there. */
-export function cannotRun(...commands: string[]): string | false {
+/** Why a lab cannot be opened here, or false. In CI that is an error: nothing is skipped there. */
+export function cannotOpenLab(...commands: string[]): string | false {
   const reasons: string[] = [];
   if (process.platform !== 'linux') reasons.push('needs Linux');
   if (process.getuid?.() !== 0) reasons.push('needs root for network namespaces');
   const absent = missing(['ip', 'ethtool', 'ping', 'ss', 'sysctl', 'g++', ...commands]);
   if (absent.length > 0) reasons.push(`needs ${absent.join(', ')}`);
-  if (mode === 'millrace' && !existsSync(register)) reasons.push('needs the built package (npm run build:ts)');
+  return verdict(reasons);
+}
+
+/** Why these tests cannot run here, or false: the same for tests of the package. */
+export function cannotRun(...commands: string[]): string | false {
+  if (mode === 'millrace' && !existsSync(register)) return verdict(['needs the built package (npm run build:ts)']);
+  return cannotOpenLab(...commands);
+}
+
+function verdict(reasons: readonly string[]): string | false {
   if (reasons.length === 0) return false;
   if (process.env['CI']) throw new Error(`end-to-end tests cannot run: ${reasons.join('; ')}`);
   return reasons.join('; ');
@@ -72,7 +94,10 @@ export function count(stats: Stats, name: RegExp): number {
 
 /** Counters that are not zero, in one line. */
 export function summary(stats: Stats): string {
-  return [...flatten(stats)].filter(([, value]) => value !== 0).map(([name, value]) => `${name}=${value}`).join(' ');
+  return [...flatten(stats)]
+    .filter(([, value]) => value !== 0)
+    .map(([name, value]) => `${name}=${value}`)
+    .join(' ');
 }
 
 /** Ends a program under test and says its counters; under millrace there must be some. */
@@ -97,11 +122,51 @@ export function makeCertificates(home: Lab): Certificates {
   const file = (name: string): string => path.join(home.folder, name);
   const openssl = (...args: string[]): void => void execFileSync('openssl', args, { stdio: 'pipe', timeout: 20000 });
   const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
-  openssl('req', '-x509', ...curve, '-keyout', file('ca.key'), '-out', file('ca.pem'), '-days', '2', '-subj', '/CN=lab authority',
-    '-addext', 'basicConstraints=critical,CA:TRUE', '-addext', 'keyUsage=critical,keyCertSign');
-  openssl('req', ...curve, '-keyout', file('server.key'), '-out', file('server.csr'), '-subj', '/CN=lab server',
-    '-addext', `subjectAltName=IP:${home.mill.ipv4},IP:${home.mill.ipv6},IP:${home.peer.ipv4},IP:${home.peer.ipv6},DNS:lab.test`);
-  openssl('x509', '-req', '-in', file('server.csr'), '-CA', file('ca.pem'), '-CAkey', file('ca.key'), '-CAcreateserial',
-    '-out', file('server.pem'), '-days', '2', '-copy_extensions', 'copyall');
+  openssl(
+    'req',
+    '-x509',
+    ...curve,
+    '-keyout',
+    file('ca.key'),
+    '-out',
+    file('ca.pem'),
+    '-days',
+    '2',
+    '-subj',
+    '/CN=lab authority',
+    '-addext',
+    'basicConstraints=critical,CA:TRUE',
+    '-addext',
+    'keyUsage=critical,keyCertSign',
+  );
+  openssl(
+    'req',
+    ...curve,
+    '-keyout',
+    file('server.key'),
+    '-out',
+    file('server.csr'),
+    '-subj',
+    '/CN=lab server',
+    '-addext',
+    `subjectAltName=IP:${home.mill.ipv4},IP:${home.mill.ipv6},IP:${home.peer.ipv4},IP:${home.peer.ipv6},DNS:lab.test`,
+  );
+  openssl(
+    'x509',
+    '-req',
+    '-in',
+    file('server.csr'),
+    '-CA',
+    file('ca.pem'),
+    '-CAkey',
+    file('ca.key'),
+    '-CAcreateserial',
+    '-out',
+    file('server.pem'),
+    '-days',
+    '2',
+    '-copy_extensions',
+    'copyall',
+  );
   return { ca: file('ca.pem'), key: file('server.key'), cert: file('server.pem') };
 }

@@ -138,6 +138,33 @@ TEST_CASE("the link can be cut and mended, and its MTU changed, while it runs") 
   CHECK(p.receive(at_us(2)) == std::vector<int>{3});
 }
 
+TEST_CASE("a router that says why a packet did not fit") {
+  for (bool v6 : {false, true}) {
+    Pair p({.delay = Duration::micros(5), .mtu_bytes = 1280, .answer_too_big = true});
+    Frame* frame = make_frame(p.pool_a, 0, 1400);
+    uint8_t* ip = frame->data();
+    ip[0] = v6 ? 0x60 : 0x45;
+    ip[v6 ? 6 : 9] = 6;
+    std::vector<uint8_t> sent(ip, ip + 1400);
+    send_one(*p.a, p.pool_a, at_us(0), frame);
+    CHECK(p.receive(at_us(100)).empty());
+    auto got = receive_all(*p.a, at_us(5));
+    REQUIRE(got.size() == 1);
+    const uint8_t* a = got[0]->data();
+    const size_t header = v6 ? 40 : 20;
+    REQUIRE(got[0]->length == (v6 ? 1280 : 576));
+    CHECK(std::memcmp(a + (v6 ? 24 : 16), sent.data() + (v6 ? 8 : 12), v6 ? 16 : 4) == 0);
+    CHECK(a[header] == (v6 ? 2 : 3));
+    CHECK(wire::load16(a + header + 6) == 1280);
+    CHECK(std::memcmp(a + header + 8, sent.data(), got[0]->length - header - 8) == 0);
+    if (!v6) CHECK(wire::checksum_finish(wire::checksum_partial({a, 20})) == 0);
+    if (!v6) {
+      CHECK(wire::checksum_finish(wire::checksum_partial({a + 20, got[0]->length - 20})) == 0);
+    }
+    release_all(p.pool_a, got);
+  }
+}
+
 TEST_CASE("a device that reads frames later holds them, and notices a change") {
   Pair p({}, {.tx_hold = Duration::micros(50), .tx_ring_frames = 2});
   std::vector<Frame*> sent;

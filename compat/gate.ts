@@ -1,0 +1,15 @@
+/**
+ * What the facade is given: a cheap question of policy, asked for every socket, and the engine, asked for only when the
+ * answer was yes.
+ */
+import type { Engine } from '../lib/engine';
+
+export interface Gate {
+  /**
+   * Might this socket be accelerated? Cheap, starts nothing. For listen and bind the address is the local one, for
+   * connect the remote one.
+   */
+  wants(protocol: 'tcp' | 'udp', operation: 'listen' | 'connect' | 'bind', address: string, port: number): boolean;
+  /** The running engine; null when there is none, which whoever knows the reason has said once. */
+  acquire(): Engine | null;
+}

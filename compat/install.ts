@@ -1,0 +1,28 @@
+/** Installs the facade into this process: once, whatever number of times and copies it is loaded. */
+import { hookUdp } from './dgram/hooks';
+import type { Gate } from './gate';
+import { acquireInternals } from './internals';
+import { hookTcp } from './net/hooks';
+import { reportUnusable } from './self-test';
+
+const INSTALLED = Symbol.for('millrace.facade.installed');
+
+/**
+ * Puts the hooks under net and dgram. From now on every socket that the gate lets through is offered to its engine. What
+ * is not let through is not changed in any way. Silent, except when this Node lacks what the facade needs.
+ *
+ * @returns false when the facade was installed before, by this copy of the package or another, or cannot be.
+ */
+export function install(gate: Gate): boolean {
+  const global = globalThis as Record<symbol, unknown>;
+  if (global[INSTALLED] !== undefined) return false;
+  Object.defineProperty(global, INSTALLED, { value: true });
+  const found = acquireInternals();
+  if (typeof found === 'string') {
+    reportUnusable(found);
+    return false;
+  }
+  hookTcp(found, gate);
+  hookUdp(found, gate);
+  return true;
+}

@@ -1,0 +1,309 @@
+/**
+ * The handle of an accelerated TCP socket: what net, http, tls and http2 expect of Node's own TCP handle, over a Link.
+ *
+ * It extends JSStream, which is a true StreamBase, so consumers written in C++ accept it. The write methods are
+ * overridden in JavaScript: a write of JavaScript goes to the engine without passing through C++. Every one of them sets
+ * streamBaseState before it returns, whatever happens. The class is named TCP because Node prints that name in stacks.
+ */
+import type { Connection, Engine } from '../../lib/engine';
+import { type AddressOut, internals, type Request } from '../internals';
+import { Link } from './link';
+
+const { JSStream, stream, uv } = internals();
+const state = stream.streamBaseState;
+const kBytes = stream.kBytesWritten;
+const kAsync = stream.kLastWriteWasAsync;
+const EINVAL = uv['UV_EINVAL'] as number;
+const EISCONN = uv['UV_EISCONN'] as number;
+const EALREADY = uv['UV_EALREADY'] as number;
+
+/** JSStream, without what we define anew: TypeScript need not know that those are accessors in C++. */
+const Base = JSStream as unknown as {
+  new (): {
+    onread: unknown;
+    readBuffer(data: Uint8Array): void;
+    emitEOF(): void;
+    finishWrite(request: object, status: number): void;
+    finishShutdown(request: object, status: number): void;
+    getAsyncId(): number;
+    [key: symbol]: unknown;
+  };
+};
+
+class TCP extends Base {
+  /** Node's own property: it says whether the socket reads; http's agent and TLS put theirs in its place. */
+  declare reading?: boolean;
+  readonly #link: Link;
+
+  constructor(engine: Engine) {
+    super();
+    this.#link = new Link(engine, this as unknown as SocketHandle);
+  }
+
+  static linkOf(handle: object): Link | undefined {
+    return #link in handle ? (handle as TCP).#link : undefined;
+  }
+
+  writeBuffer(request: Request, data: Uint8Array): number {
+    const link = this.#link;
+    const total = data.byteLength;
+    const outbound = link.outbound;
+    state[kBytes] = total;
+    state[kAsync] = 0;
+    outbound.totalBytes += total;
+    const errno = link.writeError();
+    if (errno !== 0) return errno;
+    if (outbound.idle) {
+      const taken = total === 0 ? 0 : (link.connection as Connection).write(data);
+      if (taken === total) return 0;
+      return this.#keep(request, [data], taken, total);
+    }
+    return this.#keep(request, [data], 0, total);
+  }
+
+  writeUtf8String(request: Request, text: string): number {
+    const link = this.#link;
+    if (link.outbound.idle) {
+      const errno = link.writeError();
+      state[kBytes] = 0;
+      state[kAsync] = 0;
+      if (errno !== 0) return errno;
+      const taken = (link.connection as Connection).writeUtf8(text);
+      if (taken >= 0) {
+        state[kBytes] = taken;
+        link.outbound.totalBytes += taken;
+        return 0;
+      }
+    }
+    return this.writeBuffer(request, Buffer.from(text, 'utf8'));
+  }
+
+  writeLatin1String(request: Request, text: string): number {
+    const link = this.#link;
+    if (link.outbound.idle) {
+      const errno = link.writeError();
+      state[kBytes] = 0;
+      state[kAsync] = 0;
+      if (errno !== 0) return errno;
+      const taken = (link.connection as Connection).writeLatin1(text);
+      if (taken >= 0) {
+        state[kBytes] = taken;
+        link.outbound.totalBytes += taken;
+        return 0;
+      }
+    }
+    return this.writeBuffer(request, Buffer.from(text, 'latin1'));
+  }
+
+  writeAsciiString(request: Request, text: string): number {
+    return this.writeLatin1String(request, text);
+  }
+
+  writeUcs2String(request: Request, text: string): number {
+    return this.writeBuffer(request, Buffer.from(text, 'utf16le'));
+  }
+
+  writev(request: Request, list: readonly unknown[], allBuffers: boolean): number {
+    const chunks = allBuffers ? (list as readonly Uint8Array[]) : encodeChunks(list);
+    const link = this.#link;
+    const outbound = link.outbound;
+    let total = 0;
+    for (const chunk of chunks) total += chunk.byteLength;
+    state[kBytes] = total;
+    state[kAsync] = 0;
+    outbound.totalBytes += total;
+    const errno = link.writeError();
+    if (errno !== 0) return errno;
+    let index = 0;
+    let taken = 0;
+    if (outbound.idle) {
+      const connection = link.connection as Connection;
+      for (; index < chunks.length; index++) {
+        const chunk = chunks[index] as Uint8Array;
+        taken = chunk.byteLength === 0 ? 0 : connection.write(chunk);
+        if (taken < chunk.byteLength) break;
+      }
+      if (index === chunks.length) return 0;
+    }
+    return this.#keep(request, index === 0 ? chunks : chunks.slice(index), taken, total);
+  }
+
+  readStart(): number {
+    this.#link.setReading(true);
+    return 0;
+  }
+
+  readStop(): number {
+    this.#link.setReading(false);
+    return 0;
+  }
+
+  shutdown(request: Request): number {
+    return this.#link.shutdown(request, false);
+  }
+
+  close(callback?: () => void): void {
+    this.#link.close(callback, false);
+  }
+
+  reset(callback?: () => void): number {
+    this.#link.close(callback, true);
+    return 0;
+  }
+
+  ref(): void {
+    this.#link.setReferenced(true);
+  }
+
+  unref(): void {
+    this.#link.setReferenced(false);
+  }
+
+  hasRef(): boolean {
+    return this.#link.referenced;
+  }
+
+  getsockname(out: AddressOut): number {
+    return this.#link.address('local', out);
+  }
+
+  getpeername(out: AddressOut): number {
+    return this.#link.address('remote', out);
+  }
+
+  setNoDelay(on: boolean): number {
+    return this.#link.connection?.setNoDelay(Boolean(on)) ?? 0;
+  }
+
+  setKeepAlive(on: boolean, idle: number, interval?: number, count?: number): number {
+    return this.#link.connection?.setKeepAlive(Boolean(on), idle, interval, count) ?? 0;
+  }
+
+  setTypeOfService(value: number): number {
+    return this.#link.connection?.setTypeOfService(value) ?? 0;
+  }
+
+  useUserBuffer(buffer: Uint8Array): void {
+    this.#link.userBuffer = buffer;
+  }
+
+  /** A second connect, as the kernel answers it. */
+  connect(): number {
+    return this.#link.connecting ? EALREADY : EISCONN;
+  }
+
+  connect6(): number {
+    return this.connect();
+  }
+
+  bind(): number {
+    return EINVAL;
+  }
+
+  bind6(): number {
+    return EINVAL;
+  }
+
+  listen(): number {
+    return EINVAL;
+  }
+
+  get bytesRead(): number {
+    return this.#link.bytesRead;
+  }
+
+  get bytesWritten(): number {
+    return this.#link.outbound.totalBytes;
+  }
+
+  get writeQueueSize(): number {
+    return this.#link.outbound.queuedBytes;
+  }
+
+  get fd(): number {
+    return -1;
+  }
+
+  /** Who asks is about to read the handle through C++ (TLS, http2, http's server). */
+  get isStreamBase(): boolean {
+    this.#link.consumer = 'native';
+    return true;
+  }
+
+  /** Asked and set by http's server only, around its parser's taking over. */
+  get _consumed(): boolean {
+    return this.#link.consumer === 'parser';
+  }
+
+  set _consumed(value: boolean) {
+    if (value) this.#link.consumer = 'parser';
+  }
+
+  // What JSStream calls when a consumer in C++ uses the stream.
+
+  onreadstart(): number {
+    return this.readStart();
+  }
+
+  onreadstop(): number {
+    return this.readStop();
+  }
+
+  onwrite(request: Request, chunks: readonly Uint8Array[]): number {
+    const link = this.#link;
+    const outbound = link.outbound;
+    for (const chunk of chunks) outbound.totalBytes += chunk.byteLength;
+    const errno = link.writeError();
+    if (errno !== 0) return errno;
+    let index = 0;
+    let taken = 0;
+    if (outbound.idle) {
+      const connection = link.connection as Connection;
+      for (; index < chunks.length; index++) {
+        const chunk = chunks[index] as Uint8Array;
+        taken = chunk.byteLength === 0 ? 0 : connection.write(chunk);
+        if (taken < chunk.byteLength) break;
+      }
+    }
+    if (index === chunks.length) outbound.completeNative(request);
+    else outbound.queueWrite(request, index === 0 ? chunks : chunks.slice(index), taken, true);
+    link.requestQueued();
+    return 0;
+  }
+
+  onshutdown(request: Request): number {
+    return this.#link.shutdown(request, true);
+  }
+
+  isClosing(): boolean {
+    return this.#link.closed;
+  }
+
+  /** Keeps what was not taken of a write of JavaScript. */
+  #keep(request: Request, chunks: readonly Uint8Array[], taken: number, total: number): number {
+    const link = this.#link;
+    link.outbound.queueWrite(request, chunks, taken, false);
+    link.requestQueued();
+    state[kBytes] = total;
+    state[kAsync] = 1;
+    return 0;
+  }
+}
+
+/** Chunk, encoding, chunk, encoding ... as writev gets them. */
+function encodeChunks(list: readonly unknown[]): Uint8Array[] {
+  const chunks: Uint8Array[] = [];
+  for (let i = 0; i < list.length; i += 2) {
+    const chunk = list[i];
+    chunks.push(typeof chunk === 'string' ? Buffer.from(chunk, list[i + 1] as BufferEncoding) : (chunk as Uint8Array));
+  }
+  return chunks;
+}
+
+export type SocketHandle = TCP;
+export const SocketHandle = TCP;
+
+/** The link of an accelerated handle; undefined for any other object. */
+export function linkOf(handle: unknown): Link | undefined {
+  return typeof handle === 'object' && handle !== null ? TCP.linkOf(handle) : undefined;
+}

@@ -1,0 +1,353 @@
+/**
+ * The life of one accelerated TCP handle: connecting, receiving, sending, closing; the sink of the engine's connection.
+ * The handle (handle.ts) has the shape that Node wants and no logic, this has the logic and no shape.
+ *
+ * Two ways lead up. Plain JavaScript on top (net.Socket): `handle.onread` is called on the slab, in the handle's async
+ * context. A consumer in C++ on top (TLS, http2, http's parser): only readBuffer() and emitEOF() reach it, they make
+ * their own callback scope, and so the engine must call us with none (context 0).
+ */
+import type { Connection, ConnectionSink, ContextId, Engine, SocketAddress } from '../../lib/engine';
+import { type AddressOut, internals, type Request, type TcpHandle } from '../internals';
+import type { SocketHandle } from './handle';
+import { Outbound } from './outbound';
+import { deliverError, ownerOf } from './upcall';
+
+const { stream, uv } = internals();
+const state = stream.streamBaseState;
+const kRead = stream.kReadBytesOrError;
+const kOffset = stream.kArrayBufferOffset;
+const EOF = uv['UV_EOF'] as number;
+const ECANCELED = uv['UV_ECANCELED'] as number;
+const ENOTCONN = uv['UV_ENOTCONN'] as number;
+const EBADF = uv['UV_EBADF'] as number;
+const EPIPE = uv['UV_EPIPE'] as number;
+
+/** Who is on top of the handle. */
+export type Consumer = 'script' | 'native' | 'parser';
+
+interface Chunk {
+  readonly slab: ArrayBuffer;
+  offset: number;
+  length: number;
+}
+
+/** Open handles. Node's JSStream is a weak object: without this an idle socket would be collected. */
+const live = new Set<SocketHandle>();
+
+export class Link implements ConnectionSink {
+  readonly handle: SocketHandle;
+  readonly outbound: Outbound;
+  bytesRead = 0;
+  /** The buffer of net's `onread` option. */
+  userBuffer: Uint8Array | null = null;
+  /** The kernel's handle that holds the local address, when the socket was bound before it connected. */
+  reservation: TcpHandle | null = null;
+  readonly #engine: Engine;
+  #connection: Connection | null = null;
+  #context: ContextId = 0;
+  #connectRequest: Request | null = null;
+  #connectContext: ContextId = 0;
+  #consumer: Consumer = 'script';
+  #reading = false;
+  #referenced = true;
+  #held = false;
+  #closed = false;
+  #shutDown = false;
+  /** What was received while nobody wanted it. */
+  #kept: Chunk[] = [];
+  #endKept = false;
+  #ended = false;
+  /** Why the connection died, and whether anybody was told. */
+  #errno = 0;
+  #errnoTold = false;
+  #flushPosted = false;
+
+  constructor(engine: Engine, handle: SocketHandle) {
+    this.#engine = engine;
+    this.handle = handle;
+    this.outbound = new Outbound(engine, handle, () => this.#updateHold());
+    live.add(handle);
+  }
+
+  /** An accepted connection. */
+  accept(connection: Connection): void {
+    this.#connection = connection;
+    this.#context = this.#engine.createContext(this.handle, 'TCPWRAP');
+    connection.sink = this;
+    connection.context = this.#scope();
+    this.outbound.open(connection);
+  }
+
+  /** A connection that has begun; `request` completes when it is up or has failed. */
+  connect(connection: Connection, request: Request): void {
+    this.#connection = connection;
+    this.#context = this.#engine.createContext(this.handle, 'TCPWRAP');
+    this.#connectRequest = request;
+    this.#connectContext = this.#engine.createContext(request, 'TCPCONNECTWRAP');
+    connection.context = this.#connectContext;
+    this.#updateHold();
+  }
+
+  /** The engine did not take it: the handle was made for nothing. */
+  discard(): void {
+    this.#closed = true;
+    live.delete(this.handle);
+  }
+
+  get connecting(): boolean {
+    return this.#connectRequest !== null;
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  get connection(): Connection | null {
+    return this.#connection;
+  }
+
+  get consumer(): Consumer {
+    return this.#consumer;
+  }
+
+  /** Somebody is about to read through C++. Bytes and EOF take the other way from now on. */
+  set consumer(consumer: Consumer) {
+    this.#consumer = consumer;
+    if (this.#connection !== null && this.#connectRequest === null) this.#connection.context = this.#scope();
+  }
+
+  address(which: 'local' | 'remote', out: AddressOut): number {
+    const known: SocketAddress | undefined = this.#connection?.[which];
+    if (known === undefined || (which === 'remote' && this.connecting)) return ENOTCONN;
+    out.address = known.address;
+    out.family = known.family;
+    out.port = known.port;
+    return 0;
+  }
+
+  setReading(on: boolean): void {
+    if (this.#closed || this.#reading === on) return;
+    this.#reading = on;
+    if (this.#connectRequest === null) this.#connection?.setReading(on);
+    if (on) this.#postFlush();
+    this.#updateHold();
+  }
+
+  setReferenced(on: boolean): void {
+    this.#referenced = on;
+    this.#updateHold();
+  }
+
+  get referenced(): boolean {
+    return this.#referenced && !this.#closed;
+  }
+
+  /** 0, or the errno with which a write must fail now. */
+  writeError(): number {
+    if (this.#closed) return EBADF;
+    if (this.#shutDown) return EPIPE;
+    if (this.#errno === 0) return 0;
+    if (this.#errnoTold) return EPIPE;
+    this.#errnoTold = true;
+    return this.#errno;
+  }
+
+  /** Node sees a request that waits: it keeps the event loop alive. */
+  requestQueued(): void {
+    this.#updateHold();
+  }
+
+  shutdown(request: Request, native: boolean): number {
+    const up = this.#connection !== null && this.#connectRequest === null && this.#errno === 0;
+    if (!up || this.#closed || this.#shutDown) return ENOTCONN;
+    this.#shutDown = true;
+    this.outbound.queueShutdown(request, native);
+    this.#updateHold();
+    return 0;
+  }
+
+  /**
+   * Closes as libuv does: requests under way are cancelled, then the callback, all of it later. With bytes that nobody
+   * read the peer gets RST, as from Linux.
+   */
+  close(callback: (() => void) | undefined, reset: boolean): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    // A closing handle keeps the loop alive until it has closed, referenced or not.
+    this.#engine.hold(true);
+    this.#updateHold();
+    if (reset || this.#kept.length > 0 || this.#connectRequest !== null) this.#connection?.abort();
+    else this.#connection?.close();
+    this.#kept = [];
+    if (this.#connectRequest !== null) {
+      const request = this.#connectRequest;
+      const context = this.#connectContext;
+      this.#connectRequest = null;
+      this.#engine.post(context, () => {
+        this.#engine.freeContext(context);
+        request.oncomplete?.(ECANCELED, this.handle, request, false, false);
+      });
+    }
+    this.outbound.fail(ECANCELED);
+    this.#engine.post(this.#context, () => this.#afterClose(callback));
+  }
+
+  onConnect(status: number): void {
+    const request = this.#connectRequest;
+    const connection = this.#connection;
+    if (request === null || connection === null || this.#closed) return;
+    this.#connectRequest = null;
+    this.#engine.freeContext(this.#connectContext);
+    connection.context = this.#scope();
+    if (status === 0) {
+      this.outbound.open(connection);
+      if (this.#reading) connection.setReading(true);
+    }
+    this.#updateHold();
+    const up = status === 0;
+    if (up) request.oncomplete?.(status, this.handle, request, up, up);
+    else deliverError(this.handle, () => request.oncomplete?.(status, this.handle, request, up, up));
+  }
+
+  onData(slab: ArrayBuffer, offset: number, length: number): void {
+    if (this.#closed) return;
+    if (this.#reading && this.#kept.length === 0 && this.userBuffer === null) {
+      this.#deliver(slab, offset, length);
+      return;
+    }
+    this.#kept.push({ slab, offset, length });
+    if (!this.#reading) return;
+    if (this.#kept.length === 1) this.#deliverKept();
+    if (this.#kept.length > 0) this.#postFlush();
+  }
+
+  onEnd(): void {
+    if (this.#closed) return;
+    this.#endKept = true;
+    if (this.#reading && this.#kept.length === 0) this.#deliverEnd();
+  }
+
+  onError(errno: number): void {
+    if (this.#closed || this.#errno !== 0) return;
+    this.#errno = errno;
+    // With the kernel a reader learns of it first and cancels its writes itself; without one the writes fail.
+    if (!this.#reading) {
+      if (this.outbound.busy) this.#errnoTold = true;
+      this.outbound.fail(errno);
+      this.#updateHold();
+    } else if (this.#kept.length === 0 && this.#scope() !== 0) this.#deliverErrno();
+    else this.#postFlush();
+  }
+
+  onWritable(): void {
+    if (!this.#closed) this.outbound.pump();
+  }
+
+  /** The context in which the engine must call: none when the way up is C++. */
+  #scope(): ContextId {
+    return this.#consumer === 'script' ? this.#context : 0;
+  }
+
+  #deliver(slab: ArrayBuffer, offset: number, length: number): void {
+    this.bytesRead += length;
+    if (this.#consumer === 'script') {
+      state[kRead] = length;
+      state[kOffset] = offset;
+      (this.handle.onread as (slab: ArrayBuffer) => void)(slab);
+      return;
+    }
+    // After an upgrade http's server has let go of the connection: the short way is open for what comes next.
+    const released = this.#consumer === 'parser' && parserReleased(this.handle);
+    this.handle.readBuffer(new Uint8Array(slab, offset, length));
+    if (released && !this.#closed && this.#consumer === 'parser') this.consumer = 'script';
+  }
+
+  /** Hands up one piece of what was kept. */
+  #deliverKept(): void {
+    const chunk = this.#kept[0] as Chunk;
+    const buffer = this.userBuffer;
+    if (buffer === null) {
+      this.#kept.shift();
+      this.#deliver(chunk.slab, chunk.offset, chunk.length);
+      return;
+    }
+    const length = Math.min(chunk.length, buffer.byteLength);
+    buffer.set(new Uint8Array(chunk.slab, chunk.offset, length));
+    chunk.offset += length;
+    chunk.length -= length;
+    if (chunk.length === 0) this.#kept.shift();
+    this.bytesRead += length;
+    state[kRead] = length;
+    const next = (this.handle.onread as (slab: undefined) => unknown)(undefined);
+    if (next instanceof Uint8Array && this.userBuffer !== null) this.userBuffer = next;
+  }
+
+  #deliverEnd(): void {
+    this.#endKept = false;
+    this.#ended = true;
+    this.#updateHold();
+    if (this.#consumer !== 'script') {
+      this.handle.emitEOF();
+      return;
+    }
+    state[kRead] = EOF;
+    (this.handle.onread as (slab: undefined) => void)(undefined);
+  }
+
+  /** Must run in the handle's context. */
+  #deliverErrno(): void {
+    this.#ended = true;
+    this.#updateHold();
+    if (this.#errnoTold) return this.#deliverEnd();
+    this.#errnoTold = true;
+    deliverError(this.handle, (top) => {
+      state[kRead] = this.#errno;
+      top.onread(undefined);
+    });
+    // Usually the handle is closed by now and its requests are cancelled.
+    if (!this.#closed) this.outbound.fail(this.#errno);
+  }
+
+  /** Hands up what is kept soon, one piece per callback, as the kernel's would come. */
+  #postFlush(): void {
+    const anything = this.#kept.length > 0 || this.#endKept || (this.#errno !== 0 && !this.#ended);
+    if (!anything || this.#flushPosted) return;
+    this.#flushPosted = true;
+    const onlyErrno = this.#kept.length === 0 && !this.#endKept;
+    const context = onlyErrno ? this.#context : this.#scope();
+    this.#engine.post(context, () => {
+      this.#flushPosted = false;
+      if (this.#closed || !this.#reading) return;
+      const wanted = this.#kept.length > 0 || this.#endKept ? this.#scope() : this.#context;
+      if (wanted === context) {
+        if (this.#kept.length > 0) this.#deliverKept();
+        else if (this.#endKept) this.#deliverEnd();
+        else if (this.#errno !== 0 && !this.#ended) this.#deliverErrno();
+      }
+      if (this.#reading && !this.#closed) this.#postFlush();
+    });
+  }
+
+  #afterClose(callback: (() => void) | undefined): void {
+    this.#engine.hold(false);
+    this.#engine.freeContext(this.#context);
+    live.delete(this.handle);
+    this.reservation?.close();
+    this.reservation = null;
+    callback?.call(this.handle);
+  }
+
+  /** Keeps the event loop alive exactly as long as libuv would: not for an idle socket after EOF, for instance. */
+  #updateHold(): void {
+    const active = this.#connectRequest !== null || (this.#reading && !this.#ended) || this.outbound.busy;
+    const hold = this.#referenced && !this.#closed && active;
+    if (hold === this.#held) return;
+    this.#held = hold;
+    this.#engine.hold(hold);
+  }
+}
+
+function parserReleased(handle: SocketHandle): boolean {
+  const parser = (ownerOf(handle) as { parser?: { _consumed?: boolean } | null } | undefined)?.parser;
+  return parser === undefined || parser === null || parser._consumed === false;
+}

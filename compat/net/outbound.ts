@@ -1,0 +1,146 @@
+/**
+ * What a connection still has to send: writes of which the engine took only a part, and the FIN behind them, in order.
+ *
+ * As with the kernel a write normally completes at once (programs observe that); only what does not fit waits here, with
+ * the caller's memory kept and not copied. Completions of waiting requests run in the async context in which the request
+ * was made. Requests of C++ consumers (TLS, http2) arrive by onwrite and onshutdown and must never complete inside those
+ * calls; their completion is a MakeCallback of Node's own, so it runs without a scope of ours.
+ */
+import type { Connection, ContextId, Engine } from '../../lib/engine';
+import type { Request } from '../internals';
+
+/** The part of JSStream by which requests of C++ are completed. */
+interface Completer {
+  finishWrite(request: object, status: number): void;
+  finishShutdown(request: object, status: number): void;
+}
+
+interface Pending {
+  readonly request: Request;
+  /** The context of a request of JavaScript; 0 for one of C++. */
+  readonly context: ContextId;
+  /** null: a shutdown. */
+  readonly chunks: readonly Uint8Array[] | null;
+  readonly native: boolean;
+}
+
+export class Outbound {
+  /** Bytes that wait here. Shrinks as they are sent: Node takes that as a sign of life for its timeouts. */
+  queuedBytes = 0;
+  /** Bytes that requests gave us, sent or not, as libuv counts them. */
+  totalBytes = 0;
+  /** Requests whose completion is posted and has not run. */
+  #completing = 0;
+  #queue: Pending[] = [];
+  /** Place in the head of the queue: chunk, and offset in it. */
+  #chunk = 0;
+  #offset = 0;
+  #connection: Connection | null = null;
+  readonly #engine: Engine;
+  readonly #handle: Completer;
+  readonly #changed: () => void;
+
+  /** @param changed called when {@link busy} may have become false. */
+  constructor(engine: Engine, handle: Completer, changed: () => void) {
+    this.#engine = engine;
+    this.#handle = handle;
+    this.#changed = changed;
+  }
+
+  /** Is a request under way? */
+  get busy(): boolean {
+    return this.#queue.length > 0 || this.#completing > 0;
+  }
+
+  /** True when a write may go straight to the connection. */
+  get idle(): boolean {
+    return this.#queue.length === 0 && this.#connection !== null;
+  }
+
+  /** The connection is up: sends what has been waiting for it. */
+  open(connection: Connection): void {
+    this.#connection = connection;
+    this.pump();
+  }
+
+  /** Queues a write that is not, or not wholly, taken. `offset` bytes of the first chunk are. */
+  queueWrite(request: Request, chunks: readonly Uint8Array[], offset: number, native: boolean): void {
+    const context = native ? 0 : this.#engine.createContext(request, 'WRITEWRAP');
+    if (this.#queue.length === 0) {
+      this.#chunk = 0;
+      this.#offset = offset;
+    }
+    this.queuedBytes -= offset;
+    for (const chunk of chunks) this.queuedBytes += chunk.byteLength;
+    this.#queue.push({ request, context, chunks, native });
+  }
+
+  queueShutdown(request: Request, native: boolean): void {
+    const context = native ? 0 : this.#engine.createContext(request, 'SHUTDOWNWRAP');
+    this.#queue.push({ request, context, chunks: null, native });
+    this.pump();
+  }
+
+  /** Reports a write of C++ that the connection took whole. */
+  completeNative(request: Request): void {
+    this.#complete({ request, context: 0, chunks: [], native: true }, 0);
+  }
+
+  /** Offers what waits, until the connection takes no more. */
+  pump(): void {
+    const connection = this.#connection;
+    if (connection === null) return;
+    for (;;) {
+      const head = this.#queue[0];
+      if (head === undefined) return;
+      if (head.chunks === null) connection.shutdown();
+      else if (!this.#send(connection, head.chunks)) return;
+      this.#queue.shift();
+      this.#chunk = 0;
+      this.#offset = 0;
+      this.#complete(head, 0);
+    }
+  }
+
+  /** Ends every waiting request with `errno`. */
+  fail(errno: number): void {
+    const failed = this.#queue;
+    this.#queue = [];
+    this.queuedBytes = 0;
+    for (const pending of failed) this.#complete(pending, errno);
+  }
+
+  /** True when all chunks have gone. */
+  #send(connection: Connection, chunks: readonly Uint8Array[]): boolean {
+    for (; this.#chunk < chunks.length; this.#chunk++) {
+      const chunk = chunks[this.#chunk] as Uint8Array;
+      const left = chunk.byteLength - this.#offset;
+      if (left === 0) {
+        this.#offset = 0;
+        continue;
+      }
+      const taken = connection.write(this.#offset === 0 ? chunk : chunk.subarray(this.#offset));
+      this.queuedBytes -= taken;
+      if (taken < left) {
+        this.#offset += taken;
+        return false;
+      }
+      this.#offset = 0;
+    }
+    return true;
+  }
+
+  #complete(pending: Pending, status: number): void {
+    const { request, context } = pending;
+    const handle = this.#handle;
+    this.#completing++;
+    this.#engine.post(context, () => {
+      this.#completing--;
+      if (context !== 0) this.#engine.freeContext(context);
+      this.#changed();
+      if (!pending.native) request.oncomplete?.(status, handle, undefined);
+      else if (pending.chunks === null) handle.finishShutdown(request, status);
+      else handle.finishWrite(request, status);
+    });
+  }
+}

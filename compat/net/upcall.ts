@@ -1,0 +1,42 @@
+/** Calls up into Node that concern the whole pile of handles on a connection, not only ours at its bottom. */
+import { internals, ownerSymbolOf, ownSymbol } from '../internals';
+import { scrubFrames } from '../frames';
+
+/** The TLSWrap (or other wrapping handle) that was put on a handle. */
+const wrappers = new WeakMap<object, object>();
+
+/** Remembers that `upper` reads and writes through `lower`. */
+export function noteWrapper(lower: object, upper: object): void {
+  wrappers.set(lower, upper);
+}
+
+/** The socket of a handle. */
+export function ownerOf(handle: object): object | undefined {
+  const symbol = ownerSymbolOf(internals().TCP);
+  return symbol === undefined ? undefined : ((handle as Record<symbol, unknown>)[symbol] as object | undefined);
+}
+
+interface Readable {
+  onread(data: undefined): void;
+}
+
+/** The topmost handle on `handle`: an error can only be told there, JSStream has no way to emit one. */
+export function topmost(handle: object): Readable {
+  let top = handle;
+  for (let next = wrappers.get(top); next !== undefined; next = wrappers.get(top)) top = next;
+  return top as Readable;
+}
+
+/** Runs an upcall that makes Node create an error for the handle's socket, and takes our frames out of its stack. */
+export function deliverError(handle: object, deliver: (top: Readable) => void): void {
+  const top = topmost(handle);
+  const owner = ownerOf(top) as { errored?: unknown } | undefined;
+  deliver(top);
+  scrubFrames(owner?.errored);
+}
+
+/** A socket remembers the async id of its handle: the id follows when the handle changes. */
+export function setAsyncId(owner: object, handle: { getAsyncId(): number }): void {
+  const symbol = ownSymbol(owner, 'async_id_symbol');
+  if (symbol !== undefined) (owner as Record<symbol, unknown>)[symbol] = handle.getAsyncId();
+}

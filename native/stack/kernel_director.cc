@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: MIT
+#include "stack/kernel_director.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace millrace {
+
+namespace {
+constexpr uint8_t kTcp = 6;
+// Kernel connections end without a word to us: their rules are looked over this often.
+constexpr Duration kReviewEvery = Duration::seconds(30);
+
+steer::Protocol protocol_of(uint8_t number) {
+  return steer::Protocol(number);
+}
+}  // namespace
+
+KernelDirector::KernelDirector(net::IpLayer& ip, TimerWheel& timers, Random& random,
+                               const Limits& limits)
+    : IpLayerSink(ip),
+      timers_(timers),
+      limits_(limits),
+      key_(random.sip_key()),
+      flow_pool_(limits.flows_max),
+      flows_(limits.flows_max),
+      follower_(*this, {}),
+      blocks_(kTcp, random, {}, *this),
+      review_([](Timer&, void* owner,
+                 Instant now) { static_cast<KernelDirector*>(owner)->review_kernel_flows(now); },
+              this) {}
+
+KernelDirector::~KernelDirector() {
+  timers_.cancel(review_);
+  for (Interface& interface : interfaces_) interface.steering->close();
+  const auto forget = [this](List<Flow, RuleTag>& list) {
+    while (Flow* flow = list.pop_front()) {
+      flows_.remove(flow);
+      flow_pool_.destroy(flow);
+    }
+  };
+  for (auto& rule : rules_) forget(rule->flows);
+  forget(loose_);
+  blocks_.close();
+  follower_.close();
+}
+
+void KernelDirector::add_interface(uint32_t ifindex, std::unique_ptr<steer::Steering> steering) {
+  interfaces_.push_back({ifindex, std::move(steering)});
+  follower_.follow(ifindex);
+}
+
+Error KernelDirector::start(Instant now) {
+  if (const Error error = kernel_flows_.open()) return error;
+  return follower_.start(now);
+}
+
+// --- rules by local port
+
+Error KernelDirector::add_rules(const LocalRule& rule) {
+  for (Interface& interface : interfaces_) {
+    Error error = interface.steering->add_local(protocol_of(rule.protocol), rule.local);
+    if (!error && rule.dual_stack) {
+      error = interface.steering->add_local(protocol_of(rule.protocol),
+                                            {wire::IpAddress::v4(0), rule.local.port});
+    }
+    if (error) return error;
+  }
+  return kOk;
+}
+
+void KernelDirector::remove_rules(const LocalRule& rule) {
+  const auto drop = [this, &rule](const wire::Endpoint& local) {
+    // Another socket may share the rule (a wildcard of the other family, a second interface's).
+    const bool shared = std::any_of(rules_.begin(), rules_.end(), [&](const auto& other) {
+      return other.get() != &rule && other->protocol == rule.protocol &&
+             (other->local == local ||
+              (other->dual_stack && local.address.is_v4() && local.address.is_unspecified() &&
+               other->local.port == local.port));
+    });
+    if (shared) return;
+    for (Interface& interface : interfaces_) {
+      static_cast<void>(interface.steering->remove_local(protocol_of(rule.protocol), local));
+    }
+  };
+  drop(rule.local);
+  if (rule.dual_stack) drop({wire::IpAddress::v4(0), rule.local.port});
+}
+
+Error KernelDirector::take_local(Instant now, uint8_t protocol, const wire::Endpoint& local,
+                                 bool dual_stack) {
+  auto rule = std::make_unique<LocalRule>(LocalRule{protocol, dual_stack, local, {}, {}});
+  // The kernel's own connections first: not one packet of theirs may come to us.
+  if (protocol == kTcp) leave_kernel_flows(now, *rule);
+  if (const Error error = add_rules(*rule)) {
+    remove_rules(*rule);
+    for (const wire::FlowKey& flow : rule->kernel_flows) remove_flow(flow);
+    return error;
+  }
+  rules_.push_back(std::move(rule));
+  return kOk;
+}
+
+void KernelDirector::release_local(uint8_t protocol, const wire::Endpoint& local, bool dual_stack) {
+  const auto found = std::find_if(rules_.begin(), rules_.end(), [&](const auto& rule) {
+    return rule->protocol == protocol && rule->local == local && rule->dual_stack == dual_stack;
+  });
+  MR_ASSERT(found != rules_.end());
+  LocalRule& rule = **found;
+  while (Flow* flow = rule.flows.pop_front()) {
+    flow->exact = !set_flow(flow->key, steer::Owner::kOurs);
+    loose_.push_back(flow);
+  }
+  remove_rules(rule);
+  for (const wire::FlowKey& flow : rule.kernel_flows) remove_flow(flow);
+  rules_.erase(found);
+}
+
+void KernelDirector::leave_kernel_flows(Instant now, LocalRule& rule) {
+  // Past the limit the rest is lost to the kernel's listener; the counter tells.
+  if (kernel_flows_.list(rule.protocol, rule.local.port, limits_.kernel_flows_max,
+                         rule.kernel_flows)) {
+    ++rules_failed_;
+  }
+  for (const wire::FlowKey& flow : rule.kernel_flows) {
+    // Our own connections are no business of the kernel's, and it knows none of them.
+    static_cast<void>(set_flow(flow, steer::Owner::kKernel));
+  }
+  if (!rule.kernel_flows.empty() && !review_.armed()) timers_.arm(review_, now + kReviewEvery);
+}
+
+void KernelDirector::review_kernel_flows(Instant now) {
+  bool left = false;
+  for (auto& rule : rules_) {
+    if (rule->kernel_flows.empty()) continue;
+    std::vector<wire::FlowKey> ended;
+    if (!kernel_flows_.take_gone(rule->protocol, rule->local.port, rule->kernel_flows, ended)) {
+      for (const wire::FlowKey& flow : ended) remove_flow(flow);
+    }
+    left |= !rule->kernel_flows.empty();
+  }
+  if (left) timers_.arm(review_, now + kReviewEvery);
+}
+
+KernelDirector::LocalRule* KernelDirector::rule_for(const wire::Endpoint& local) {
+  LocalRule* wildcard = nullptr;
+  for (auto& rule : rules_) {
+    if (rule->protocol != kTcp || rule->local.port != local.port) continue;
+    if (rule->local.address == local.address) return rule.get();
+    const bool covers = rule->local.address.is_unspecified() &&
+                        (rule->dual_stack || rule->local.address.is_v4() == local.address.is_v4());
+    if (covers) wildcard = rule.get();
+  }
+  return wildcard;
+}
+
+// --- flows
+
+uint64_t KernelDirector::hash(const wire::FlowKey& key) const {
+  uint8_t bytes[36];
+  std::memcpy(bytes, key.local.address.data(), 16);
+  std::memcpy(bytes + 16, key.remote.address.data(), 16);
+  std::memcpy(bytes + 32, &key.local.port, 2);
+  std::memcpy(bytes + 34, &key.remote.port, 2);
+  return SipHash::hash(key_, bytes);
+}
+
+KernelDirector::Flow* KernelDirector::find(const wire::FlowKey& key) const {
+  return flows_.find(hash(key), [&](const Flow& flow) { return flow.key == key; });
+}
+
+KernelDirector::Flow* KernelDirector::remember(const wire::FlowKey& key) {
+  Flow* flow = flow_pool_.create();
+  if (!flow) return nullptr;
+  flow->key = key;
+  flows_.insert(flow, hash(key));
+  return flow;
+}
+
+Error KernelDirector::set_flow(const wire::FlowKey& key, steer::Owner owner) {
+  for (Interface& interface : interfaces_) {
+    if (const Error error = interface.steering->set_flow(steer::Protocol::kTcp, key, owner)) {
+      ++rules_failed_;
+      return error;
+    }
+  }
+  return kOk;
+}
+
+void KernelDirector::remove_flow(const wire::FlowKey& key) {
+  for (Interface& interface : interfaces_) {
+    static_cast<void>(interface.steering->remove_flow(steer::Protocol::kTcp, key));
+  }
+}
+
+Result<uint16_t> KernelDirector::reserve_port(const wire::Endpoint& remote) {
+  return blocks_.allocate(remote);
+}
+
+Error KernelDirector::take_flow(const wire::FlowKey& key) {
+  Flow* flow = remember(key);
+  if (!flow) return Error{ENOBUFS};
+  loose_.push_back(flow);
+  const Error error = set_flow(key, steer::Owner::kOurs);
+  if (error) {
+    gone(key);
+    return error;
+  }
+  flow->exact = true;
+  return kOk;
+}
+
+void KernelDirector::accepted(const wire::FlowKey& key) {
+  Flow* flow = remember(key);
+  if (!flow) return;  // as many flows as connections: only when the limits differ
+  LocalRule* rule = rule_for(key.local);
+  if (rule) {
+    rule->flows.push_back(flow);
+  } else {
+    loose_.push_back(flow);
+  }
+}
+
+void KernelDirector::gone(const wire::FlowKey& key) {
+  if (Flow* flow = find(key)) {
+    if (flow->exact) remove_flow(key);
+    static_cast<ListNode<RuleTag>*>(flow)->unlink();
+    flows_.remove(flow);
+    flow_pool_.destroy(flow);
+    return;
+  }
+  blocks_.release(key.local.port, key.remote);
+}
+
+// --- what the kernel and the port blocks tell
+
+void KernelDirector::address(uint32_t ifindex, const wire::IpAddress& address,
+                             uint8_t prefix_length, bool present) {
+  IpLayerSink::address(ifindex, address, prefix_length, present);
+  for (Interface& interface : interfaces_) {
+    if (interface.ifindex != ifindex) continue;
+    const Error error = present ? interface.steering->add_address(address)
+                                : interface.steering->remove_address(address);
+    if (error && present) ++rules_failed_;
+  }
+}
+
+Error KernelDirector::block_reserved(uint8_t protocol, uint16_t first_port) {
+  for (Interface& interface : interfaces_) {
+    const Error error = interface.steering->add_port_block(protocol_of(protocol), first_port);
+    if (error) return error;
+  }
+  return kOk;
+}
+
+void KernelDirector::block_returned(uint8_t protocol, uint16_t first_port) {
+  for (Interface& interface : interfaces_) {
+    static_cast<void>(interface.steering->remove_port_block(protocol_of(protocol), first_port));
+  }
+}
+
+void KernelDirector::each_counter(const CounterVisitor& visit) const {
+  steer::SteeringCounters sum;
+  for (const Interface& interface : interfaces_) {
+    const steer::SteeringCounters one = interface.steering->counters();
+#define X(name, meaning) sum.name += one.name;
+    MILLRACE_STEERING_COUNTERS(X)
+#undef X
+  }
+#define X(name, meaning) visit("steering", #name, meaning, sum.name);
+  MILLRACE_STEERING_COUNTERS(X)
+#undef X
+#define X(name, meaning) visit("control", #name, meaning, follower_.counters().name);
+  MILLRACE_FOLLOWER_COUNTERS(X)
+#undef X
+  visit("steering", "rules_failed", "steering rules that could not be set", rules_failed_);
+}
+
+}  // namespace millrace

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: MIT
+// The flow director of ports that share their interface with the kernel: joins the steering rules
+// of each interface with the kernel's port space (blocks of reserved ports) and its tables
+// (netlink).
+//
+// A listener has a rule by local port. When it closes, its live connections get exact rules and the
+// port's rule goes, so that whoever listens there next, in any process, gets the new connections at
+// once.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "base/hash_table.h"
+#include "base/object_pool.h"
+#include "base/random.h"
+#include "base/timer_wheel.h"
+#include "control/control_sink.h"
+#include "control/kernel_flows.h"
+#include "control/netlink_follower.h"
+#include "control/port_blocks.h"
+#include "stack/flow_director.h"
+#include "steer/steering.h"
+
+namespace millrace {
+
+class KernelDirector final : public FlowDirector, control::IpLayerSink, control::PortBlockObserver {
+ public:
+  struct Limits {
+    uint32_t flows_max = 65536;         // connections that are followed
+    uint32_t kernel_flows_max = 16384;  // connections of the kernel's that a port may have already
+  };
+  KernelDirector(net::IpLayer& ip, TimerWheel& timers, Random& random, const Limits& limits);
+  ~KernelDirector() override;
+
+  // Before start(): an interface and what steers it.
+  void add_interface(uint32_t ifindex, std::unique_ptr<steer::Steering> steering);
+  // Reads the kernel's tables; the Internet layer and the steering know them when this returns.
+  Error start(Instant now);
+
+  Error take_local(Instant now, uint8_t protocol, const wire::Endpoint& local,
+                   bool dual_stack) override;
+  void release_local(uint8_t protocol, const wire::Endpoint& local, bool dual_stack) override;
+  Result<uint16_t> reserve_port(const wire::Endpoint& remote) override;
+  Error take_flow(const wire::FlowKey& flow) override;
+  void accepted(const wire::FlowKey& flow) override;
+  void gone(const wire::FlowKey& flow) override;
+  int poll_fd() const override { return follower_.poll_fd(); }
+  void on_readable(Instant now) override { follower_.on_readable(now); }
+  void each_counter(const CounterVisitor& visit) const override;
+
+ private:
+  struct FlowTag;
+  struct RuleTag;
+  struct Interface {
+    uint32_t ifindex;
+    std::unique_ptr<steer::Steering> steering;
+  };
+  // A flow that is followed until it is gone. On its rule's list while that rule takes its packets.
+  struct Flow : HashNode<FlowTag>, ListNode<RuleTag> {
+    wire::FlowKey key;
+    bool exact = false;  // it has a rule of its own
+  };
+  struct LocalRule {
+    uint8_t protocol;
+    bool dual_stack;
+    wire::Endpoint local;
+    List<Flow, RuleTag> flows;                // accepted through it
+    std::vector<wire::FlowKey> kernel_flows;  // left to the kernel
+  };
+
+  void address(uint32_t ifindex, const wire::IpAddress& address, uint8_t prefix_length,
+               bool present) override;
+  Error block_reserved(uint8_t protocol, uint16_t first_port) override;
+  void block_returned(uint8_t protocol, uint16_t first_port) override;
+
+  Error add_rules(const LocalRule& rule);
+  void remove_rules(const LocalRule& rule);
+  void leave_kernel_flows(Instant now, LocalRule& rule);
+  void review_kernel_flows(Instant now);
+  LocalRule* rule_for(const wire::Endpoint& local);
+  Flow* find(const wire::FlowKey& key) const;
+  Flow* remember(const wire::FlowKey& key);
+  uint64_t hash(const wire::FlowKey& key) const;
+  Error set_flow(const wire::FlowKey& key, steer::Owner owner);
+  void remove_flow(const wire::FlowKey& key);
+
+  TimerWheel& timers_;
+  Limits limits_;
+  std::vector<Interface> interfaces_;
+  std::vector<std::unique_ptr<LocalRule>> rules_;
+  SipKey key_;
+  ObjectPool<Flow> flow_pool_;
+  HashTable<Flow, FlowTag> flows_;
+  List<Flow, RuleTag> loose_;  // followed, on no rule's list
+  control::NetlinkFollower follower_;
+  control::KernelFlows kernel_flows_;
+  control::PortBlocks blocks_;
+  Timer review_;
+  uint64_t rules_failed_ = 0;
+};
+
+}  // namespace millrace
