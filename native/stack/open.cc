@@ -87,7 +87,8 @@ bool add_interface(Stack& stack, KernelDirector& director, const std::string& na
     wired = steering->set_queue(q, port->socket_fd(q));
   }
   if (wired) {
-    error = {wired.code, "cannot steer to the sockets of " + name + ": " + std::strerror(wired.code)};
+    error = {wired.code,
+             "cannot steer to the sockets of " + name + ": " + std::strerror(wired.code)};
     return false;
   }
   const net::LinkConfig link{port->ifindex(), port->mac(), port->info().mtu_bytes, true};
@@ -106,7 +107,8 @@ bool open_af_xdp(Stack& stack, const OpenConfig& config, OpenError& error) {
     if (!add_interface(stack, *director, name, config, error)) return false;
   }
   if (const Error failed = director->start(monotonic_now())) {
-    error = {failed.code, std::string("cannot follow the kernel's tables: ") + std::strerror(failed.code)};
+    error = {failed.code,
+             std::string("cannot follow the kernel's tables: ") + std::strerror(failed.code)};
     return false;
   }
   stack.set_director(std::move(director));
@@ -117,10 +119,16 @@ bool open_af_xdp(Stack& stack, const OpenConfig& config, OpenError& error) {
 
 std::unique_ptr<Stack> open_stack(const OpenConfig& config, OpenError& error) {
   auto stack = std::make_unique<Stack>(config.stack, Random::from_kernel(), monotonic_now());
-  if (config.port == "loopback")
-    return open_loopback(*stack, config, error) ? std::move(stack) : nullptr;
-  error = {EINVAL, "port " + config.port + " is not known"};
-  return nullptr;
+  bool opened = false;
+  if (config.port == "loopback") {
+    opened = open_loopback(*stack, config, error);
+  } else if (config.port == "af_xdp") {
+    opened = open_af_xdp(*stack, config, error);
+  } else {
+    error = {EINVAL, "port " + config.port + " is not known"};
+  }
+  if (!opened) stack.reset();
+  return stack;
 }
 
 }  // namespace millrace

@@ -68,6 +68,11 @@ class SlotTable {
     live_[slot->index] = nullptr;
     pool_.destroy(slot);
   }
+  void close_all() {
+    for (Slot* slot : live_) {
+      if (slot) close(slot);
+    }
+  }
   uint32_t live() const { return pool_.live(); }
 
  private:

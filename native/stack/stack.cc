@@ -34,6 +34,7 @@ Stack::Stack(const StackConfig& config, Random random, Instant now)
 Stack::~Stack() {
   tcp_.close_all(Instant{}, false);
   udp_.close_all();
+  slots_.close_all();
   ip_.close();
   director_.reset();  // rules go before the sockets that they lead to
   for (uint32_t i = 0; i < port_count_; ++i) ports_[i]->close();

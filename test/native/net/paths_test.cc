@@ -80,6 +80,13 @@ TEST_CASE("a preferred source, a metric and an MTU of the route are followed") {
   CHECK(path->mtu_bytes == 1400);
   REQUIRE(!w.add_route("198.51.100.0", 24, "192.0.2.3", World::kIfindex, 5));
   CHECK(w.ip.resolve(IpAddress(), ip("198.51.100.9"))->next_hop == ip("192.0.2.3"));
+
+  // A source that belongs to an interface that is not attached: the kernel's business.
+  w.ip.address_changed(1, ip("10.9.0.1"), 32, true);
+  route.destination = ip("203.0.113.0");
+  route.preferred_source = ip("10.9.0.1");
+  REQUIRE(!w.ip.route_changed(route, true));
+  CHECK(w.ip.resolve(IpAddress(), ip("203.0.113.9")).error() == Error{ENETUNREACH});
 }
 
 TEST_CASE("a path follows a changed route with the next packet, and refresh() says so") {

@@ -31,6 +31,8 @@ class ScriptSide {
       stack_.add_slab(slabs_.back().get(), kSlabBytes, uint32_t(slabs_.size() - 1));
     }
   }
+  // Slabs are being used up: supply() some, with the baton held.
+  bool needs_slabs() const { return slabs_.size() - used_ < 8; }
   uint32_t* begin(Command op, uint32_t slot) {
     const uint32_t tail = shared_.load(header::kCommandTail);
     uint32_t* record = shared_.command(tail);
@@ -94,6 +96,7 @@ class ScriptSide {
       if (event.type == Event::kData || event.type == Event::kMessage) {
         const auto* slab = reinterpret_cast<const char*>(slabs_[event.args[0]].get());
         event.bytes.assign(slab + event.args[1], event.args[2]);
+        used_ = event.args[0];
       }
       list.push_back(std::move(event));
     }
@@ -109,6 +112,7 @@ class ScriptSide {
   Stack& stack_;
   const SharedArea& shared_;
   std::vector<std::unique_ptr<uint8_t[]>> slabs_;
+  size_t used_ = 0;
 };
 
 }  // namespace millrace

@@ -104,10 +104,9 @@ TEST_CASE("bytes wait in the stack while nobody reads, and none is lost") {
   for (int i = 0; i < 20000 && got.size() < sent.size(); ++i) {
     bed.turn();
     for (const ScriptEvent& event : bed.script.events()) {
-      if (event.type != Event::kData) continue;
-      got += event.bytes;
-      bed.script.supply(1);
+      if (event.type == Event::kData) got += event.bytes;
     }
+    if (bed.script.needs_slabs()) bed.script.supply(8);
   }
   CHECK(got.size() == sent.size());
   CHECK(got == sent);
