@@ -32,6 +32,7 @@ export class Outbound {
   /** Requests whose completion is posted and has not run. */
   #completing = 0;
   #queue: Pending[] = [];
+  #shutdownPosted = false;
   /** Place in the head of the queue: chunk, and offset in it. */
   #chunk = 0;
   #offset = 0;
@@ -93,8 +94,8 @@ export class Outbound {
     for (;;) {
       const head = this.#queue[0];
       if (head === undefined) return;
-      if (head.chunks === null) connection.shutdown();
-      else if (!this.#send(connection, head.chunks)) return;
+      if (head.chunks === null) return this.#postShutdown(connection, head);
+      if (!this.#send(connection, head.chunks)) return;
       this.#queue.shift();
       this.#chunk = 0;
       this.#offset = 0;
@@ -108,6 +109,21 @@ export class Outbound {
     this.#queue = [];
     this.queuedBytes = 0;
     for (const pending of failed) this.#complete(pending, errno);
+  }
+
+  /**
+   * The FIN goes out when its completion runs, later, as with libuv: a peer in this process must not hear of the end
+   * before this side has.
+   */
+  #postShutdown(connection: Connection, pending: Pending): void {
+    if (this.#shutdownPosted) return;
+    this.#shutdownPosted = true;
+    this.#engine.post(pending.context, () => {
+      if (this.#queue[0] !== pending) return; // cancelled
+      this.#queue.shift();
+      connection.shutdown();
+      this.#finish(pending, 0);
+    });
   }
 
   /** True when all chunks have gone. */
@@ -131,16 +147,18 @@ export class Outbound {
   }
 
   #complete(pending: Pending, status: number): void {
-    const { request, context } = pending;
-    const handle = this.#handle;
     this.#completing++;
-    this.#engine.post(context, () => {
+    this.#engine.post(pending.context, () => {
       this.#completing--;
-      if (context !== 0) this.#engine.freeContext(context);
-      this.#changed();
-      if (!pending.native) request.oncomplete?.(status, handle, undefined);
-      else if (pending.chunks === null) handle.finishShutdown(request, status);
-      else handle.finishWrite(request, status);
+      this.#finish(pending, status);
     });
+  }
+
+  #finish({ request, context, chunks, native }: Pending, status: number): void {
+    if (context !== 0) this.#engine.freeContext(context);
+    this.#changed();
+    if (!native) request.oncomplete?.(status, this.#handle, undefined);
+    else if (chunks === null) this.#handle.finishShutdown(request, status);
+    else this.#handle.finishWrite(request, status);
   }
 }

@@ -101,6 +101,7 @@ export class ToyEngine implements Engine {
       this.run(client.context, () => client.sink.onConnect(0));
       setImmediate(() => {
         const established = listener.sink.onConnection(server);
+        server.accepted();
         this.run(listener.closed ? 0 : listener.context, established);
       });
     });
@@ -186,6 +187,7 @@ export class ToyConnection implements Connection {
   #inbox: Arrival[] = [];
   #reading = false;
   #scheduled = false;
+  #claimed: boolean;
   #inFlight = 0;
   #blocked = false;
   #endSent = false;
@@ -197,6 +199,7 @@ export class ToyConnection implements Connection {
     this.local = local;
     this.remote = remote;
     this.sink = sink;
+    this.#claimed = sink !== NO_SINK;
     engine.open.add(this);
   }
 
@@ -271,6 +274,12 @@ export class ToyConnection implements Connection {
     return 0;
   }
 
+  /** It has its sink now. */
+  accepted(): void {
+    this.#claimed = true;
+    this.#schedule();
+  }
+
   arrive(arrival: Arrival): void {
     if (this.closed) {
       // As Linux: bytes for a socket that is gone are answered by RST.
@@ -288,7 +297,7 @@ export class ToyConnection implements Connection {
   }
 
   #schedule(): void {
-    if (this.#scheduled) return;
+    if (this.#scheduled || !this.#claimed) return;
     this.#scheduled = true;
     setImmediate(() => {
       this.#scheduled = false;
