@@ -3,8 +3,8 @@
 // namespace in which it was opened, and resolves neighbours by asking the kernel to (RFC 826 and
 // 4861 are its business: ARP and neighbour discovery are never steered to us). Tables main, local
 // and default are followed; policy rules that lead to other tables are counted, not obeyed.
-// IPv6 link-local addresses are not told: without their scope (RFC 4007) they would be ambiguous, so
-// they stay the kernel's.
+// IPv6 link-local addresses are not told: without their scope (RFC 4007) they would be ambiguous,
+// so they stay the kernel's.
 //
 //   control::NetlinkFollower follower(sink, {});
 //   if (Error e = follower.open()) ...            // EPERM, EMFILE: sockets refused
