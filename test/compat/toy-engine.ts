@@ -35,9 +35,6 @@ export interface ToyOptions {
 export class ToyEngine implements Engine {
   readonly sendBufferBytes: number;
   readonly chunkBytes: number;
-  /** Of connections made through it. */
-  connections = 0;
-  datagrams = 0;
   holds = 0;
   readonly listeners = new Set<ToyListener>();
   readonly sockets = new Set<ToyDatagramSocket>();
@@ -95,7 +92,6 @@ export class ToyEngine implements Engine {
         this.run(client.context, () => client.sink.onConnect(-ECONNREFUSED));
         return;
       }
-      this.connections++;
       const server = new ToyConnection(this, remote, mine, NO_SINK);
       client.join(server);
       this.run(client.context, () => client.sink.onConnect(0));
@@ -373,6 +369,10 @@ export class ToyDatagramSocket implements DatagramSocket {
   }
 
   send(parts: readonly ArrayBufferView[], count: number, address: string, port: number): number {
+    return this.#transmit(parts, count, address, port);
+  }
+
+  #transmit(parts: readonly ArrayBufferView[], count: number, address: string, port: number): number {
     const ours = address.startsWith('127.99.');
     const target = this.#engine.find(this.#engine.sockets, address, port);
     if (target === undefined && !ours) return NOT_OURS;
@@ -380,7 +380,6 @@ export class ToyDatagramSocket implements DatagramSocket {
       parts.slice(0, count).map((part) => new Uint8Array(part.buffer, part.byteOffset, part.byteLength)),
     );
     const from = this.local.address.startsWith('0') || this.local.address === '::' ? sourceFor(address) : this.local.address;
-    this.#engine.datagrams++;
     setImmediate(() => {
       if (target !== undefined) target.arrive(bytes, from, this.local.port);
       else if (this.#peer !== null) this.#upcall(() => this.sink.onError(-ECONNREFUSED));
@@ -390,7 +389,7 @@ export class ToyDatagramSocket implements DatagramSocket {
 
   sendConnected(parts: readonly ArrayBufferView[], count: number): number {
     if (this.#peer === null) throw new Error('sendConnected() without a peer');
-    return this.send(parts, count, this.#peer.address, this.#peer.port);
+    return this.#transmit(parts, count, this.#peer.address, this.#peer.port);
   }
 
   connect(address: string, port: number): number {
