@@ -33,7 +33,10 @@ t.test('requests over a kept-alive agent', async (t) => {
   const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
   const before = engine.connections;
   for (let i = 0; i < 5; i++) {
-    const response = await request({ port, host: '127.0.0.1', agent, method: 'POST', path: `/${i}` }, Buffer.alloc(i * 1000));
+    const response = await request(
+      { port, host: '127.0.0.1', agent, method: 'POST', path: `/${i}` },
+      Buffer.alloc(i * 1000),
+    );
     t.equal(String(await body(response)), `POST /${i} ${i * 1000}`);
   }
   t.equal(engine.connections, before + 1, 'one connection, ours');

@@ -89,7 +89,7 @@ t.test('bytes of a large transfer, with back-pressure both ways', async (t) => {
   client.end();
   const [answer] = await once(client, 'data');
   t.equal(String(answer), 'done');
-  t.ok(waited > 3, 'the writer had to wait');
+  t.ok(waited > 0, 'the writer had to wait');
   server.close();
 });
 

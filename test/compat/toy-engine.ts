@@ -77,12 +77,21 @@ export class ToyEngine implements Engine {
     resource.runInAsyncScope(callback);
   }
 
-  connect(address: string, port: number, local: SocketAddress | null, sink: ConnectionSink): Connection | number | null {
+  connect(
+    address: string,
+    port: number,
+    local: SocketAddress | null,
+    sink: ConnectionSink,
+  ): Connection | number | null {
     const listener = this.find(this.listeners, address, port);
     if (listener === undefined && !address.startsWith('127.99.')) return null;
     const family = address.includes(':') ? 'IPv6' : 'IPv4';
     const remote: SocketAddress = { address, port, family };
-    const mine = local ?? { address: address.startsWith('127.99.') ? '127.99.0.2' : address, port: this.port(), family };
+    const mine = local ?? {
+      address: address.startsWith('127.99.') ? '127.99.0.2' : address,
+      port: this.port(),
+      family,
+    };
     const client = new ToyConnection(this, mine, remote, sink);
     setImmediate(() => {
       if (client.closed) return;
@@ -379,7 +388,8 @@ export class ToyDatagramSocket implements DatagramSocket {
     const bytes = Buffer.concat(
       parts.slice(0, count).map((part) => new Uint8Array(part.buffer, part.byteOffset, part.byteLength)),
     );
-    const from = this.local.address.startsWith('0') || this.local.address === '::' ? sourceFor(address) : this.local.address;
+    const from =
+      this.local.address.startsWith('0') || this.local.address === '::' ? sourceFor(address) : this.local.address;
     setImmediate(() => {
       if (target !== undefined) target.arrive(bytes, from, this.local.port);
       else if (this.#peer !== null) this.#upcall(() => this.sink.onError(-ECONNREFUSED));
