@@ -25,8 +25,8 @@ export interface PortReadiness {
 const KERNEL_MIN = [5, 9] as const;
 /** What a veth or a driver with one page per frame takes under XDP. */
 const MTU_MAX_BYTES = 3498;
-/** Two queues' worth of frames: below that no useful UMEM can be locked. */
-const MEMLOCK_MIN_BYTES = 16 * 1024 * 1024;
+/** The packet memory of one stack on an interface, with the defaults of `frames` and `frameBytes`. */
+const MEMLOCK_MIN_BYTES = 64 * 1024 * 1024;
 
 const NEEDED: readonly (readonly [string, string])[] = [
   ['CAP_NET_RAW', 'to open an AF_XDP socket'],

@@ -1,4 +1,4 @@
-// Sources without a test file of the same name, each with the test that covers it instead.
+// Sources, or folders of sources, without a test file of the same name, each with the test that covers it instead.
 import ts from 'typescript';
 
 export const UNTESTED = {
@@ -13,10 +13,25 @@ export const UNTESTED = {
   'lib/index.ts': 'test/lib/runtime.test.ts',
   'lib/lifecycle.ts': 'test/lib/runtime.test.ts',
   'lib/stats.ts': 'test/lib/runtime.test.ts',
+  // The facade is tested through the modules of Node that stand on it.
+  'compat/net/': 'test/compat/net.test.ts',
+  'compat/net/tls.ts': 'test/compat/tls.test.ts',
+  'compat/dgram/': 'test/compat/dgram.test.ts',
+  'compat/async-stores.ts': 'test/compat/net.test.ts',
+  'compat/frames.ts': 'test/compat/net.test.ts',
+  'compat/install.ts': 'test/compat/net.test.ts',
+  'compat/internals.ts': 'test/compat/net.test.ts',
+  'compat/replace.ts': 'test/compat/net.test.ts',
+  'compat/self-test.ts': 'test/compat/net.test.ts',
   'lib/cli/main.ts': 'test/lib/cli/commands.test.ts',
   'lib/cli/print-options.ts': 'test/lib/cli/commands.test.ts',
   'lib/cli/usage.ts': 'test/lib/cli/commands.test.ts',
 };
+
+/** True when another test covers `path`, itself or its folder. */
+export function coveredElsewhere(path) {
+  return Object.keys(UNTESTED).some((entry) => (entry.endsWith('/') ? path.startsWith(entry) : path === entry));
+}
 
 /** True for a module that leaves nothing at run time but names of others and plain constants. */
 export function isTypesOnly(text) {

@@ -1,7 +1,7 @@
 /** `millrace doctor`: what this machine and user can do, and the command that mends each gap. */
 import { loadOptions } from '../config';
 import { CAPABILITIES, type InterfaceFacts, type MachineFacts, readMachine } from '../machine';
-import { type Gap, type PortReadiness, readiness } from '../readiness';
+import { type PortReadiness, readiness } from '../readiness';
 import { environmentFor, parseFlags } from './flags';
 import { UsageError } from './usage';
 
@@ -64,10 +64,11 @@ function describeInterface(one: InterfaceFacts): string {
 }
 
 function describePort(port: PortReadiness): string[] {
-  const head = `  ${port.port}: ${port.usable ? 'usable' : 'not usable'}: ${port.why}`;
-  return [head, ...port.gaps.flatMap(describeGap)];
-}
-
-function describeGap(gap: Gap): string[] {
-  return [`    ${gap.level}: ${gap.what}`, `      mend: ${gap.mend}`];
+  const head = `  ${port.port}: ${port.usable ? `usable: ${port.why}` : 'not usable'}`;
+  const lines = port.gaps.flatMap((gap, index) => {
+    const what = `    ${gap.level}: ${gap.what}`;
+    // One command often mends several gaps: it is said behind the last of them.
+    return port.gaps[index + 1]?.mend === gap.mend ? [what] : [what, `      mend: ${gap.mend}`];
+  });
+  return [head, ...lines];
 }

@@ -26,6 +26,8 @@ const char* capability_name(Capability capability) {
       return "CAP_IPC_LOCK";
     case Capability::kSysAdmin:
       return "CAP_SYS_ADMIN";
+    case Capability::kPerfmon:
+      return "CAP_PERFMON";
     case Capability::kBpf:
       return "CAP_BPF";
   }

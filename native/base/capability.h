@@ -12,6 +12,7 @@ enum class Capability : uint8_t {
   kNetRaw = 13,
   kIpcLock = 14,
   kSysAdmin = 21,
+  kPerfmon = 38,
   kBpf = 39,
 };
 

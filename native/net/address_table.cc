@@ -18,8 +18,8 @@ uint32_t common_bits(const IpAddress& a, const IpAddress& b) {
   return bits;
 }
 
-// RFC 4291 2.5.7: fc00::/7 is a scope of its own in practice; RFC 6724's label rule keeps such sources for such
-// destinations.
+// RFC 4291 2.5.7: fc00::/7 is a scope of its own in practice; RFC 6724's label rule keeps such
+// sources for such destinations.
 bool is_unique_local(const IpAddress& address) {
   return !address.is_v4() && (address.data()[0] & 0xfe) == 0xfc;
 }

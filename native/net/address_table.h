@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Our own addresses, per interface, and the choice of a source among them (RFC 1122 3.3.4.3, RFC 6724 5). Addresses of
-// interfaces that this stack does not drive are kept too: they must be known as local, and not as reachable through us.
+// Our own addresses, per interface, and the choice of a source among them (RFC 1122 3.3.4.3, RFC
+// 6724 5). Addresses of interfaces that this stack does not drive are kept too: they must be known
+// as local, and not as reachable through us.
 #pragma once
 
 #include <cstdint>
@@ -26,8 +27,8 @@ class AddressTable {
   // The entry for `address`, on any interface; null when it is not one of ours.
   const LocalAddress* find(const IpAddress& address) const;
   bool has(uint32_t ifindex, const IpAddress& address) const;
-  // The source for packets to `remote` by way of `next_hop` out of `ifindex`. False when that interface has no
-  // address of the family.
+  // The source for packets to `remote` by way of `next_hop` out of `ifindex`. False when that
+  // interface has no address of the family.
   bool choose_source(uint32_t ifindex, const IpAddress& remote, const IpAddress& next_hop,
                      IpAddress& out) const;
   // True when `address` is the broadcast address of one of our IPv4 subnets.

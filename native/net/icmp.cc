@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// ICMP and ICMPv6 (RFC 792, 1122 3.2.2, 4443): errors about our flows in, echo answered where the kernel does not see
-// it, errors out. Neighbour discovery, redirects and the rest are the kernel's.
+// ICMP and ICMPv6 (RFC 792, 1122 3.2.2, 4443): errors about our flows in, echo answered where the
+// kernel does not see it, errors out. Neighbour discovery, redirects and the rest are the kernel's.
 #include <algorithm>
 #include <cstring>
 
@@ -56,8 +56,8 @@ void IpLayer::receive_icmp4(Instant now, Frame* frame, const IpMeta& meta) {
 
 void IpLayer::receive_icmp6(Instant now, Frame* frame, const IpMeta& meta) {
   ++counters_.icmp_received;
-  const uint64_t pseudo = wire::checksum_pseudo(meta.source, meta.destination,
-                                                wire::kProtocolIcmpv6, frame->length);
+  const uint64_t pseudo =
+      wire::checksum_pseudo(meta.source, meta.destination, wire::kProtocolIcmpv6, frame->length);
   if (frame->length < wire::kIcmpHeaderBytes ||
       wire::checksum_fold(wire::checksum_partial(frame->bytes(), pseudo)) != 0xffff) {
     ++counters_.icmp_bad;
@@ -98,7 +98,8 @@ void IpLayer::receive_error(Instant now, const wire::IcmpMeaning& meaning, uint3
                             .mtu_bytes = mtu_bytes});
 }
 
-// Echo requests are not steered away from the kernel; only on links that it does not know do they come here.
+// Echo requests are not steered away from the kernel; only on links that it does not know do they
+// come here.
 void IpLayer::answer_echo(Instant now, const Frame& request, const IpMeta& meta) {
   if (!icmp_limiter_.allow_echo(now)) {
     ++counters_.icmp_rate_limited;
@@ -131,8 +132,8 @@ void IpLayer::send_port_unreachable(Instant now, Frame* original_transport, cons
 void IpLayer::send_error(Instant now, std::span<const uint8_t> original, const IpMeta& meta,
                          uint8_t type, uint8_t code, uint32_t argument) {
   const bool v4 = meta.source.is_v4();
-  const uint32_t headers = (v4 ? wire::kIpv4HeaderBytes : wire::kIpv6HeaderBytes) +
-                           wire::kIcmpHeaderBytes;
+  const uint32_t headers =
+      (v4 ? wire::kIpv4HeaderBytes : wire::kIpv6HeaderBytes) + wire::kIcmpHeaderBytes;
   const uint32_t quote_max = (v4 ? kErrorMaxBytes4 : wire::kIpv6MtuMinBytes) - headers;
   Frame* frame = icmp_limiter_.allow_error(now, meta.source) ? pool_.alloc() : nullptr;
   if (!frame) {
@@ -149,7 +150,8 @@ void IpLayer::send_error(Instant now, std::span<const uint8_t> original, const I
   send_icmp(now, frame, meta, counters_.icmp_errors_sent);
 }
 
-// Sends to whoever sent what `answered` describes, from the address it was sent to. Takes over the reference.
+// Sends to whoever sent what `answered` describes, from the address it was sent to. Takes over the
+// reference.
 void IpLayer::send_icmp(Instant now, Frame* frame, const IpMeta& answered, uint64_t& counter) {
   const bool v4 = answered.source.is_v4();
   const uint8_t protocol = v4 ? wire::kProtocolIcmp : wire::kProtocolIcmpv6;

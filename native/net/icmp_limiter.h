@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// How many ICMP messages we may send (RFC 1812 4.3.2.8, RFC 4443 2.4 f): a bucket for all together and one for each
-// target. The common bucket's budget is random, so that counting our answers says nothing about what
-// else was answered (SAD DNS, CVE-2020-25705). Fixed memory whatever the number of targets.
+// How many ICMP messages we may send (RFC 1812 4.3.2.8, RFC 4443 2.4 f): a bucket for all together
+// and one for each target. The common bucket's budget is random, so that counting our answers says
+// nothing about what else was answered (SAD DNS, CVE-2020-25705). Fixed memory whatever the number
+// of targets.
 #pragma once
 
 #include <array>

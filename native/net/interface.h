@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // One attached port with its link facts and the batch of frames on their way to it.
 //
-// The batch holds a reference and a count in tx_pending for every frame, so that nobody touches its bytes; the port
-// takes over with its own before the batch lets go.
+// The batch holds a reference and a count in tx_pending for every frame, so that nobody touches its
+// bytes; the port takes over with its own before the batch lets go.
 #pragma once
 
 #include <array>

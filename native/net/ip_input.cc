@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The way in: every rule by which a frame is dropped before a transport protocol sees it (RFC 791, RFC 1122 3.2.1,
-// RFC 8200), in the order in which the headers come.
+// The way in: every rule by which a frame is dropped before a transport protocol sees it (RFC 791,
+// RFC 1122 3.2.1, RFC 8200), in the order in which the headers come.
 #include <cstring>
 
 #include "net/ip_layer.h"
@@ -17,8 +17,7 @@ namespace {
 // RFC 4443 2.4 e.1: never an error about an error.
 bool is_icmp6_error(std::span<const uint8_t> packet, const wire::Ipv6Chain& chain) {
   return chain.protocol == wire::kProtocolIcmpv6 &&
-         (chain.offset >= packet.size() ||
-          packet[chain.offset] < wire::icmp6::kFirstInformational);
+         (chain.offset >= packet.size() || packet[chain.offset] < wire::icmp6::kFirstInformational);
 }
 
 }  // namespace
@@ -53,8 +52,8 @@ bool IpLayer::strip_ethernet(const Interface& interface, Frame* frame, uint8_t& 
     ++counters_.link_bad_frame;
     return false;
   }
-  // RFC 1122 3.3.6: what came to a link-layer group must not be taken for a datagram to us. Other hosts' frames are
-  // seen when the interface is promiscuous.
+  // RFC 1122 3.3.6: what came to a link-layer group must not be taken for a datagram to us. Other
+  // hosts' frames are seen when the interface is promiscuous.
   if (std::memcmp(link.destination, interface.link.mac.data(), 6) != 0) {
     ++counters_.link_not_ours;
     return false;
@@ -141,7 +140,8 @@ bool IpLayer::check_addresses(const Interface& interface, const IpAddress& sourc
   bool bad = source.is_multicast() || source.is_limited_broadcast() || source.is_unspecified() ||
              (source.is_v4() && source.as_v4() >> 24 == 0);
   if (!interface.local_everywhere) {
-    // Loopback addresses do not exist on a wire, and a packet from ourselves was not sent by us (LAND).
+    // Loopback addresses do not exist on a wire, and a packet from ourselves was not sent by us
+    // (LAND).
     bad = bad || source.is_loopback() || destination.is_loopback() || addresses_.find(source) ||
           addresses_.is_subnet_broadcast(source);
   }

@@ -23,7 +23,9 @@ IpLayer::IpLayer(FramePool& pool, TimerWheel& timers, Random& random, const Limi
                  limits.waiting_frames_max),
       icmp_limiter_(random) {}
 
-IpLayer::~IpLayer() { close(); }
+IpLayer::~IpLayer() {
+  close();
+}
 
 uint8_t IpLayer::attach(Port& port, const LinkConfig& link, bool local_everywhere) {
   MR_ASSERT(interface_count_ < kInterfacesMax);
@@ -43,7 +45,9 @@ void IpLayer::set_handler(uint8_t protocol, TransportHandler* handler) {
   handlers_[protocol] = handler;
 }
 
-void IpLayer::set_resolver(NeighborResolver* resolver) { neighbors_.set_resolver(resolver); }
+void IpLayer::set_resolver(NeighborResolver* resolver) {
+  neighbors_.set_resolver(resolver);
+}
 
 void IpLayer::close() {
   timers_.cancel(mtu_expiry_);
@@ -159,14 +163,17 @@ Error IpLayer::route(Path& path) {
   Interface* interface = interface_of(best->ifindex);
   if (!interface || !interface->link.up) return Error{ENETUNREACH};
   const IpAddress next_hop = best->gateway.is_unspecified() ? remote : best->gateway;
-  // RFC 5549: an IPv4 route by way of an IPv6 gateway works, the neighbour just has an IPv6 address.
+  // RFC 5549: an IPv4 route by way of an IPv6 gateway works, the neighbour just has an IPv6
+  // address.
   if (!source_given) {
     if (best->preferred_source.is_unspecified()) {
       if (!addresses_.choose_source(best->ifindex, remote, next_hop, path.local)) {
         return Error{ENETUNREACH};
       }
-    } else {
+    } else if (is_local(best->preferred_source)) {
       path.local = best->preferred_source;
+    } else {
+      return Error{ENETUNREACH};  // an address of another interface: the answers would go there
     }
   }
   uint32_t mtu = std::min(interface->link.mtu_bytes, kIpPacketMaxBytes);
@@ -184,8 +191,8 @@ Error IpLayer::route_locally(Path& path, uint8_t index) {
   const Interface& interface = interfaces_[index];
   if (!interface.link.up) return Error{ENETUNREACH};
   if (path.local.is_unspecified()) {
-    path.local = path.remote.is_v4() && path.remote.is_loopback() ? IpAddress::v4(0x7f000001)
-                                                                  : path.remote;
+    path.local =
+        path.remote.is_v4() && path.remote.is_loopback() ? IpAddress::v4(0x7f000001) : path.remote;
   }
   path.next_hop = path.remote;
   path.mtu_bytes = std::min(interface.link.mtu_bytes, kIpPacketMaxBytes);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The Internet layer of one stack: interfaces, routes and neighbours as the kernel reports them, IPv4
-// and IPv6 in and out, ICMP for our own flows. It knows transport protocols only as numbers with a
-// handler. RFC 791, 792, 826, 1122, 4443, 4861, 8200.
+// The Internet layer of one stack: interfaces, routes and neighbours as the kernel reports them,
+// IPv4 and IPv6 in and out, ICMP for our own flows. It knows transport protocols only as numbers
+// with a handler. RFC 791, 792, 826, 1122, 4443, 4861, 8200.
 #pragma once
 
 #include <array>
@@ -37,29 +37,32 @@ struct IpMeta {
   uint8_t traffic_class = 0;  // DSCP and ECN
 };
 
-// An ICMP error about one of our packets, already checked for form. RFC 1122 3.2.2, RFC 5927. A neighbour that does
-// not answer is reported in the same way, as a hard EHOSTUNREACH for each packet that waited for it.
+// An ICMP error about one of our packets, already checked for form. RFC 1122 3.2.2, RFC 5927. A
+// neighbour that does not answer is reported in the same way, as a hard EHOSTUNREACH for each
+// packet that waited for it.
 struct IcmpError {
-  IpAddress local;           // source of the quoted packet
-  IpAddress remote;          // its destination
+  IpAddress local;                            // source of the quoted packet
+  IpAddress remote;                           // its destination
   std::span<const uint8_t> quoted_transport;  // at least 8 bytes
-  Error error;               // EHOSTUNREACH, ENETUNREACH, ECONNREFUSED, EMSGSIZE, ...
-  bool hard = false;         // may end a connection attempt (RFC 1122 4.2.3.9)
+  Error error;                 // EHOSTUNREACH, ENETUNREACH, ECONNREFUSED, EMSGSIZE, ...
+  bool hard = false;           // may end a connection attempt (RFC 1122 4.2.3.9)
   bool from_neighbor = false;  // nobody sent it: the neighbour does not answer
-  uint32_t mtu_bytes = 0;    // packet too big: the MTU to use, at least 552 (IPv4) or 1280; else 0
+  uint32_t mtu_bytes = 0;  // packet too big: the MTU to use, at least 552 (IPv4) or 1280; else 0
 };
 
 // A transport protocol as the Internet layer sees it.
 class TransportHandler {
  public:
   virtual ~TransportHandler() = default;
-  // `frame` begins with the transport header and ends with the datagram. The callee owns the reference.
+  // `frame` begins with the transport header and ends with the datagram. The callee owns the
+  // reference.
   virtual void receive(Instant now, Frame* frame, const IpMeta& meta) = 0;
   virtual void icmp_error(Instant now, const IcmpError& error) = 0;
 };
 
-// Asks whoever owns the neighbour table (the kernel) to resolve or confirm an address; the answer comes
-// back as IpLayer::neighbor_changed(). What the owner already knows must be answered too, not only changes.
+// Asks whoever owns the neighbour table (the kernel) to resolve or confirm an address; the answer
+// comes back as IpLayer::neighbor_changed(). What the owner already knows must be answered too, not
+// only changes.
 class NeighborResolver {
  public:
   virtual ~NeighborResolver() = default;
@@ -101,42 +104,46 @@ class IpLayer : private NeighborUser {
 
   // --- facts from the control plane (netlink, or a test)
   void link_changed(const LinkConfig& link);
-  void address_changed(uint32_t ifindex, const IpAddress& address, uint8_t prefix_length, bool present);
+  void address_changed(uint32_t ifindex, const IpAddress& address, uint8_t prefix_length,
+                       bool present);
   Error route_changed(const Route& route, bool present);
   void neighbor_changed(Instant now, uint32_t ifindex, const IpAddress& address,
                         const MacAddress& mac, NeighborState state);
 
   // --- paths
-  // Chooses route, source address (when `local` is unspecified) and MTU. ENETUNREACH when no attached
-  // interface leads there, EADDRNOTAVAIL when `local` is not an address of ours.
+  // Chooses route, source address (when `local` is unspecified) and MTU. ENETUNREACH when no
+  // attached interface leads there, EADDRNOTAVAIL when `local` is not an address of ours.
   Result<Path> resolve(const IpAddress& local, const IpAddress& remote);
   // True when `address` belongs to an attached interface (or to a local_everywhere one).
   bool is_local(const IpAddress& address) const;
   // Re-resolves a path whose generation is old. False when its destination is no longer reachable.
   bool refresh(Path& path);
-  // Changes with every change of the tables: a path of another generation is stale. send() re-resolves such a path with
-  // the source address it has; who did not insist on a source may want to choose again.
+  // Changes with every change of the tables: a path of another generation is stale. send()
+  // re-resolves such a path with the source address it has; who did not insist on a source may want
+  // to choose again.
   uint32_t generation() const { return generation_; }
 
   // --- data
   // A frame from a port. Takes over the caller's reference. Malformed: counted and released.
   void input(Instant now, uint8_t interface, Frame* frame);
-  // Sends `frame`, which begins with a complete transport header, checksum included. Headers are pushed in
-  // front of it in place; the caller keeps its reference. From the call until the device is done the frame's
-  // tx_pending is not 0 and its bytes must not be touched. EHOSTUNREACH: the neighbour is known not to answer;
-  // EMSGSIZE: longer than the path's MTU (nothing is fragmented here); ENOBUFS: the waiting queue is full;
-  // ENETUNREACH, EADDRNOTAVAIL: the tables changed and the path is gone.
-  // The frame begins with the link header afterwards and may end with zero padding: whoever wants to send its bytes
-  // again remembers where they were. On an error it is as it was.
+  // Sends `frame`, which begins with a complete transport header, checksum included. Headers are
+  // pushed in front of it in place; the caller keeps its reference. From the call until the device
+  // is done the frame's tx_pending is not 0 and its bytes must not be touched. EHOSTUNREACH: the
+  // neighbour is known not to answer; EMSGSIZE: longer than the path's MTU (nothing is fragmented
+  // here); ENOBUFS: the waiting queue is full; ENETUNREACH, EADDRNOTAVAIL: the tables changed and
+  // the path is gone. The frame begins with the link header afterwards and may end with zero
+  // padding: whoever wants to send its bytes again remembers where they were. On an error it is as
+  // it was.
   Error send(Instant now, Path& path, Frame* frame, const SendOptions& options);
   // An ICMP destination unreachable / port unreachable about a received datagram, rate limited.
   void send_port_unreachable(Instant now, Frame* original_transport, const IpMeta& meta);
-  // A transport protocol has checked a "packet too big" against its flow (RFC 5927): paths to `remote` are narrower
-  // for ten minutes. Not called: the error has no effect on this layer.
+  // A transport protocol has checked a "packet too big" against its flow (RFC 5927): paths to
+  // `remote` are narrower for ten minutes. Not called: the error has no effect on this layer.
   void learn_path_mtu(Instant now, const IpAddress& remote, uint32_t mtu_bytes);
   // TCP made forward progress with this neighbour: it is reachable (RFC 4861 7.3.1).
   void confirm(Instant now, Path& path);
-  // Hands everything that send() collected to the ports and lets them go on. Once per turn at least.
+  // Hands everything that send() collected to the ports and lets them go on. Once per turn at
+  // least.
   void flush(Instant now);
 
   // A random key for a transport protocol's hash tables.
@@ -147,8 +154,8 @@ class IpLayer : private NeighborUser {
   const Counters& counters() const { return counters_; }
 
  private:
-  // What input() notes in a received frame's scratch, for ICMP errors about it. Gone once the transport
-  // protocol uses the scratch itself.
+  // What input() notes in a received frame's scratch, for ICMP errors about it. Gone once the
+  // transport protocol uses the scratch itself.
   struct ReceivedNote {
     uint32_t ip_offset;  // of the IP header in the chunk
   };
@@ -189,7 +196,8 @@ class IpLayer : private NeighborUser {
   void receive_error(Instant now, const wire::IcmpMeaning& meaning, uint32_t mtu_bytes,
                      const wire::IcmpQuote& quote, const IpMeta& meta);
   void answer_echo(Instant now, const Frame& request, const IpMeta& meta);
-  // About the received IP packet `original`; `argument`: the pointer of an ICMPv6 parameter problem, else 0.
+  // About the received IP packet `original`; `argument`: the pointer of an ICMPv6 parameter
+  // problem, else 0.
   void send_error(Instant now, std::span<const uint8_t> original, const IpMeta& meta, uint8_t type,
                   uint8_t code, uint32_t argument);
   void send_icmp(Instant now, Frame* frame, const IpMeta& answered, uint64_t& counter);

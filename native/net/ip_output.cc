@@ -38,7 +38,8 @@ Error IpLayer::send(Instant now, Path& path, Frame* frame, const SendOptions& op
     }
     push_ip_header(path, frame, options);
     push_ethernet_header(interface, *neighbor, v4, frame);
-    if (now >= neighbor->ask_after) [[unlikely]] neighbors_.ask_to_confirm(now, *neighbor);
+    if (now >= neighbor->ask_after) [[unlikely]]
+      neighbors_.ask_to_confirm(now, *neighbor);
   } else {
     push_ip_header(path, frame, options);
   }
@@ -68,8 +69,7 @@ inline void IpLayer::push_ip_header(const Path& path, Frame* frame, const SendOp
 inline void IpLayer::push_ethernet_header(const Interface& interface, const Neighbor& neighbor,
                                           bool v4, Frame* frame) {
   wire::build_ethernet(frame->push_front(wire::kEthernetHeaderBytes), neighbor.mac.data(),
-                       interface.link.mac.data(),
-                       v4 ? wire::kEtherTypeIpv4 : wire::kEtherTypeIpv6);
+                       interface.link.mac.data(), v4 ? wire::kEtherTypeIpv4 : wire::kEtherTypeIpv6);
   if (frame->length < wire::kEthernetFrameMinBytes) {
     // Padded here and with zeros: a driver might pad with what lies behind (CVE-2003-0001).
     const uint32_t pad = wire::kEthernetFrameMinBytes - frame->length;
@@ -81,7 +81,8 @@ inline void IpLayer::push_ethernet_header(const Interface& interface, const Neig
 
 // The neighbour that a current path leads to; null when there is no room for it in the table.
 inline Neighbor* IpLayer::neighbor_of(Instant now, Path& path) {
-  if (path.neighbor != UINT32_MAX) [[likely]] return &neighbors_.at(path.neighbor);
+  if (path.neighbor != UINT32_MAX) [[likely]]
+    return &neighbors_.at(path.neighbor);
   Neighbor* neighbor = neighbors_.find_or_create(
       now, path.interface, interfaces_[path.interface].link.ifindex, path.next_hop);
   if (!neighbor) return nullptr;
@@ -90,7 +91,8 @@ inline Neighbor* IpLayer::neighbor_of(Instant now, Path& path) {
 }
 
 inline bool IpLayer::has_room(Instant now, Interface& interface) {
-  if (!interface.batch.full()) [[likely]] return true;
+  if (!interface.batch.full()) [[likely]]
+    return true;
   interface.batch.transmit(now, *interface.port, pool_);
   if (!interface.batch.full()) return true;
   ++counters_.ip_send_queue_full;
@@ -113,7 +115,8 @@ void IpLayer::neighbor_ready(Instant now, Neighbor& neighbor, Frame* frame) {
 void IpLayer::neighbor_failed(Instant now, Frame* frame) {
   wire::IcmpQuote quote;
   const bool v4 = frame->data()[0] >> 4 == 4;
-  if (!(v4 ? wire::parse_quote4(frame->bytes(), quote) : wire::parse_quote6(frame->bytes(), quote))) {
+  if (!(v4 ? wire::parse_quote4(frame->bytes(), quote)
+           : wire::parse_quote6(frame->bytes(), quote))) {
     return;
   }
   TransportHandler* handler = handlers_[quote.protocol];

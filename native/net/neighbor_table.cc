@@ -11,8 +11,8 @@ namespace millrace::net {
 namespace {
 
 constexpr uint32_t kNone = UINT32_MAX;
-// Frames waiting for all neighbours together, as a multiple of what may wait for one: a scan of a subnet must
-// not take the whole frame pool.
+// Frames waiting for all neighbours together, as a multiple of what may wait for one: a scan of a
+// subnet must not take the whole frame pool.
 constexpr uint32_t kWaitingNeighbors = 16;
 constexpr int kEvictTries = 32;
 constexpr Duration kInUse = Duration::seconds(1);
@@ -36,7 +36,9 @@ NeighborTable::NeighborTable(FramePool& pool, TimerWheel& timers, Random& random
       by_address_(neighbors_max),
       waiting_(waiting_frames_max * kWaitingNeighbors) {}
 
-NeighborTable::~NeighborTable() { close(); }
+NeighborTable::~NeighborTable() {
+  close();
+}
 
 uint64_t NeighborTable::hash_of(uint8_t interface, const IpAddress& address) const {
   uint8_t bytes[17];
@@ -201,7 +203,8 @@ void NeighborTable::update(Instant now, uint8_t interface, uint32_t ifindex,
   Neighbor* neighbor = find(interface, address);
   if (!neighbor) return;
   if (neighbor->state == NeighborState::kIncomplete) {
-    // The kernel needs three seconds to give up. An earlier "failed" is the answer to an older question than ours.
+    // The kernel needs three seconds to give up. An earlier "failed" is the answer to an older
+    // question than ours.
     if (state == NeighborState::kFailed && now - neighbor->asked_first >= kRetry) {
       fail(now, *neighbor);
     }

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
-// Link addresses of the hosts and routers on our links, as the kernel tells them, and the packets that wait for one
-// (RFC 1122 2.3.2, RFC 4861 7). Nothing is learnt from the wire here: the kernel is the only source, so ARP and ND
-// attacks meet its defences and not a second table with fewer.
+// Link addresses of the hosts and routers on our links, as the kernel tells them, and the packets
+// that wait for one (RFC 1122 2.3.2, RFC 4861 7). Nothing is learnt from the wire here: the kernel
+// is the only source, so ARP and ND attacks meet its defences and not a second table with fewer.
 //
-// A neighbour that is not known is asked for at once and then every second; after three seconds everything that waits
-// for it has failed. One that was not confirmed lately is used, and the kernel asked to confirm it.
+// A neighbour that is not known is asked for at once and then every second; after three seconds
+// everything that waits for it has failed. One that was not confirmed lately is used, and the
+// kernel asked to confirm it.
 #pragma once
 
 #include <cstdint>
@@ -36,14 +37,14 @@ struct Neighbor : HashNode<NeighborHashTag>, ListNode<NeighborAgeTag> {
   MacAddress mac{};
   NeighborState state = NeighborState::kNone;
   uint8_t interface = 0;
-  uint8_t asked = 0;        // requests since the resolution began
+  uint8_t asked = 0;  // requests since the resolution began
   uint32_t ifindex = 0;
-  Instant ask_after{};      // usable: the kernel is asked to confirm with the first packet after this
+  Instant ask_after{};  // usable: the kernel is asked to confirm with the first packet after this
   Instant asked_last{Duration::seconds(-3600).ns};  // for confirmation
-  Instant asked_first{};    // incomplete: when the resolution began
-  Instant failed_until{};   // failed: refused at once until then
+  Instant asked_first{};                            // incomplete: when the resolution began
+  Instant failed_until{};                           // failed: refused at once until then
   Instant last_used{};
-  Timer timer;              // incomplete: the next request, or the end
+  Timer timer;  // incomplete: the next request, or the end
   uint32_t waiting_head = UINT32_MAX;
   uint32_t waiting_tail = UINT32_MAX;
   uint32_t waiting_count = 0;
@@ -53,8 +54,8 @@ struct Neighbor : HashNode<NeighborHashTag>, ListNode<NeighborAgeTag> {
 class NeighborUser {
  public:
   virtual ~NeighborUser() = default;
-  // `frame` begins with its IP header and waited for `neighbor`, which now has a link address. The callee takes a
-  // reference of its own if it keeps the frame.
+  // `frame` begins with its IP header and waited for `neighbor`, which now has a link address. The
+  // callee takes a reference of its own if it keeps the frame.
   virtual void neighbor_ready(Instant now, Neighbor& neighbor, Frame* frame) = 0;
   // The frame's destination does not answer.
   virtual void neighbor_failed(Instant now, Frame* frame) = 0;
@@ -66,7 +67,7 @@ class NeighborTable {
  public:
   static constexpr Duration kRetry = Duration::seconds(1);
   static constexpr int kRequestsMax = 3;
-  static constexpr Duration kReachable = Duration::seconds(30);  // RFC 4861 10: REACHABLE_TIME
+  static constexpr Duration kReachable = Duration::seconds(30);       // RFC 4861 10: REACHABLE_TIME
   static constexpr Duration kConfirmInterval = Duration::seconds(5);  // DELAY_FIRST_PROBE_TIME
   static constexpr Duration kFailedHold = Duration::seconds(1);
 

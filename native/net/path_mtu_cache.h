@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// MTUs of paths that turned out narrower than their first link (RFC 1191, RFC 8201), for ten minutes each. A small
-// fixed table: past it the entry nearest to its end is given up, which costs one more "packet too big".
+// MTUs of paths that turned out narrower than their first link (RFC 1191, RFC 8201), for ten
+// minutes each. A small fixed table: past it the entry nearest to its end is given up, which costs
+// one more "packet too big".
 #pragma once
 
 #include <cstdint>
@@ -43,9 +44,7 @@ class PathMtuCache {
     }
     return any;
   }
-  Instant next_expiry() const {
-    return entries_.empty() ? Instant::never() : entries_[0].expires;
-  }
+  Instant next_expiry() const { return entries_.empty() ? Instant::never() : entries_[0].expires; }
 
  private:
   struct Entry {

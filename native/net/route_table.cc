@@ -2,7 +2,8 @@
 #include "net/route_table.h"
 
 #include <algorithm>
-#include <cstring>
+
+#include "wire/byte_order.h"
 
 namespace millrace::net {
 
@@ -14,17 +15,35 @@ uint8_t total_bits(const Route& route) {
   return uint8_t(route.prefix_length + (route.destination.is_v4() ? kMappedBits : 0));
 }
 
+uint64_t load64(const uint8_t* p) {
+  return uint64_t(wire::load32(p)) << 32 | wire::load32(p + 4);
+}
+
+// The 64 bits of a mask of `bits` ones.
+uint64_t mask64(uint32_t bits) {
+  return bits == 0 ? 0 : bits >= 64 ? UINT64_MAX : UINT64_MAX << (64 - bits);
+}
+
+void store64(uint8_t* p, uint64_t v) {
+  wire::store32(p, uint32_t(v >> 32));
+  wire::store32(p + 4, uint32_t(v));
+}
+
 IpAddress mask128(const IpAddress& address, uint32_t bits) {
   uint8_t bytes[16];
-  std::memcpy(bytes, address.data(), 16);
-  for (uint32_t i = bits / 8; i < 16; ++i) {
-    bytes[i] = i == bits / 8 ? uint8_t(bytes[i] & ~(0xff >> (bits % 8))) : uint8_t(0);
-  }
+  store64(bytes, load64(address.data()) & mask64(bits));
+  store64(bytes + 8, load64(address.data() + 8) & mask64(bits > 64 ? bits - 64 : 0));
   return IpAddress::v6_bytes(bytes);
 }
 
+// As numbers in network order.
 int compare_addresses(const IpAddress& a, const IpAddress& b) {
-  return std::memcmp(a.data(), b.data(), 16);
+  uint64_t x = load64(a.data()), y = load64(b.data());
+  if (x == y) {
+    x = load64(a.data() + 8);
+    y = load64(b.data() + 8);
+  }
+  return x < y ? -1 : x > y;
 }
 
 }  // namespace
@@ -90,10 +109,9 @@ const Route* RouteTable::lookup(const IpAddress& destination) const {
     const IpAddress key = mask128(destination, group.bits);
     const Route* first = routes_.begin() + group.begin;
     const Route* last = routes_.begin() + group.end;
-    const Route* at =
-        std::lower_bound(first, last, key, [](const Route& r, const IpAddress& k) {
-          return compare_addresses(r.destination, k) < 0;
-        });
+    const Route* at = std::lower_bound(first, last, key, [](const Route& r, const IpAddress& k) {
+      return compare_addresses(r.destination, k) < 0;
+    });
     if (at != last && at->destination == key) return at;
   }
   return nullptr;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Routes of both families as the kernel has them, on any interface, attached to this stack or not: a more specific
-// route out of a foreign interface must be able to say that a destination is not ours. Longest prefix
-// first, then the lowest metric (RFC 1812 5.2.4.3). Knows nothing of ports.
+// Routes of both families as the kernel has them, on any interface, attached to this stack or not:
+// a more specific route out of a foreign interface must be able to say that a destination is not
+// ours. Longest prefix first, then the lowest metric (RFC 1812 5.2.4.3). Knows nothing of ports.
 #pragma once
 
 #include <array>
@@ -22,8 +22,8 @@ class RouteTable {
  public:
   explicit RouteTable(uint32_t routes_max) : routes_(routes_max) {}
 
-  // Adding a route that differs only in source or MTU replaces it. ENOBUFS when full, EINVAL for an impossible
-  // prefix; ESRCH when the route to be removed is not there.
+  // Adding a route that differs only in source or MTU replaces it. ENOBUFS when full, EINVAL for an
+  // impossible prefix; ESRCH when the route to be removed is not there.
   Error change(const Route& route, bool present);
   // The best route; null when there is none. Good until the next change().
   const Route* lookup(const IpAddress& destination) const;

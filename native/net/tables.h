@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What the control plane tells: links, addresses, routes, neighbours; and the paths resolved from them.
+// What the control plane tells: links, addresses, routes, neighbours; and the paths resolved from
+// them.
 #pragma once
 
 #include <array>
@@ -17,26 +18,27 @@ using MacAddress = std::array<uint8_t, 6>;
 inline constexpr uint8_t kInterfacesMax = 8;
 
 struct LinkConfig {
-  uint32_t ifindex = 0;      // the kernel's number; 0 for interfaces the kernel does not know
+  uint32_t ifindex = 0;  // the kernel's number; 0 for interfaces the kernel does not know
   MacAddress mac{};
   uint32_t mtu_bytes = 1500;
   bool up = true;
 };
 
 struct Route {
-  IpAddress destination;          // prefix; family by the address
-  uint8_t prefix_length = 0;      // of the family: 0-32 or 0-128
-  IpAddress gateway;              // unspecified: on link
-  IpAddress preferred_source;     // unspecified: choose
+  IpAddress destination;       // prefix; family by the address
+  uint8_t prefix_length = 0;   // of the family: 0-32 or 0-128
+  IpAddress gateway;           // unspecified: on link
+  IpAddress preferred_source;  // unspecified: choose
   uint32_t ifindex = 0;
-  uint32_t metric = 0;            // lower wins
-  uint32_t mtu_bytes = 0;         // 0: the link's
+  uint32_t metric = 0;     // lower wins
+  uint32_t mtu_bytes = 0;  // 0: the link's
 };
 
 // Linux NUD states, as far as they matter here.
 enum class NeighborState : uint8_t { kNone, kIncomplete, kReachable, kStale, kFailed };
 
-// A resolved way to a destination, kept by its user. `generation` tells whether it is still current.
+// A resolved way to a destination, kept by its user. `generation` tells whether it is still
+// current.
 struct Path {
   IpAddress local;
   IpAddress remote;

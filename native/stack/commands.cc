@@ -27,7 +27,8 @@ void Stack::execute(Instant now, const uint32_t* command) {
     return;
   }
   if (op == Command::kClose || op == Command::kAbort) {
-    // What was written before close() goes out before the FIN.
+    // What was written before has left, as far as the windows allow, before the FIN or the reset.
+    if (slot->written_node().linked()) tcp_.push(now, *slot->connection);
     release_slot(now, *slot, op == Command::kAbort);
   } else if (slot->kind == SlotKind::kConnection) {
     execute_connection(now, op, *slot, args);

@@ -149,6 +149,13 @@ bool XdpSteering::load(SetupError& error) {
     error.set(EPERM, "cannot load the XDP program: missing %s", missing_privilege());
     return false;
   }
+  // Reading behind IPv4 options takes pointer arithmetic that the verifier allows to some only.
+  if (fd == -EACCES && !has_capability(Capability::kPerfmon) &&
+      !has_capability(Capability::kSysAdmin)) {
+    error.set(EACCES,
+              "cannot load the XDP program: missing CAP_PERFMON (CAP_SYS_ADMIN before 5.8)");
+    return false;
+  }
   // The verifier's last line of substance says what it did not like.
   std::string_view words(log.data());
   const size_t tail = words.find_last_not_of("\n");

@@ -85,7 +85,7 @@ struct LossState {
   Seq high;                        // snd.nxt when the recovery began
   Seq probe_end;
   Seq dsack_round;
-  Seq rack_end;                    // of the latest sent segment known delivered
+  uint32_t rack_order = 0;         // of the latest transmission known delivered
   Seq fack;                        // highest sequence known delivered
   Instant rack_sent{};
   uint32_t rack_rtt_us = 0;

@@ -14,10 +14,12 @@ namespace millrace::tcp {
 
 namespace {
 
-// RFC 9293 3.10.7.4: an old segment must not change the window (SND.WL1, SND.WL2).
+// RFC 9293 3.10.7.4: an old segment must not change the window (SND.WL1, SND.WL2). One that acknowledges new bytes is
+// not old, whatever its number (a repeated FIN, say): keeping the old window with the new SND.UNA would move the
+// right edge to where the peer never put it.
 bool update_window(Connection& c, const Segment& s) {
   Sender& t = c.snd;
-  if (t.wl1 > s.seq || (t.wl1 == s.seq && t.wl2 > s.ack)) return false;
+  if (s.ack <= t.una && (t.wl1 > s.seq || (t.wl1 == s.seq && t.wl2 > s.ack))) return false;
   t.wl1 = s.seq;
   t.wl2 = s.ack;
   const uint32_t window = uint32_t(s.window) << t.shift;

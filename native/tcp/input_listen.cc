@@ -121,6 +121,10 @@ void input_listen(Core& core, Instant now, Listener& l, const wire::FlowKey& key
 void input_half_open(Core& core, Instant now, HalfOpen& h, Segment& s) {
   const Seq expected = h.irs + 1;
   if (s.has(wire::kTcpSyn) && !s.has(wire::kTcpAck | wire::kTcpRst) && s.seq == h.irs) {
+    // RFC 7323 4.3: the newest timestamp is echoed; an old one would pass for a round trip of all the time since.
+    if (h.timestamps && s.options.has_timestamps && int32_t(s.options.ts_value - h.ts_recent) > 0) {
+      h.ts_recent = s.options.ts_value;
+    }
     // The SYN again: our answer was lost, or is late. Rate limited, it may be forged.
     if (now - h.sent >= Duration::millis(500)) {
       ++core.counters.tcp_syn_acks_resent;

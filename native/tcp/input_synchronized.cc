@@ -91,6 +91,7 @@ bool complete_simultaneous(Core& core, Instant now, Connection& c, Segment& s) {
   start_established(core, now, c);
   if (syn) {  // the SYN was taken before; what else it carried comes again
     s.flags &= uint8_t(~(wire::kTcpSyn | wire::kTcpFin));
+    s.window = uint16_t(s.window >> c.snd.shift);  // RFC 7323 2.2: it was not scaled
     s.seq += 1;
     s.length = 0;
     s.frame->trim_to(0);

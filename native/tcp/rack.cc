@@ -13,9 +13,7 @@ namespace {
 constexpr uint32_t kDupThresh = 3;
 constexpr uint8_t kReoPersist = 16;
 
-bool sent_after(Instant t1, Seq end1, Instant t2, Seq end2) {
-  return t1 > t2 || (t1 == t2 && end1 > end2);
-}
+bool later(uint32_t order, uint32_t than) { return int32_t(order - than) > 0; }
 
 // RFC 8985 6.2 step 4.
 uint32_t reo_wnd_us(const Connection& c) {
@@ -36,18 +34,12 @@ void rack_delivered(Connection& c, const TxNote& n, AckSummary& a) {
   if (!n.has(TxNote::kEverResent) && n.end() < l.fack) l.reordering_seen = true;  // 6.2 step 3
   if (n.end() > l.fack) l.fack = n.end();
   const int64_t rtt_us = (a.now - n.sent).micros();
-  if (n.has(TxNote::kEverResent)) {
-    // Step 2: it may be the original that arrived. A timestamp older than the retransmission says so,
-    // and so does an impossibly short round trip.
-    if (a.ts_echo != 0 && c.timestamps &&
-        int32_t(a.ts_echo - ts_now(n.sent, c.ts_offset)) < 0) {
-      return;
-    }
-    if (rtt_us < int64_t(c.rtt.min_us())) return;
-  }
-  if (l.rack_sent.ns != 0 && !sent_after(n.sent, n.end(), l.rack_sent, l.rack_end)) return;
+  // Step 2: too short a round trip for the retransmission means that the original arrived. (The RFC's
+  // other test, TSecr, says nothing about a segment that was SACKed: TS.Recent moves in sequence only.)
+  if (n.has(TxNote::kEverResent) && rtt_us < int64_t(c.rtt.min_us())) return;
+  if (l.rack_sent.ns != 0 && !later(n.order, l.rack_order)) return;
   l.rack_sent = n.sent;
-  l.rack_end = n.end();
+  l.rack_order = n.order;
   l.rack_rtt_us = uint32_t(std::clamp<int64_t>(rtt_us, 1, INT32_MAX));
 }
 
@@ -71,19 +63,17 @@ bool rack_detect_loss(Core& core, Instant now, Connection& c) {
   while (f) {
     Frame* next = note_of(f).list_next;
     const TxNote& n = note_of(f);
-    if (n.sent > l.rack_sent) break;
-    if (sent_after(l.rack_sent, l.rack_end, n.sent, n.end())) {
-      const Instant deadline = n.sent + patience;
-      if (deadline > now) {
-        // The list is ordered by time: nothing behind is due before this.
-        set_deadline(core, c, c.retransmit_at, deadline);
-        c.retransmit_mode = RetransmitMode::kReorder;
-        break;
-      }
-      if (n.has(TxNote::kRetransmitted)) ++core.counters.tcp_lost_retransmits;
-      q.mark_lost(f);
-      lost = true;
+    if (!later(l.rack_order, n.order)) break;
+    const Instant deadline = n.sent + patience;
+    if (deadline > now) {
+      // The list is ordered by time: nothing behind is due before this.
+      set_deadline(core, c, c.retransmit_at, deadline);
+      c.retransmit_mode = RetransmitMode::kReorder;
+      break;
     }
+    if (n.has(TxNote::kRetransmitted)) ++core.counters.tcp_lost_retransmits;
+    q.mark_lost(f);
+    lost = true;
     f = next;
   }
   return lost;

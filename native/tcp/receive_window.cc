@@ -77,7 +77,10 @@ uint16_t announce_window(const Core& core, Connection& c) {
   const uint32_t window = uint32_t(limit - r.nxt);
   const uint8_t shift = c.scaling ? core.window_shift : 0;
   uint32_t field = std::min<uint32_t>(window >> shift, 65535);
-  if (r.nxt + (field << shift) < r.edge && field < 65535) ++field;
+  // Rounded up, so that the edge does not move back by less than the scale's unit (RFC 7323 2.4), but only into space
+  // that is there: with segments smaller than the unit the window would otherwise never close.
+  const bool room_for_unit = ((field + 1) << shift) <= free_bytes(c);
+  if (r.nxt + (field << shift) < r.edge && field < 65535 && room_for_unit) ++field;
   const Seq edge = r.nxt + (field << shift);
   r.edge = wire::seq_max(r.edge, edge);
   return uint16_t(field);

@@ -118,6 +118,7 @@ void Tcp::abort(Instant now, Connection* c) {
   const bool silent = c->state == State::kClosed || c->state == State::kSynSent ||
                       c->state == State::kTimeWait;
   if (!silent) send_reset(*core_, now, *c);
+  c->owned = false;
   bury(*core_, *c);
   reap(*core_, *c);
 }

@@ -239,6 +239,7 @@ void tail_probe_timeout(Core& core, Instant now, Connection& c) {
   LossState& l = c.loss;
   if (!q.in_flight()) return;
   bool sent = false;
+  if (l.stalled_since.ns == 0) l.stalled_since = note_of(q.head).sent;
   l.probe_resent = false;
   const int32_t room = (c.snd.una + c.snd.window_bytes) - c.snd.nxt;
   if (q.unsent && room >= int32_t(note_of(q.unsent).length)) {

@@ -72,6 +72,7 @@ void TxQueue::mark_sent(Frame* f, Instant now) {
   unsent = f->next;
   unsent_bytes -= n.seq_length();
   n.sent = now;
+  n.order = ++order;
   n.transmissions = 1;
   n.flags |= TxNote::kInSentList;
   sent.push_back(f);
@@ -82,6 +83,7 @@ void TxQueue::mark_resent(Frame* f, Instant now) {
   unlist(f);
   if (!n.has(TxNote::kRetransmitted) && n.has(TxNote::kLost)) resent_bytes += n.seq_length();
   n.sent = now;
+  n.order = ++order;
   if (n.transmissions < UINT16_MAX) ++n.transmissions;
   n.flags |= TxNote::kEverResent | TxNote::kInSentList;
   if (n.has(TxNote::kLost)) n.flags |= TxNote::kRetransmitted;

@@ -33,6 +33,7 @@ struct TxNote {
   Seq seq;
   uint32_t offset;  // of the payload in the chunk
   uint32_t length;  // of the payload
+  uint32_t order;   // of its latest transmission: many share one `sent`, because a turn has one `now`
   uint16_t transmissions;
   uint8_t flags;
 
@@ -62,6 +63,7 @@ struct TxQueue {
   uint32_t bytes = 0;         // sequence space from head to tail
   uint32_t unsent_bytes = 0;
   uint32_t frames = 0;
+  uint32_t order = 0;         // transmissions so far
   // Of the frames in flight, in sequence space.
   uint32_t sacked_bytes = 0;
   uint32_t sacked_frames = 0;

@@ -33,9 +33,9 @@ struct CachedPath {
 
 class Socket : public HashNode<ConnectedTag>, public HashNode<BoundTag>, public ListNode<AllTag> {
  public:
-  wire::Endpoint bound;      // as given to bind()
-  wire::Endpoint local;      // the same, but a connected socket always has an address
-  wire::Endpoint remote;     // while connected
+  wire::Endpoint bound;   // as given to bind()
+  wire::Endpoint local;   // the same, but a connected socket always has an address
+  wire::Endpoint remote;  // while connected
   bool connected = false;
   bool dual_stack = false;
   uint8_t ttl = 64;
@@ -43,7 +43,7 @@ class Socket : public HashNode<ConnectedTag>, public HashNode<BoundTag>, public 
   uint32_t receive_buffer_bytes = 0;
   uint32_t queued_bytes = 0;
   FrameQueue queue;
-  CachedPath peer;           // while connected: the way to `remote`
+  CachedPath peer;  // while connected: the way to `remote`
 };
 
 }  // namespace millrace::udp

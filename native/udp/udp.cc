@@ -36,7 +36,9 @@ Udp::Udp(FramePool& pool, net::IpLayer& ip, Handler& handler, const Options& opt
   static_assert(kPathsMax == 256);  // path_slot()
 }
 
-Udp::~Udp() { close_all(); }
+Udp::~Udp() {
+  close_all();
+}
 
 Result<Socket*> Udp::bind(const Endpoint& local, bool dual_stack, uint32_t user) {
   if (local.port == 0) return Error{EINVAL};
@@ -156,10 +158,18 @@ Datagram Udp::receive(Socket& socket) {
   return {frame, note.from, note.to};
 }
 
-bool Udp::readable(const Socket& socket) const { return !socket.queue.empty(); }
-uint32_t Udp::next_length(const Socket& socket) const { return socket.queue.front()->length; }
-uint32_t Udp::user(const Socket& socket) const { return socket.user; }
-void Udp::set_ttl(Socket& socket, uint8_t ttl) { socket.ttl = ttl; }
+bool Udp::readable(const Socket& socket) const {
+  return !socket.queue.empty();
+}
+uint32_t Udp::next_length(const Socket& socket) const {
+  return socket.queue.front()->length;
+}
+uint32_t Udp::user(const Socket& socket) const {
+  return socket.user;
+}
+void Udp::set_ttl(Socket& socket, uint8_t ttl) {
+  socket.ttl = ttl;
+}
 void Udp::set_receive_buffer(Socket& socket, uint32_t bytes) {
   socket.receive_buffer_bytes = bytes;
 }

@@ -28,7 +28,8 @@ class Handler {
 
 struct Options {
   uint32_t sockets_max = 4096;
-  // Linux's rmem_default, and charged about as Linux does: 512 bytes and the payload, rounded up to 256, each.
+  // Linux's rmem_default, and charged about as Linux does: 512 bytes and the payload, rounded up to
+  // 256, each.
   uint32_t receive_buffer_bytes = 212992;
 };
 
@@ -43,18 +44,19 @@ class Udp final : public net::TransportHandler {
   Udp(FramePool& pool, net::IpLayer& ip, Handler& handler, const Options& options);
   ~Udp() override;
 
-  // Binds to `local` (address may be unspecified: any of its family; `dual_stack` lets :: take IPv4 too). `user` is the
-  // caller's number for the socket. EADDRINUSE, ENFILE past sockets_max. Port 0 is refused with EINVAL: the
-  // port is chosen by the kernel twin.
+  // Binds to `local` (address may be unspecified: any of its family; `dual_stack` lets :: take IPv4
+  // too). `user` is the caller's number for the socket. EADDRINUSE, ENFILE past sockets_max. Port 0
+  // is refused with EINVAL: the port is chosen by the kernel twin.
   Result<Socket*> bind(const wire::Endpoint& local, bool dual_stack, uint32_t user);
   void close(Socket* socket);
-  // ENETUNREACH and EADDRNOTAVAIL from the path, EINVAL for port 0, EAFNOSUPPORT for an address that the socket's family
-  // cannot reach. A wildcard socket gets the path's source address until disconnect().
-  // A connected socket receives from `remote` only and hears of ICMP errors.
+  // ENETUNREACH and EADDRNOTAVAIL from the path, EINVAL for port 0, EAFNOSUPPORT for an address
+  // that the socket's family cannot reach. A wildcard socket gets the path's source address until
+  // disconnect(). A connected socket receives from `remote` only and hears of ICMP errors.
   Error connect(Socket& socket, const wire::Endpoint& remote);
   void disconnect(Socket& socket);
-  // Sends the frame's bytes as one datagram; takes over the reference. EMSGSIZE past the path's MTU (a larger
-  // datagram is fragmented by the kernel, through the twin), ENETUNREACH, EHOSTUNREACH, ENOBUFS.
+  // Sends the frame's bytes as one datagram; takes over the reference. EMSGSIZE past the path's MTU
+  // (a larger datagram is fragmented by the kernel, through the twin), ENETUNREACH, EHOSTUNREACH,
+  // ENOBUFS.
   Error send(Instant now, Socket& socket, Frame* frame, const wire::Endpoint& to);
   // The oldest received datagram; frame is null when there is none.
   Datagram receive(Socket& socket);
@@ -64,7 +66,8 @@ class Udp final : public net::TransportHandler {
   uint32_t user(const Socket& socket) const;
   void set_ttl(Socket& socket, uint8_t ttl);
   void set_receive_buffer(Socket& socket, uint32_t bytes);
-  // True when a socket here would take a datagram from `from` to `to` (the loopback port's question).
+  // True when a socket here would take a datagram from `from` to `to` (the loopback port's
+  // question).
   bool would_receive(const wire::Endpoint& to, const wire::Endpoint& from) const;
   // Releases everything.
   void close_all();
@@ -87,8 +90,7 @@ class Udp final : public net::TransportHandler {
   uint64_t hash_of(const wire::Endpoint& local, const wire::Endpoint& remote) const;
   Socket* find_connected(const wire::Endpoint& local, const wire::Endpoint& remote) const;
   Socket* find_bound(const wire::Endpoint& local) const;
-  void enqueue(Socket& socket, Frame* frame, const wire::Endpoint& from,
-               const wire::IpAddress& to);
+  void enqueue(Socket& socket, Frame* frame, const wire::Endpoint& from, const wire::IpAddress& to);
 
   FramePool& pool_;
   net::IpLayer& ip_;

@@ -16,7 +16,8 @@ constexpr uint32_t kChargeBytes = 512;
 constexpr uint32_t kChargeStepBytes = 256;
 
 uint32_t charge_of(uint32_t payload_bytes) {
-  return kChargeBytes + (payload_bytes + kChargeStepBytes - 1) / kChargeStepBytes * kChargeStepBytes;
+  return kChargeBytes +
+         (payload_bytes + kChargeStepBytes - 1) / kChargeStepBytes * kChargeStepBytes;
 }
 
 }  // namespace
@@ -32,12 +33,12 @@ uint64_t Udp::hash_of(const Endpoint& local, const Endpoint& remote) const {
 
 Socket* Udp::find_connected(const Endpoint& local, const Endpoint& remote) const {
   if (connected_.size() == 0) return nullptr;
-  return connected_.find(hash_of(local, remote), [&](const Socket& s) {
-    return s.remote == remote && s.local == local;
-  });
+  return connected_.find(hash_of(local, remote),
+                         [&](const Socket& s) { return s.remote == remote && s.local == local; });
 }
 
-// The socket bound to the address, else a wildcard of the family, else one that takes both families.
+// The socket bound to the address, else a wildcard of the family, else one that takes both
+// families.
 Socket* Udp::find_bound(const Endpoint& local) const {
   Socket* wildcard = nullptr;
   const bool v4 = local.address.is_v4();
@@ -111,7 +112,8 @@ void Udp::icmp_error(Instant now, const net::IcmpError& error) {
   if (too_big && (socket || find_bound(local))) {
     ip_.learn_path_mtu(now, error.remote, error.mtu_bytes);
   }
-  // A neighbour that is silent for a moment is no news to a datagram socket: Linux counts it as soft.
+  // A neighbour that is silent for a moment is no news to a datagram socket: Linux counts it as
+  // soft.
   if (!socket || error.from_neighbor || !(error.hard || too_big)) {
     ++counters_.udp_icmp_ignored;
     return;

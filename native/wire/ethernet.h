@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Ethernet II frames with at most one IEEE 802.1Q tag, as they lie in memory. No state; says nothing of
-// whom a frame is for.
+// Ethernet II frames with at most one IEEE 802.1Q tag, as they lie in memory. No state; says
+// nothing of whom a frame is for.
 #pragma once
 
 #include <cstddef>

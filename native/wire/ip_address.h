@@ -16,9 +16,16 @@ class IpAddress {
  public:
   constexpr IpAddress() = default;  // ::
   static IpAddress v4(uint32_t host_order) {
+    // Both halves at once: a copy that follows must not wait for narrower stores to be joined.
+    uint8_t network_order[4];
+    uint32_t low;
+    store32(network_order, host_order);
+    std::memcpy(&low, network_order, 4);
+    const uint64_t halves[2] = {0, std::endian::native == std::endian::little
+                                       ? uint64_t(low) << 32 | kMappedMarker
+                                       : uint64_t(kMappedMarker) << 32 | low};
     IpAddress a;
-    a.bytes_[10] = a.bytes_[11] = 0xff;
-    store32(a.bytes_.data() + 12, host_order);
+    std::memcpy(a.bytes_.data(), halves, 16);
     return a;
   }
   static IpAddress v4_bytes(const uint8_t* p) { return v4(load32(p)); }
@@ -34,9 +41,9 @@ class IpAddress {
     std::memcpy(&low, bytes_.data() + 8, 4);
     return high == 0 && low == kMappedMarker;
   }
-  uint32_t as_v4() const { return load32(bytes_.data() + 12); }       // host order
-  const uint8_t* v4_data() const { return bytes_.data() + 12; }       // 4 bytes, network order
-  const uint8_t* data() const { return bytes_.data(); }               // 16 bytes
+  uint32_t as_v4() const { return load32(bytes_.data() + 12); }  // host order
+  const uint8_t* v4_data() const { return bytes_.data() + 12; }  // 4 bytes, network order
+  const uint8_t* data() const { return bytes_.data(); }          // 16 bytes
   bool is_unspecified() const { return is_v4() ? as_v4() == 0 : *this == IpAddress(); }
   bool is_loopback() const {
     if (is_v4()) return as_v4() >> 24 == 127;
@@ -47,6 +54,14 @@ class IpAddress {
   bool is_limited_broadcast() const { return is_v4() && as_v4() == 0xffffffff; }
   bool is_link_local() const {
     return is_v4() ? as_v4() >> 16 == 0xa9fe : (bytes_[0] == 0xfe && (bytes_[1] & 0xc0) == 0x80);
+  }
+  // By hand: the comparison of byte arrays is a call of memcmp, for every table lookup of every
+  // packet.
+  bool operator==(const IpAddress& o) const {
+    uint64_t a[2], b[2];
+    std::memcpy(a, bytes_.data(), 16);
+    std::memcpy(b, o.bytes_.data(), 16);
+    return ((a[0] ^ b[0]) | (a[1] ^ b[1])) == 0;
   }
   auto operator<=>(const IpAddress&) const = default;
 

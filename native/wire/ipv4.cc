@@ -12,8 +12,8 @@ constexpr uint8_t kOptionNop = 1;
 constexpr uint8_t kOptionLooseRoute = 131;
 constexpr uint8_t kOptionStrictRoute = 137;
 
-// RFC 1122 3.2.1.8: options are skipped by length. Source routes are refused, as Linux does by default: a
-// reply must never travel along a route that the sender chose.
+// RFC 1122 3.2.1.8: options are skipped by length. Source routes are refused, as Linux does by
+// default: a reply must never travel along a route that the sender chose.
 IpProblem check_options(std::span<const uint8_t> options) {
   size_t at = 0;
   while (at < options.size()) {

@@ -39,8 +39,9 @@ struct Ipv4View {
   bool first = true;      // fragment offset 0
 };
 
-// Fills `out` from a packet that begins with the IP header. With `quoted` the packet is an excerpt inside
-// an ICMP error: it may end before total_bytes, and its checksum is not looked at (routers change it).
+// Fills `out` from a packet that begins with the IP header. With `quoted` the packet is an excerpt
+// inside an ICMP error: it may end before total_bytes, and its checksum is not looked at (routers
+// change it).
 IpProblem parse_ipv4(std::span<const uint8_t> packet, Ipv4View& out, bool quoted = false);
 
 struct Ipv4Fields {

@@ -38,8 +38,8 @@ bool check_options(std::span<const uint8_t> packet, uint32_t begin, uint32_t end
     const uint32_t length = 2u + packet[at + 1];
     if (length > end - at) return false;
     if (type != kOptionPadN && type != kOptionRouterAlert) {
-      // The two highest bits say what to do with an option that is not known. 11 is 10 for a packet that was not
-      // sent to a multicast address.
+      // The two highest bits say what to do with an option that is not known. 11 is 10 for a packet
+      // that was not sent to a multicast address.
       const int action = type >> 6;
       if (action == 1) return false;
       if (action >= 2) note_problem(chain, kUnknownOption, at);
@@ -63,7 +63,8 @@ IpProblem parse_ipv6(std::span<const uint8_t> packet, Ipv6View& out, bool quoted
   out.hop_limit = p[7];
   out.source = IpAddress::v6_bytes(p + 8);
   out.destination = IpAddress::v6_bytes(p + 24);
-  // IPv4-mapped addresses mean IPv4 in this stack, and nobody may send them on a wire (RFC 4942 2.2).
+  // IPv4-mapped addresses mean IPv4 in this stack, and nobody may send them on a wire (RFC
+  // 4942 2.2).
   if (out.source.is_v4() || out.destination.is_v4()) return IpProblem::kHeader;
   return IpProblem::kNone;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The IPv6 header and its extension headers (RFC 8200): parsing, the bounded walk to the transport header, building.
-// No state; fragments are recognised, not joined.
+// The IPv6 header and its extension headers (RFC 8200): parsing, the bounded walk to the transport
+// header, building. No state; fragments are recognised, not joined.
 #pragma once
 
 #include <cstddef>
@@ -40,15 +40,16 @@ enum class Ipv6Walk : uint8_t {
 
 struct Ipv6Chain {
   Ipv6Walk result = Ipv6Walk::kDrop;
-  uint8_t protocol = kNoNextHeader;  // of the upper layer; with kProblem: if it could still be found
+  uint8_t protocol =
+      kNoNextHeader;     // of the upper layer; with kProblem: if it could still be found
   uint8_t code = 0;      // RFC 4443 3.4: 0 erroneous field, 1 unknown next header, 2 unknown option
   uint32_t offset = 0;   // of the upper-layer header from the packet's first byte
   uint32_t pointer = 0;  // the offending byte, from the packet's first byte
 };
 
-// Walks hop-by-hop options, routing headers and destination options of a packet that is trimmed to its
-// total length. Whether the upper-layer protocol is known is the caller's question; `pointer` then is that
-// of the field that named it.
+// Walks hop-by-hop options, routing headers and destination options of a packet that is trimmed to
+// its total length. Whether the upper-layer protocol is known is the caller's question; `pointer`
+// then is that of the field that named it.
 Ipv6Chain walk_ipv6(std::span<const uint8_t> packet, uint8_t first_header);
 
 // Writes 40 bytes. The flow label is left 0 (RFC 6437 3 permits it).

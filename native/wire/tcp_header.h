@@ -42,7 +42,7 @@ struct TcpOptions {
   bool has_window_scale = false;
   bool has_timestamps = false;
   bool sack_permitted = false;
-  SackBlock sack[kSackBlocksMax];
+  SackBlock sack[kSackBlocksMax] = {};
 };
 
 struct TcpHeader {

@@ -29,8 +29,9 @@ inline bool parse_udp(std::span<const uint8_t> datagram, UdpView& out) {
   return out.length_bytes >= kUdpHeaderBytes && out.length_bytes <= datagram.size();
 }
 
-// `datagram` is trimmed to its length. RFC 768: over IPv4 a zero field means that there is no checksum; RFC 8200 8.1:
-// over IPv6 that is an error. `may_be_partial`: a field that holds just the pseudo header's sum is right too.
+// `datagram` is trimmed to its length. RFC 768: over IPv4 a zero field means that there is no
+// checksum; RFC 8200 8.1: over IPv6 that is an error. `may_be_partial`: a field that holds just the
+// pseudo header's sum is right too.
 inline bool udp_checksum_ok(std::span<const uint8_t> datagram, const IpAddress& source,
                             const IpAddress& destination, bool may_be_partial) {
   uint16_t field;
@@ -42,7 +43,8 @@ inline bool udp_checksum_ok(std::span<const uint8_t> datagram, const IpAddress& 
   return may_be_partial && field == checksum_fold(pseudo);
 }
 
-// Writes the 8 bytes in front of a payload and the checksum over both. `datagram` is header and payload.
+// Writes the 8 bytes in front of a payload and the checksum over both. `datagram` is header and
+// payload.
 inline void build_udp(std::span<uint8_t> datagram, uint16_t source_port, uint16_t destination_port,
                       const IpAddress& source, const IpAddress& destination) {
   uint8_t* p = datagram.data();

@@ -174,14 +174,19 @@ void Checker::check_segment(Instant now, uint32_t host, const Segment& s) {
     own.known = true;
     find_connection(s.flow, own);
     own.isn = s.seq;
-    own.sent_to = own.isn;
+    own.sent_to = own.isn + 1;
     if (s.mss) own.mss = s.mss;
     own.scales = s.has_scale, own.scale = s.scale;
     own.stamps = s.has_stamps;
     own.stamp_max = s.stamp;
   }
+  if (own.reset || !own.known) return;
+  if (s.has_stamps) {
+    if (before(s.stamp, own.stamp_max)) return fail_("timestamp went backwards");
+    own.stamp_max = s.stamp;
+  }
   // What is left of an earlier connection between the same ports has nothing to do with this one.
-  if (own.reset || !own.known || peer.reset) return;
+  if (peer.reset) return;
   if (peer.known && peer.connection != own.connection) return;
   // RFC 9293 3.10: nothing may come after FIN, and FIN stays where it is.
   if (fin) {
@@ -203,10 +208,6 @@ void Checker::check_segment(Instant now, uint32_t host, const Segment& s) {
   }
   if (!s.payload.empty()) check_content(s, own);
   if (before(own.sent_to, end)) own.sent_to = end;
-  if (s.has_stamps) {
-    if (before(s.stamp, own.stamp_max)) return fail_("timestamp went backwards");
-    own.stamp_max = s.stamp;
-  }
   if (s.flags & kAck) check_acknowledgement(s, own, peer);
 }
 

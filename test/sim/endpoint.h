@@ -32,6 +32,8 @@ class Endpoint {
   bool attached() const { return host_ != nullptr; }
   bool finished() const { return finished_; }
   bool at_end() const { return at_end_; }
+  // It died for a reason that the scenario gave.
+  bool excused() const { return excused_; }
   uint64_t written() const { return written_; }
   uint64_t read() const { return read_; }
   tcp::Connection* connection() const { return connection_; }
@@ -58,7 +60,7 @@ class Endpoint {
   Host* host_ = nullptr;
   tcp::Connection* connection_ = nullptr;
   bool established_ = false, dirty_ = false, finished_ = false;
-  bool shut_ = false, at_end_ = false;
+  bool shut_ = false, at_end_ = false, excused_ = false;
   Error error_{};
   uint64_t written_ = 0, read_ = 0, acked_ = 0;
   size_t next_pause_ = 0;

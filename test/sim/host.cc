@@ -243,8 +243,9 @@ void Host::check_after_turn(Instant now) {
     if (info.state == 1 && (info.cwnd_bytes < info.mss_bytes || info.mss_bytes == 0)) {
       world_.fail("congestion window below one segment");
     }
-    if (tcp_->readable_bytes(*endpoint->connection()) > o.receive_buffer_max_bytes) {
-      world_.fail("more is readable than the receive buffer holds");
+    const uint32_t readable = tcp_->readable_bytes(*endpoint->connection());
+    if (readable > o.receive_buffer_max_bytes) {
+      world_.fail(std::to_string(readable) + " bytes are readable, more than the buffer holds");
     }
   }
 }

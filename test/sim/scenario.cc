@@ -51,6 +51,7 @@ SimConditions weather_of(Draw& d, const std::string& profile) {
   if (profile == "bursts" || mixed) {
     w.burst_start = uint32_t(d.log_range(1'000, 20'000));
     w.burst_frames = d.range(2, 20);
+    w.burst_for = d.log_micros(1'000, 500'000);
   }
   if (profile == "reorder") {
     w.reorder = uint32_t(d.log_range(5'000, 500'000));
@@ -102,7 +103,7 @@ HostPlan draw_host(Draw& d, const std::string& profile, bool v6) {
   }
   h.tcp.connections_max = 512;
   h.tcp.listeners_max = 16;
-  h.tcp.half_open_max = d.chance(20) ? d.range(2, 8) : 256;
+  h.tcp.half_open_max = d.chance(20) ? d.range(8, 16) : 256;
   draw_buffers(d, h.tcp);
   h.tcp.time_wait = Duration::millis(int64_t(d.log_range(1'000, 60'000)));
   h.tcp.fin_timeout = Duration::seconds(60);
@@ -170,7 +171,10 @@ ConnectionPlan draw_connection(Draw& d, uint32_t number, uint64_t bytes_max, uin
   if (d.chance(12)) {
     EndpointPlan& who = d.chance(50) ? c.client : c.server;
     who.ending = d.chance(50) ? Ending::kAbort : Ending::kCloseUnread;
-    who.end_at = d.log_range(0, std::max<uint64_t>(1, there + back));
+    // A client whose server waits for its FIN gets nothing back before that.
+    const uint64_t reached = &who == &c.client && c.server.after_end ? there : there + back;
+    who.end_at = d.log_range(0, std::max<uint64_t>(1, reached));
+    who.end_at = std::min(who.end_at, reached);
   }
   draw_connection_options(d, c.options);
   const uint32_t opening = d.range(0, 99);
@@ -257,6 +261,10 @@ Scenario draw_scenario(uint64_t seed) {
     }
   }
   const bool many = d.chance(15);
+  // With fewer places a crowd that knocks in step is not let in within the ten tries of a SYN.
+  for (HostPlan& host : s.hosts) {
+    for (ListenerPlan& l : host.listeners) l.backlog = std::max(l.backlog, many ? 8u : 1u);
+  }
   const bool successors = d.chance(25);
   const uint32_t count = many ? d.range(10, 60) : d.range(1, 6);
   const uint64_t bytes_max = many ? 4'000 : 400'000 / count;

@@ -9,7 +9,7 @@ namespace millrace::sim {
 namespace {
 // Virtual time without any progress of an application after which a run counts as hung. More than
 // the longest series of back-offs that the weather makes likely.
-constexpr Duration kStall = Duration::seconds(900);
+constexpr Duration kStall = Duration::seconds(1500);
 // For what remains after the last application has closed: TIME-WAIT, orphans, dead peers.
 constexpr Duration kLinger = Duration::seconds(3600);
 constexpr uint32_t kStepsMax = 5'000'000;
@@ -69,7 +69,11 @@ void World::schedule_successors() {
        ++number) {
     const ConnectionPlan& plan = scenario_.connections[number];
     if (started_[number] || !start_at_[number].is_never()) continue;
-    if (connection_done(uint32_t(plan.successor_of))) start_at_[number] = now_ + plan.start;
+    const uint32_t before = uint32_t(plan.successor_of);
+    if (!connection_done(before)) continue;
+    // What may still come to the server's application must not be taken for the new one.
+    const bool lost = !endpoints_[before * 2 + 1]->attached();
+    start_at_[number] = now_ + plan.start + (lost ? Duration::seconds(300) : Duration{});
   }
 }
 
@@ -148,7 +152,8 @@ bool World::connection_done(uint32_t number) const {
   if (server.finished()) return true;
   // It may never have come to the server's application.
   const ConnectionPlan& plan = scenario_.connections[number];
-  const bool excused = scenario_.hostile || dead_ || plan.abortive() || plan.refused;
+  const bool excused =
+      scenario_.hostile || dead_ || plan.abortive() || plan.refused || client.excused();
   return !server.attached() && excused;
 }
 
@@ -169,7 +174,7 @@ void World::check_rest() {
     if (scenario_.hostile || scenario_.dead_end || plan.abortive() || plan.refused) continue;
     const Endpoint& end = *endpoints_[i];
     const Endpoint& peer = *endpoints_[i ^ 1];
-    if (!end.attached()) continue;  // a refusal that applications_done() has excused
+    if (end.excused() || peer.excused()) continue;
     if (end.plan().ending == Ending::kCloseWritten) continue;
     if (end.read() != peer.plan().send_bytes || !end.at_end()) {
       fail(end.describe() + ": did not get everything");
@@ -177,9 +182,10 @@ void World::check_rest() {
   }
 }
 
-// On a perfect network with small delays nothing has to be sent twice.
+// On a perfect network with small delays nothing is lost, so nothing may be thought to be. Tail
+// loss probes (RFC 8985 7) are not counted: they repeat bytes on suspicion.
 void World::check_clean_run() {
-  if (!scenario_.clean || checker_.retransmitted_bytes() == 0) return;
+  if (!scenario_.clean) return;
   for (const HostPlan& host : scenario_.hosts) {
     if (host.busy_chance || host.weather.delay > Duration::millis(50) ||
         host.tx_hold > Duration::millis(1) || host.tx_ring_frames < 256) {
@@ -189,8 +195,16 @@ void World::check_clean_run() {
   for (const ConnectionPlan& plan : scenario_.connections) {
     if (plan.abortive()) return;
   }
-  fail("retransmissions on a perfect network: " + std::to_string(checker_.retransmitted_bytes()) +
-       " bytes");
+  for (const auto& host : hosts_) {
+    const tcp::Counters& n = host->tcp().counters();
+    if (n.tcp_timeouts + n.tcp_fast_recoveries + n.tcp_timed_out + n.tcp_out_of_window +
+        n.tcp_bad_acks + n.tcp_challenge_acks + n.tcp_paws_dropped) {
+      fail("losses on a perfect network: " + std::to_string(n.tcp_timeouts) + " timeouts, " +
+           std::to_string(n.tcp_fast_recoveries) + " fast recoveries, " +
+           std::to_string(n.tcp_out_of_window) + " out of window, " +
+           std::to_string(n.tcp_challenge_acks) + " challenge ACKs");
+    }
+  }
 }
 
 Outcome World::run() {
@@ -220,9 +234,9 @@ Outcome World::run() {
   }
   if (failure_.empty()) check_rest();
   if (failure_.empty()) check_clean_run();
-  if (!failure_.empty()) {
+  if (!failure_.empty() && failure_.find("connection ") == std::string::npos) {
     for (const auto& end : endpoints_) {
-      if (!end->finished() && failure_.find("connection ") == std::string::npos) {
+      if (!end->finished()) {
         failure_ += "\n    " + end->describe();
       }
     }

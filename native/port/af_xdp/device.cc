@@ -97,7 +97,8 @@ bool query_device(const char* interface, Device& device, SetupError& error) {
   if (asked) {
     ethtool_drvinfo driver{};
     if (ask_ethtool(fd, interface, ETHTOOL_GDRVINFO, driver)) {
-      std::strncpy(device.driver, driver.driver, sizeof(device.driver) - 1);
+      std::memcpy(device.driver, driver.driver, sizeof(device.driver));
+      device.driver[sizeof(device.driver) - 1] = '\0';
     }
     query_queues(fd, interface, device);
   }

@@ -13,6 +13,7 @@ struct SimConditions {
   uint32_t loss = 0;          // each frame on its own
   uint32_t burst_start = 0;   // a burst of losses begins with this frame
   uint32_t burst_frames = 0;  // mean length of a burst
+  Duration burst_for{};       // a burst ends after this time, however few frames came; 0: does not
   uint32_t duplicate = 0;
   uint32_t reorder = 0;  // the frame is held back for up to `reorder_by` more
   Duration reorder_by{};

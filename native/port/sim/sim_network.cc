@@ -61,15 +61,17 @@ void SimNetwork::send(Instant now, uint32_t from, const Frame& frame) {
   if (!found) observe(now, SimEvent::kNoReceiver, from, bytes);
 }
 
-bool SimNetwork::lose(Line& line) {
+bool SimNetwork::lose(Instant now, Line& line) {
   const SimConditions& c = line.conditions;
   const bool alone = random_.chance(c.loss);
+  if (now > line.burst_until) line.burst_left = 0;
   if (line.burst_left > 0) {
     --line.burst_left;
     return true;
   }
   if (c.burst_start && random_.chance(c.burst_start)) {
     line.burst_left = random_.below(2 * std::max(c.burst_frames, 1u));
+    line.burst_until = c.burst_for.ns ? now + c.burst_for : Instant::never();
     return true;
   }
   return alone;
@@ -129,7 +131,7 @@ void SimNetwork::deliver_to(Instant now, uint32_t from, uint32_t to,
   if (!queue(line, now, bytes.size(), leaves)) {
     return observe(now, SimEvent::kQueueFull, from, bytes);
   }
-  const bool lost = lose(line);
+  const bool lost = lose(now, line);
   const bool twice = random_.chance(c.duplicate);
   const bool late = random_.chance(c.reorder);
   const uint32_t span_us = uint32_t(std::max<int64_t>(1, c.reorder_by.micros()));

@@ -83,13 +83,14 @@ class SimNetwork {
     SimConditions conditions;
     Instant busy_until{};
     uint32_t burst_left = 0;
+    Instant burst_until{};
     std::vector<Flight> arriving;  // a heap, the earliest first
   };
 
   void send(Instant now, uint32_t from, const Frame& frame);
   void deliver_to(Instant now, uint32_t from, uint32_t to, std::span<const uint8_t> bytes);
   void refuse(Instant now, uint32_t from, std::span<const uint8_t> bytes);
-  bool lose(Line& line);
+  bool lose(Instant now, Line& line);
   bool queue(Line& line, Instant now, size_t bytes, Instant& leaves);
   bool corrupt(Line& line, SimPort& port, std::span<uint8_t> bytes);
   void put(Instant at, uint32_t to, uint32_t slot);

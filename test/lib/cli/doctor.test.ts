@@ -40,7 +40,7 @@ t.test('the findings as text', async (t) => {
     '3 free of 4',
     'eth1: ice, down, MTU 1500, 8 receive and 9 transmit queues, tx checksum offload off, XDP program 7 attached',
     'loopback: usable',
-    'af_xdp: not usable: CAP_NET_ADMIN is missing',
+    'af_xdp: not usable\n    error: CAP_NET_ADMIN is missing',
     'error: eth1 is down',
     'mend: sudo ip link set dev eth1 up',
   ]) {

@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import t from 'tap';
 import { whyNot, withPreload } from '../../../lib/cli/run';
 import { loadOptions } from '../../../lib/config';
@@ -37,7 +38,7 @@ t.test('signals are passed on', async (t) => {
 });
 
 t.test('a command that cannot be run', async (t) => {
-  t.match(millrace(['run', 'mr-no-such-command'], off), {
+  t.match(millrace(['run', 'mr-no-such-command'], { env: { MILLRACE: 'off', PATH: '/usr/bin' } }), {
     code: 127,
     stderr: "millrace: cannot run 'mr-no-such-command': ENOENT\n",
   });
@@ -88,6 +89,32 @@ t.test('where nothing can be accelerated', async (t) => {
     stdout: '',
     stderr: /^millrace: nothing is accelerated: [^\n]*\n$/,
   });
+});
+
+t.test('a program over loopback is accelerated, and its own arguments and output are untouched', async (t) => {
+  const report = `${t.testdir()}/report.json`;
+  const program = `
+    const net = require('node:net');
+    const server = net.createServer((socket) => socket.pipe(socket));
+    server.listen(0, '127.0.0.1', () => {
+      const client = net.connect(server.address().port, '127.0.0.1');
+      client.on('data', (data) => process.stdout.write(data)).on('close', () => server.close());
+      client.end(process.argv[1] + '\\n');
+    });`;
+  const outcome = millrace([
+    'run',
+    '--port',
+    'loopback',
+    '--report',
+    report,
+    process.execPath,
+    '-e',
+    program,
+    'echoed',
+  ]);
+  t.same(outcome, { code: 0, signal: null, stdout: 'echoed\n', stderr: '' });
+  const stats = JSON.parse(readFileSync(report, 'utf8')) as { counters: { stack: Record<string, number> } };
+  t.match(stats, { accelerated: true, counters: { stack: { connections_opened: 1, connections_accepted: 1 } } });
 });
 
 t.test('a missing capability is named', async (t) => {

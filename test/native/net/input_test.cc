@@ -68,7 +68,7 @@ TEST_CASE("Ethernet: whose frames are taken") {
         &Counters::link_unknown_type);
   count(ethernet(kUs, kPeer, 0x8100, {0, 0, 8}), &Counters::link_bad_frame);
   count(ethernet(kUs, kPeer, 0x0800, {}), &Counters::ip_bad_header);
-  count(ethernet(kUs, kPeer, 0x86dd, good), &Counters::ip_bad_header);  // the type says IPv6
+  count(ethernet(kUs, kPeer, 0x86dd, good), &Counters::ip_bad_header);        // the type says IPv6
   w.input(ethernet(kUs, kPeer, 0x8100, be16(0xe000) + be16(0x0800) + good));  // a priority tag
   CHECK(w.tcp.received == 1);
 }
@@ -82,7 +82,9 @@ TEST_CASE("IP: every drop rule has its counter and reaches nobody") {
   World w(LinkType::kIp);
   w.ip.address_changed(1, ip("10.9.0.1"), 24, true);  // ours, on an interface that is not attached
   const Bytes data(20);
-  const auto from4 = [&](const char* source) { return ipv4(ip(source), w.us4, data, {.protocol = 6}); };
+  const auto from4 = [&](const char* source) {
+    return ipv4(ip(source), w.us4, data, {.protocol = 6});
+  };
   const auto to4 = [&](const char* to) { return ipv4(w.peer4, ip(to), data, {.protocol = 6}); };
   const auto from6 = [&](const char* source) { return ipv6(ip(source), w.us6, 6, data); };
   const auto to6 = [&](const char* to) { return ipv6(w.peer6, ip(to), 6, data); };
@@ -117,7 +119,8 @@ TEST_CASE("IP: every drop rule has its counter and reaches nobody") {
        &Counters::ip_bad_header},
       {"IP in IP", ipv4(w.peer4, w.us4, from4("192.0.2.20"), {.protocol = 4}),
        &Counters::ip_unknown_protocol},
-      {"IGMP junk", ipv4(w.peer4, w.us4, Bytes(3), {.protocol = 2}), &Counters::ip_unknown_protocol},
+      {"IGMP junk", ipv4(w.peer4, w.us4, Bytes(3), {.protocol = 2}),
+       &Counters::ip_unknown_protocol},
       {"ICMPv6 in IPv4", ipv4(w.peer4, w.us4, Bytes(8), {.protocol = 58}),
        &Counters::ip_unknown_protocol},
       {"v6 source ::", from6("::"), &Counters::ip_bad_source},
@@ -169,14 +172,17 @@ TEST_CASE("no random or mutated frame crashes, leaks or is delivered longer than
   std::mt19937 random(11);
   const Bytes seeds[] = {
       ipv4(w.peer4, w.us4, Bytes(30), {.protocol = 6}),
-      ipv6(w.peer6, w.us6, 0, Bytes{60, 0, 1, 4, 0, 0, 0, 0, 43, 0, 1, 4, 0, 0, 0, 0, 6, 0, 0, 0, 0, 0, 0, 0} + Bytes(20)),
+      ipv6(w.peer6, w.us6, 0,
+           Bytes{60, 0, 1, 4, 0, 0, 0, 0, 43, 0, 1, 4, 0, 0, 0, 0, 6, 0, 0, 0, 0, 0, 0, 0} +
+               Bytes(20)),
       icmp_packet(w.peer4, w.us4, 3, 3, 0, udp_packet({w.us4, 1}, {w.peer4, 2}, Bytes(8))),
       icmp_packet(w.peer6, w.us6, 2, 0, 1300, udp_packet({w.us6, 1}, {w.peer6, 2}, Bytes(8))),
       icmp_packet(w.peer4, w.us4, 8, 0, 0, Bytes(20)),
   };
   for (int i = 0; i < 60000; ++i) {
     Bytes p = seeds[random() % std::size(seeds)];
-    for (uint32_t flips = random() % 4; flips > 0; --flips) p[random() % p.size()] = uint8_t(random());
+    for (uint32_t flips = random() % 4; flips > 0; --flips)
+      p[random() % p.size()] = uint8_t(random());
     if (random() % 4 == 0) p.resize(random() % (p.size() + 10));
     if (p.size() >= 20 && p[0] >> 4 == 4 && random() % 2) fix_ipv4(p);
     w.tcp.payload.clear();

@@ -36,10 +36,10 @@ TEST_CASE("destinations that are not reached through us") {
     return path.ok() ? 0 : path.error().code;
   };
   CHECK(error("192.0.2.20") == 0);
-  CHECK(error("10.9.0.2") == ENETUNREACH);            // the more specific route is another's
-  CHECK(error("192.0.2.10") == ENETUNREACH);          // ourselves: the kernel's loopback
+  CHECK(error("10.9.0.2") == ENETUNREACH);    // the more specific route is another's
+  CHECK(error("192.0.2.10") == ENETUNREACH);  // ourselves: the kernel's loopback
   CHECK(error("10.9.0.1") == ENETUNREACH);
-  CHECK(error("192.0.2.255") == ENETUNREACH);         // subnet broadcast
+  CHECK(error("192.0.2.255") == ENETUNREACH);  // subnet broadcast
   CHECK(error("255.255.255.255") == ENETUNREACH);
   CHECK(error("224.0.0.1") == ENETUNREACH);
   CHECK(error("ff02::1") == ENETUNREACH);
@@ -47,7 +47,7 @@ TEST_CASE("destinations that are not reached through us") {
   CHECK(error("::") == ENETUNREACH);
   CHECK(error("192.0.2.20", "2001:db8::10") == ENETUNREACH);  // families
   CHECK(error("192.0.2.20", "192.0.2.11") == EADDRNOTAVAIL);
-  CHECK(error("192.0.2.20", "10.9.0.1") == EADDRNOTAVAIL);    // not of an attached interface
+  CHECK(error("192.0.2.20", "10.9.0.1") == EADDRNOTAVAIL);  // not of an attached interface
 }
 
 TEST_CASE("is_local knows the addresses of attached interfaces only") {
@@ -80,6 +80,13 @@ TEST_CASE("a preferred source, a metric and an MTU of the route are followed") {
   CHECK(path->mtu_bytes == 1400);
   REQUIRE(!w.add_route("198.51.100.0", 24, "192.0.2.3", World::kIfindex, 5));
   CHECK(w.ip.resolve(IpAddress(), ip("198.51.100.9"))->next_hop == ip("192.0.2.3"));
+
+  // A source that belongs to an interface that is not attached: the kernel's business.
+  w.ip.address_changed(1, ip("10.9.0.1"), 32, true);
+  route.destination = ip("203.0.113.0");
+  route.preferred_source = ip("10.9.0.1");
+  REQUIRE(!w.ip.route_changed(route, true));
+  CHECK(w.ip.resolve(IpAddress(), ip("203.0.113.9")).error() == Error{ENETUNREACH});
 }
 
 TEST_CASE("a path follows a changed route with the next packet, and refresh() says so") {
@@ -162,8 +169,10 @@ TEST_CASE("over a local_everywhere link every address is ours, with Linux's choi
   Recorder tcp(pool);
   const uint8_t index = layer.attach(port, {0, {}, 65536, true}, true);
   layer.set_handler(6, &tcp);
-  const char* pairs[][2] = {{"127.0.0.5", "127.0.0.1"}, {"127.0.0.1", "127.0.0.1"},
-                            {"::1", "::1"},             {"10.1.2.3", "10.1.2.3"},
+  const char* pairs[][2] = {{"127.0.0.5", "127.0.0.1"},
+                            {"127.0.0.1", "127.0.0.1"},
+                            {"::1", "::1"},
+                            {"10.1.2.3", "10.1.2.3"},
                             {"2001:db8::7", "2001:db8::7"}};
   int expected = 0;
   for (const auto& pair : pairs) {

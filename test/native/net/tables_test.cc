@@ -34,10 +34,10 @@ uint32_t out_of(const RouteTable& table, const char* destination) {
 TEST_CASE("the longest prefix wins, then the lowest metric, and families do not mix") {
   RouteTable table(64);
   CHECK(table.lookup(ip("10.0.0.1")) == nullptr);
-  for (const Route& r : {route("0.0.0.0", 0, 1), route("10.0.0.0", 8, 2, 100),
-                         route("10.0.0.0", 8, 3, 50), route("10.1.0.0", 16, 4),
-                         route("10.1.2.3", 32, 5), route("::", 0, 6),
-                         route("2001:db8::", 32, 7), route("2001:db8::1", 128, 8)}) {
+  for (const Route& r :
+       {route("0.0.0.0", 0, 1), route("10.0.0.0", 8, 2, 100), route("10.0.0.0", 8, 3, 50),
+        route("10.1.0.0", 16, 4), route("10.1.2.3", 32, 5), route("::", 0, 6),
+        route("2001:db8::", 32, 7), route("2001:db8::1", 128, 8)}) {
     CHECK(table.change(r, true) == kOk);
   }
   CHECK(out_of(table, "192.0.2.1") == 1);

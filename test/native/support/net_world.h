@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// An Internet layer over a MemoryPort for tests: one interface with one address of each family, a kernel that notes what
-// it is asked, a transport that notes what it is told. Leaks of frames and timers fail the test.
+// An Internet layer over a MemoryPort for tests: one interface with one address of each family, a
+// kernel that notes what it is asked, a transport that notes what it is told. Leaks of frames and
+// timers fail the test.
 #pragma once
 
 #include <doctest/doctest.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Packets for tests, built byte by byte and independently of native/wire: a mistake in the builders there must not hide
-// in the tests' own.
+// Packets for tests, built byte by byte and independently of native/wire: a mistake in the builders
+// there must not hide in the tests' own.
 #pragma once
 
 #include <cstdint>
@@ -20,8 +20,12 @@ inline Bytes operator+(Bytes a, const Bytes& b) {
   a.insert(a.end(), b.begin(), b.end());
   return a;
 }
-inline Bytes be16(uint32_t v) { return {uint8_t(v >> 8), uint8_t(v)}; }
-inline Bytes be32(uint32_t v) { return be16(v >> 16) + be16(v); }
+inline Bytes be16(uint32_t v) {
+  return {uint8_t(v >> 8), uint8_t(v)};
+}
+inline Bytes be32(uint32_t v) {
+  return be16(v >> 16) + be16(v);
+}
 inline void put16(Bytes& b, size_t at, uint32_t v) {
   b.at(at) = uint8_t(v >> 8);
   b.at(at + 1) = uint8_t(v);

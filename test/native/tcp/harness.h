@@ -71,6 +71,30 @@ inline Packet parse_packet(std::vector<uint8_t> bytes, Instant at) {
   return p;
 }
 
+// Writes the TCP checksum of a changed packet anew.
+inline void fix_checksum(std::vector<uint8_t>& bytes) {
+  const uint32_t ip = bytes[0] >> 4 == 4 ? 20 : 40;
+  const IpAddress from = ip == 20 ? IpAddress::v4_bytes(&bytes[12]) : IpAddress::v6_bytes(&bytes[8]);
+  const IpAddress to = ip == 20 ? IpAddress::v4_bytes(&bytes[16]) : IpAddress::v6_bytes(&bytes[24]);
+  std::span<uint8_t> segment(bytes.data() + ip, bytes.size() - ip);
+  segment[16] = segment[17] = 0;
+  const uint64_t pseudo = wire::checksum_pseudo(from, to, 6, uint32_t(segment.size()));
+  const uint16_t sum = wire::checksum_finish(wire::checksum_partial(segment, pseudo));
+  std::memcpy(&segment[16], &sum, 2);
+}
+
+// Takes an option kind out of a SYN as a middlebox would.
+inline void strip_option(Packet& p, uint8_t kind) {
+  uint8_t* o = p.bytes.data() + p.payload_offset - p.tcp.header_bytes + 20;
+  uint8_t* end = p.bytes.data() + p.payload_offset;
+  while (o < end && *o != 0) {
+    const uint8_t length = *o == 1 ? 1 : o[1];
+    if (*o == kind) std::memset(o, 1, length);
+    o += length;
+  }
+  fix_checksum(p.bytes);
+}
+
 struct Host : tcp::Handler {
   Host(Instant start, const IpAddress& address, uint64_t seed, const tcp::StackOptions& options,
        uint32_t mtu = 1500, uint32_t frames = 16384)
@@ -160,7 +184,7 @@ struct World {
   Instant now{1'000'000'000};
   Host a, b;
   Duration delay = Duration::millis(10);  // one way
-  std::function<Fate(const Packet&, bool from_a)> hook;
+  std::function<Fate(Packet&, bool from_a)> hook;
   std::vector<Packet> log;  // everything that was sent
   bool keep_log = true;
   struct Flying {

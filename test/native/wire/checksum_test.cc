@@ -25,8 +25,8 @@ TEST_CASE("the checksum equals the naive sum for every length and alignment") {
     for (size_t at = 0; at < 8; ++at) {
       for (uint8_t& b : memory) b = uint8_t(random());
       const Bytes bytes(memory.begin() + long(at), memory.begin() + long(at + length));
-      CHECK(as_number(wire::checksum_finish(wire::checksum_partial(
-                {memory.data() + at, length}))) == naive_checksum(bytes));
+      CHECK(as_number(wire::checksum_finish(
+                wire::checksum_partial({memory.data() + at, length}))) == naive_checksum(bytes));
     }
   }
 }

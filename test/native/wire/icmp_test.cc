@@ -5,7 +5,6 @@
 
 #include <cerrno>
 
-
 #include "support/packets.h"
 #include "wire/udp.h"
 
@@ -18,14 +17,30 @@ TEST_CASE("ICMP errors mean to a socket what they mean under Linux") {
     bool hard;
   };
   const Row rows4[] = {
-      {3, 0, ENETUNREACH, false}, {3, 1, EHOSTUNREACH, false}, {3, 2, ENOPROTOOPT, true},
-      {3, 3, ECONNREFUSED, true}, {3, 4, EMSGSIZE, false},     {3, 5, EOPNOTSUPP, false},
-      {3, 6, ENETUNREACH, true},  {3, 7, EHOSTDOWN, true},     {3, 8, ENONET, true},
-      {3, 9, ENETUNREACH, true},  {3, 10, EHOSTUNREACH, true}, {3, 11, ENETUNREACH, false},
-      {3, 12, EHOSTUNREACH, false}, {3, 13, EHOSTUNREACH, true}, {3, 14, EHOSTUNREACH, true},
-      {3, 15, EHOSTUNREACH, true}, {3, 16, 0, false},          {3, 255, 0, false},
-      {4, 0, 0, false},           {5, 1, 0, false},            {11, 0, EHOSTUNREACH, false},
-      {12, 0, EPROTO, true},      {0, 0, 0, false},            {13, 0, 0, false},
+      {3, 0, ENETUNREACH, false},
+      {3, 1, EHOSTUNREACH, false},
+      {3, 2, ENOPROTOOPT, true},
+      {3, 3, ECONNREFUSED, true},
+      {3, 4, EMSGSIZE, false},
+      {3, 5, EOPNOTSUPP, false},
+      {3, 6, ENETUNREACH, true},
+      {3, 7, EHOSTDOWN, true},
+      {3, 8, ENONET, true},
+      {3, 9, ENETUNREACH, true},
+      {3, 10, EHOSTUNREACH, true},
+      {3, 11, ENETUNREACH, false},
+      {3, 12, EHOSTUNREACH, false},
+      {3, 13, EHOSTUNREACH, true},
+      {3, 14, EHOSTUNREACH, true},
+      {3, 15, EHOSTUNREACH, true},
+      {3, 16, 0, false},
+      {3, 255, 0, false},
+      {4, 0, 0, false},
+      {5, 1, 0, false},
+      {11, 0, EHOSTUNREACH, false},
+      {12, 0, EPROTO, true},
+      {0, 0, 0, false},
+      {13, 0, 0, false},
   };
   for (const Row& row : rows4) {
     CAPTURE(row.type);
@@ -36,9 +51,9 @@ TEST_CASE("ICMP errors mean to a socket what they mean under Linux") {
     CHECK(m.too_big == (row.type == 3 && row.code == 4));
   }
   const Row rows6[] = {
-      {1, 0, ENETUNREACH, false}, {1, 1, EACCES, true},       {1, 2, EHOSTUNREACH, false},
+      {1, 0, ENETUNREACH, false},  {1, 1, EACCES, true},       {1, 2, EHOSTUNREACH, false},
       {1, 3, EHOSTUNREACH, false}, {1, 4, ECONNREFUSED, true}, {1, 5, EACCES, true},
-      {1, 6, EACCES, true},       {1, 7, 0, false},           {2, 0, EMSGSIZE, false},
+      {1, 6, EACCES, true},        {1, 7, 0, false},           {2, 0, EMSGSIZE, false},
       {3, 0, EHOSTUNREACH, false}, {4, 1, EPROTO, true},       {137, 0, 0, false},
       {100, 0, 0, false},
   };
@@ -120,7 +135,8 @@ TEST_CASE("UDP checksums: right, wrong, absent and unfinished") {
   struct Pair {
     IpAddress a, b;
   };
-  for (const Pair& pair : {Pair{ip("10.0.0.1"), ip("10.0.0.2")}, Pair{ip("fd00::1"), ip("fd00::2")}}) {
+  for (const Pair& pair :
+       {Pair{ip("10.0.0.1"), ip("10.0.0.2")}, Pair{ip("fd00::1"), ip("fd00::2")}}) {
     const bool v4 = pair.a.is_v4();
     Bytes d = udp({pair.a, 7}, {pair.b, 9}, {1, 2, 3});
     CHECK(wire::udp_checksum_ok(d, pair.a, pair.b, false));

@@ -31,8 +31,7 @@ wire::Ipv6Chain walk(uint8_t first, const Bytes& payload) {
 }  // namespace
 
 TEST_CASE("an IPv4 header is read as it was written") {
-  const Bytes packet =
-      ipv4(kA4, kB4, {1, 2, 3}, {.protocol = 6, .ttl = 0, .traffic_class = 0xb9});
+  const Bytes packet = ipv4(kA4, kB4, {1, 2, 3}, {.protocol = 6, .ttl = 0, .traffic_class = 0xb9});
   wire::Ipv4View view;
   REQUIRE(wire::parse_ipv4(packet, view) == IpProblem::kNone);
   CHECK(view.source == kA4);
@@ -47,10 +46,11 @@ TEST_CASE("an IPv4 header is read as it was written") {
 
 TEST_CASE("our IPv4 header is what an independent builder writes") {
   for (bool dont_fragment : {true, false}) {
-    Bytes packet = ipv4(kA4, kB4, Bytes(100), {.protocol = 17,
-                                               .ttl = 33,
-                                               .traffic_class = 0x2e,
-                                               .fragment = uint16_t(dont_fragment ? 0x4000 : 0)});
+    Bytes packet = ipv4(kA4, kB4, Bytes(100),
+                        {.protocol = 17,
+                         .ttl = 33,
+                         .traffic_class = 0x2e,
+                         .fragment = uint16_t(dont_fragment ? 0x4000 : 0)});
     Bytes ours(20);
     wire::build_ipv4(ours.data(),
                      {.total_bytes = 120,
@@ -172,7 +172,8 @@ TEST_CASE("a quoted IPv4 packet may be cut short and have another checksum") {
   CHECK(wire::parse_ipv4(packet, view, true) == IpProblem::kHeader);
 }
 
-TEST_CASE("an IPv6 header is read as it was written, and ours is what an independent builder writes") {
+TEST_CASE(
+    "an IPv6 header is read as it was written, and ours is what an independent builder writes") {
   Bytes packet = ipv6(kA6, kB6, 17, Bytes(30), 5);
   packet[0] = 0x6a, packet[1] = 0xb0;
   wire::Ipv6View view;
@@ -221,7 +222,8 @@ TEST_CASE("extension headers are walked to the transport header") {
   CHECK(chain.offset == 40);
   CHECK(chain.pointer == 6);
 
-  // Hop-by-hop with padding and router alert, a spent routing header, destination options of 16 bytes.
+  // Hop-by-hop with padding and router alert, a spent routing header, destination options of 16
+  // bytes.
   const Bytes options = {5, 2, 0, 0, 1, 0};
   chain = walk(0, extension(43, 0, options) + extension(60, 1, {2, 0}) +
                       extension(6, 1, {0, 0, 1, 10}) + udp_header);
@@ -236,13 +238,15 @@ TEST_CASE("extension headers that end the walk") {
   CHECK(walk(44, rest).result == Ipv6Walk::kFragment);
   CHECK(walk(0, extension(44, 0, {1, 4}) + rest).result == Ipv6Walk::kFragment);
   CHECK(walk(59, rest).result == Ipv6Walk::kDrop);
-  CHECK(walk(60, {17, 0, 1}).result == Ipv6Walk::kDrop);             // cut short
+  CHECK(walk(60, {17, 0, 1}).result == Ipv6Walk::kDrop);  // cut short
   CHECK(walk(60, extension(17, 0, {1, 4})).result == Ipv6Walk::kTransport);
-  CHECK(walk(60, Bytes{17, 255} + Bytes(14)).result == Ipv6Walk::kDrop);  // length beyond the packet
+  CHECK(walk(60, Bytes{17, 255} + Bytes(14)).result ==
+        Ipv6Walk::kDrop);  // length beyond the packet
   CHECK(walk(60, extension(17, 0, {1, 5}) + rest).result == Ipv6Walk::kDrop);  // option too long
   CHECK(walk(60, extension(17, 0, {0, 0, 0, 0, 0, 1}) + rest).result == Ipv6Walk::kDrop);
   CHECK(walk(60, extension(17, 0, {0x40, 0}) + rest).result == Ipv6Walk::kDrop);  // 01: in silence
-  CHECK(walk(60, extension(17, 0, {0x3e, 2}) + rest).result == Ipv6Walk::kTransport);  // 00: skipped
+  CHECK(walk(60, extension(17, 0, {0x3e, 2}) + rest).result ==
+        Ipv6Walk::kTransport);  // 00: skipped
 }
 
 TEST_CASE("extension headers that ask for a parameter problem name the byte") {
@@ -253,9 +257,10 @@ TEST_CASE("extension headers that ask for a parameter problem name the byte") {
     CHECK(chain.pointer == pointer);
   };
   expect(walk(60, extension(17, 0, {1, 0, 0x80, 0}) + rest), 2, 44);
-  expect(walk(60, extension(17, 0, {0xc2, 4}) + rest), 2, 42);           // 11, a unicast destination
-  expect(walk(43, extension(17, 0, {0, 1}) + rest), 0, 42);              // RH0 with a segment left
-  expect(walk(60, extension(0, 0, {1, 4}) + extension(17, 0, {1, 4}) + rest), 1, 40);  // hop-by-hop late
+  expect(walk(60, extension(17, 0, {0xc2, 4}) + rest), 2, 42);  // 11, a unicast destination
+  expect(walk(43, extension(17, 0, {0, 1}) + rest), 0, 42);     // RH0 with a segment left
+  expect(walk(60, extension(0, 0, {1, 4}) + extension(17, 0, {1, 4}) + rest), 1,
+         40);  // hop-by-hop late
   // The protocol behind it is still found: an error about an ICMPv6 error must not be sent.
   const wire::Ipv6Chain chain = walk(60, extension(58, 0, {0x80, 4}) + rest);
   CHECK(chain.protocol == 58);
@@ -265,7 +270,8 @@ TEST_CASE("extension headers that ask for a parameter problem name the byte") {
 TEST_CASE("a hundred chained headers are not followed") {
   for (int count : {8, 9, 100}) {
     Bytes payload;
-    for (int i = 0; i < count; ++i) payload = payload + extension(i + 1 < count ? 60 : 17, 0, {1, 4});
+    for (int i = 0; i < count; ++i)
+      payload = payload + extension(i + 1 < count ? 60 : 17, 0, {1, 4});
     CHECK((walk(60, payload + Bytes(8)).result == Ipv6Walk::kTransport) == (count <= 8));
   }
 }
