@@ -16,7 +16,9 @@ constexpr Duration kChallengeInterval = Duration::millis(500);
 constexpr Duration kPmtuLife = Duration::seconds(600);  // RFC 1191 6.3, as Linux
 constexpr uint32_t kPayloadMin = 36;  // the least MSS that is believed, 48, less timestamps
 
-uint32_t ip_header_bytes(const wire::IpAddress& remote) { return remote.is_v4() ? 20 : 40; }
+uint32_t ip_header_bytes(const wire::IpAddress& remote) {
+  return remote.is_v4() ? 20 : 40;
+}
 
 void finish_checksum(Frame* f, const wire::IpAddress& from, const wire::IpAddress& to) {
   uint64_t sum = wire::checksum_pseudo(from, to, wire::kTcpProtocol, f->length);
@@ -76,7 +78,7 @@ Error transmit_on(Core& core, Instant now, Connection& c, Frame* f, Seq seq, uin
   if (flags & wire::kTcpAck) {
     if (c.sack) {
       const uint32_t used = wire::tcp_options_bytes(options);
-      const uint32_t room = payload_bytes == 0            ? 40 - used
+      const uint32_t room = payload_bytes == 0                ? 40 - used
                             : payload_bytes < c.snd.mss_bytes ? c.snd.mss_bytes - payload_bytes
                                                               : 0;
       add_sack(c, options, std::min(room, 40 - used));
