@@ -73,7 +73,8 @@ struct Sender {
 
 struct LossState {
   Recovery phase = Recovery::kOpen;
-  bool frto = false;  // RFC 5682: the timeout may have been spurious
+  bool frto = false;           // RFC 5682: the timeout may have been spurious
+  bool frto_new_data = false;  // and new data is to go out now to find out
   bool reordering_seen = false;
   bool probe_outstanding = false;  // tail loss probe not yet answered
   bool probe_resent = false;       // it repeated old data

@@ -94,6 +94,12 @@ Error transmit_on(Core& core, Instant now, Connection& c, Frame* f, Seq seq, uin
   return error;
 }
 
+// What the user hears should the connection time out: that there is no way, not that a ring was
+// full.
+void note_refusal(Connection& c, Error error) {
+  if (error && error.code != EMSGSIZE && error.code != ENOBUFS) c.soft_error = uint16_t(error.code);
+}
+
 Frame* alloc_control(Core& core) {
   Frame* f = core.pool.alloc();
   if (!f) ++core.counters.tcp_no_memory;
@@ -141,7 +147,7 @@ bool send_frame(Core& core, Instant now, Connection& c, Frame* frame) {
   if (out != frame) core.pool.release(out);
   // A segment that the layer below refuses is like one lost on the wire: the timers repair it, and
   // should the path be dead they find out too.
-  if (error && error.code != EMSGSIZE) c.soft_error = uint16_t(error.code);
+  note_refusal(c, error);
   return true;
 }
 
@@ -212,7 +218,7 @@ void send_syn(Core& core, Instant now, Connection& c) {
   }
   ++c.stats.segments_sent;
   const Error error = transmit(core, now, c.key, c.path, f, header, options, how_of(c));
-  if (error) c.soft_error = uint16_t(error.code);
+  note_refusal(c, error);
   core.pool.release(f);
 }
 

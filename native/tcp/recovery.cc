@@ -133,6 +133,7 @@ void frto_step(Connection& c, const AckSummary& a) {
     const bool new_data = c.snd.queue.unsent && c.snd.una + c.snd.window_bytes > c.snd.nxt;
     if (new_data) {
       l.high = c.snd.nxt;
+      l.frto_new_data = true;
     } else {
       l.frto = false;
     }
@@ -241,6 +242,7 @@ void enter_loss(Core& core, Instant now, Connection& c) {
   l.phase = Recovery::kLoss;
   l.high = c.snd.nxt;
   l.frto = (fresh || l.backoff > 0) && c.snd.una < l.high;
+  l.frto_new_data = false;
   l.probe_outstanding = false;
   c.window.cwnd_bytes = q.pipe_bytes() + c.window.mss_bytes;
   c.cwnd_limited = true;
