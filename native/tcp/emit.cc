@@ -16,7 +16,9 @@ constexpr Duration kChallengeInterval = Duration::millis(500);
 constexpr Duration kPmtuLife = Duration::seconds(600);  // RFC 1191 6.3, as Linux
 constexpr uint32_t kPayloadMin = 36;  // the least MSS that is believed, 48, less timestamps
 
-uint32_t ip_header_bytes(const wire::IpAddress& remote) { return remote.is_v4() ? 20 : 40; }
+uint32_t ip_header_bytes(const wire::IpAddress& remote) {
+  return remote.is_v4() ? 20 : 40;
+}
 
 void finish_checksum(Frame* f, const wire::IpAddress& from, const wire::IpAddress& to) {
   uint64_t sum = wire::checksum_pseudo(from, to, wire::kTcpProtocol, f->length);
@@ -76,7 +78,7 @@ Error transmit_on(Core& core, Instant now, Connection& c, Frame* f, Seq seq, uin
   if (flags & wire::kTcpAck) {
     if (c.sack) {
       const uint32_t used = wire::tcp_options_bytes(options);
-      const uint32_t room = payload_bytes == 0            ? 40 - used
+      const uint32_t room = payload_bytes == 0                ? 40 - used
                             : payload_bytes < c.snd.mss_bytes ? c.snd.mss_bytes - payload_bytes
                                                               : 0;
       add_sack(c, options, std::min(room, 40 - used));
@@ -90,6 +92,12 @@ Error transmit_on(Core& core, Instant now, Connection& c, Frame* f, Seq seq, uin
   const Error error = transmit(core, now, c.key, c.path, f, header, options, how_of(c));
   if (c.path.mtu_bytes != seen_mtu) update_mss(core, c);
   return error;
+}
+
+// What the user hears should the connection time out: that there is no way, not that a ring was
+// full.
+void note_refusal(Connection& c, Error error) {
+  if (error && error.code != EMSGSIZE && error.code != ENOBUFS) c.soft_error = uint16_t(error.code);
 }
 
 Frame* alloc_control(Core& core) {
@@ -139,7 +147,7 @@ bool send_frame(Core& core, Instant now, Connection& c, Frame* frame) {
   if (out != frame) core.pool.release(out);
   // A segment that the layer below refuses is like one lost on the wire: the timers repair it, and
   // should the path be dead they find out too.
-  if (error && error.code != EMSGSIZE) c.soft_error = uint16_t(error.code);
+  note_refusal(c, error);
   return true;
 }
 
@@ -210,7 +218,7 @@ void send_syn(Core& core, Instant now, Connection& c) {
   }
   ++c.stats.segments_sent;
   const Error error = transmit(core, now, c.key, c.path, f, header, options, how_of(c));
-  if (error) c.soft_error = uint16_t(error.code);
+  note_refusal(c, error);
   core.pool.release(f);
 }
 
