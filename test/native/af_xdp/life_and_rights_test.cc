@@ -104,8 +104,8 @@ std::string open_with(VethPair& veth, std::initializer_list<int> capabilities,
 
 TEST_CASE(
     "af_xdp: after kill -9 neither program, map nor link is left, and the next one starts at "
-    "once") {
-  if (skip_without_root()) return;
+    "once" *
+    needs_root()) {
   VethPair veth;
   REQUIRE(veth.ok);
   int ready[2];
@@ -159,8 +159,8 @@ TEST_CASE(
   close(ready[1]);
 }
 
-TEST_CASE("af_xdp: five capabilities are enough, and each that is missing is named") {
-  if (skip_without_root()) return;
+TEST_CASE("af_xdp: five capabilities are enough, and each that is missing is named" *
+          needs_root()) {
   VethPair veth;
   REQUIRE(veth.ok);
   // 38: CAP_PERFMON, 39: CAP_BPF. No CAP_SYS_ADMIN.
@@ -177,8 +177,7 @@ TEST_CASE("af_xdp: five capabilities are enough, and each that is missing is nam
   CHECK(names(open_with(veth, {CAP_NET_ADMIN, CAP_NET_RAW, CAP_IPC_LOCK, 39}), "CAP_PERFMON"));
 }
 
-TEST_CASE("af_xdp: the limit on locked memory is named") {
-  if (skip_without_root()) return;
+TEST_CASE("af_xdp: the limit on locked memory is named" * needs_root()) {
   VethPair veth;
   REQUIRE(veth.ok);
   const std::string text = in_child([&]() -> std::string {
