@@ -86,6 +86,7 @@ t.test('upgrade: bytes both ways after it', async (t) => {
   const port = await listen(server);
   const net = await import('node:net');
   const client = net.connect(port, '127.0.0.1');
+  await once(client, 'connect');
   client.write('GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\nfirst ');
   let text = '';
   client.setEncoding('latin1').on('data', (data) => {
