@@ -65,10 +65,10 @@ t.test('pipelined requests, and a bad one', async (t) => {
   const net = await import('node:net');
   const client = net.connect(port, '127.0.0.1');
   client.write('GET /a HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\r\nHost: x\r\n\r\n');
-  setTimeout(() => client.write('NONSENSE\r\n\r\n'), 20);
   let text = '';
   client.on('data', (data) => {
     text += data;
+    if (text.endsWith('/b')) client.write('NONSENSE\r\n\r\n');
   });
   await once(client, 'close');
   t.match(text, /\/a[\s\S]*\/b[\s\S]*400 Bad Request/);
@@ -86,6 +86,7 @@ t.test('upgrade: bytes both ways after it', async (t) => {
   const port = await listen(server);
   const net = await import('node:net');
   const client = net.connect(port, '127.0.0.1');
+  await once(client, 'connect');
   client.write('GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\nfirst ');
   let text = '';
   client.setEncoding('latin1').on('data', (data) => {

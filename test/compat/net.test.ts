@@ -218,7 +218,7 @@ t.test('options of a socket reach the connection', async (t) => {
   const port = await listen(server);
   const client = net.connect(port, '127.0.0.1');
   client.setNoDelay(true);
-  const [socket] = (await once(server, 'connection')) as [net.Socket];
+  const [[socket]] = await Promise.all([once(server, 'connection'), once(client, 'connect')]);
   if (engine.toy !== null) {
     const options = [...engine.toy.open].map((open) => [open.noDelay, open.keepAlive.slice(0, 2)]);
     t.same(options, [
