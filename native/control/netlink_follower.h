@@ -3,13 +3,15 @@
 // namespace in which it was opened, and resolves neighbours by asking the kernel to (RFC 826 and
 // 4861 are its business: ARP and neighbour discovery are never steered to us). Tables main, local
 // and default are followed; policy rules that lead to other tables are counted, not obeyed.
+// IPv6 link-local addresses are not told: without their scope (RFC 4007) they would be ambiguous,
+// so they stay the kernel's.
 //
 //   control::NetlinkFollower follower(sink, {});
 //   if (Error e = follower.open()) ...            // EPERM, EMFILE: sockets refused
 //   follower.follow(port->ifindex());             // each attached interface
 //   if (Error e = follower.start(now)) ...        // the sink knows everything when this returns
-//   ip.set_resolver(&follower);                   // then poll follower.poll_fd() and call
-//   on_readable(now)
+//   ip.set_resolver(&follower);
+//   // then poll follower.poll_fd() and call on_readable(now)
 //
 // Links, addresses and routes change rarely and in ways whose consequences are not all announced (a
 // link that goes down takes its IPv4 routes along in silence), so any news of them means: read the

@@ -114,14 +114,7 @@ void Tcp::close(Instant now, Connection* c) {
   reap(*core_, *c);
 }
 
-void Tcp::abort(Instant now, Connection* c) {
-  const bool silent = c->state == State::kClosed || c->state == State::kSynSent ||
-                      c->state == State::kTimeWait;
-  if (!silent) send_reset(*core_, now, *c);
-  c->owned = false;
-  bury(*core_, *c);
-  reap(*core_, *c);
-}
+void Tcp::abort(Instant now, Connection* c) { abort_or_drop(now, *c, true); }
 
 uint32_t Tcp::user(const Connection& c) const { return c.user; }
 uint32_t Tcp::user(const Listener& l) const { return l.user; }

@@ -218,7 +218,10 @@ void retransmit_timeout(Core& core, Instant now, Connection& c) {
   // A peer that closes its window over data in flight and goes on answering is not dead.
   const bool answering =
       c.snd.window_bytes == 0 && now - c.last_received_at < core.options.rto_max;
-  if (given_up(core, now, c) && !(answering && !c.user_timeout_ms)) {
+  // With a long RTO all the patience may be spent before anything was sent a second time (Linux counts from the first
+  // retransmission).
+  const bool tried = note_of(q.head).has(TxNote::kEverResent) || c.user_timeout_ms;
+  if (tried && given_up(core, now, c) && !(answering && !c.user_timeout_ms)) {
     time_out(core, c);
     return;
   }

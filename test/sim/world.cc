@@ -152,8 +152,12 @@ bool World::connection_done(uint32_t number) const {
   if (server.finished()) return true;
   // It may never have come to the server's application.
   const ConnectionPlan& plan = scenario_.connections[number];
+  // A client that closes at once may be an orphan by the time its half-open other end is given up
+  // in a cut.
+  const bool cuts = std::string_view(scenario_.profile) == "cuts";
+  const bool orphan = cuts && plan.client.ending == Ending::kCloseWritten;
   const bool excused =
-      scenario_.hostile || dead_ || plan.abortive() || plan.refused || client.excused();
+      scenario_.hostile || dead_ || plan.abortive() || plan.refused || client.excused() || orphan;
   return !server.attached() && excused;
 }
 
@@ -197,12 +201,11 @@ void World::check_clean_run() {
   }
   for (const auto& host : hosts_) {
     const tcp::Counters& n = host->tcp().counters();
-    if (n.tcp_timeouts + n.tcp_fast_recoveries + n.tcp_timed_out + n.tcp_out_of_window +
-        n.tcp_bad_acks + n.tcp_challenge_acks + n.tcp_paws_dropped) {
+    if (n.tcp_timeouts + n.tcp_fast_recoveries + n.tcp_timed_out + n.tcp_bad_acks +
+        n.tcp_paws_dropped) {
       fail("losses on a perfect network: " + std::to_string(n.tcp_timeouts) + " timeouts, " +
            std::to_string(n.tcp_fast_recoveries) + " fast recoveries, " +
-           std::to_string(n.tcp_out_of_window) + " out of window, " +
-           std::to_string(n.tcp_challenge_acks) + " challenge ACKs");
+           std::to_string(n.tcp_bad_acks) + " bad ACKs");
     }
   }
 }

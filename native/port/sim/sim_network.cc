@@ -84,7 +84,8 @@ bool SimNetwork::queue(Line& line, Instant now, size_t bytes, Instant& leaves) {
   if (c.rate_bits_per_s == 0) return true;
   const int64_t waiting_ns = std::max<int64_t>(0, line.busy_until.ns - now.ns);
   const uint64_t waiting_bytes = uint64_t(waiting_ns) * (c.rate_bits_per_s / 8) / 1'000'000'000;
-  if (c.queue_bytes && waiting_bytes + bytes > c.queue_bytes) return false;
+  // What finds the line idle does not queue, however large.
+  if (c.queue_bytes && waiting_bytes > 0 && waiting_bytes + bytes > c.queue_bytes) return false;
   const int64_t takes_ns = int64_t(uint64_t(bytes) * 8 * 1'000'000'000 / c.rate_bits_per_s);
   line.busy_until = std::max(line.busy_until, now) + Duration{takes_ns};
   leaves = line.busy_until;

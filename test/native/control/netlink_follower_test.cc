@@ -116,6 +116,10 @@ TEST_CASE("netlink: the first reading tells links, addresses and routes") {
   const net::Route* on_link6 = f.sink.find("fd77::", 64);
   REQUIRE(on_link6);
   CHECK(on_link6->ifindex == f.ifindex);
+  // IPv6 link-local addresses need a scope: the kernel's, destination and own.
+  const net::Route* link_local = f.sink.find("fe80::", 64);
+  if (link_local) CHECK(link_local->ifindex == 1);
+  for (const auto& [address, where] : f.sink.addresses) CHECK(!address.is_link_local());
   // What stays on the machine is the kernel's.
   for (const char* own : {"10.77.0.1", "10.77.0.255"}) {
     const net::Route* local = f.sink.find(own, 32);

@@ -342,6 +342,8 @@ TEST_CASE("steering: an interface takes one program; missing interfaces are name
   auto generic = steer::XdpSteering::open("mrh", {.mode = steer::XdpMode::kGeneric}, error);
   REQUIRE(generic);
   CHECK(!generic->native());
+  CHECK(!steer::XdpSteering::open("mrh", {}, error));
+  CHECK(error.code == EBUSY);
   CHECK(!steer::XdpSteering::open("nosuch", {}, error));
   CHECK(error.code == ENODEV);
   CHECK(std::string(error.text).find("\"nosuch\"") != std::string::npos);

@@ -403,9 +403,12 @@ TEST_CASE("sockets that nobody reads leave most of the pool to the rest of the s
   CHECK(w.udp.counters().udp_memory_full == 5000 - w.pool.capacity() / 4);
   w.udp.close_all();
   CHECK(w.pool.available() == w.pool.capacity());
+  // What is read does not count any more.
   Socket& socket = w.bind("0.0.0.0", 53);
-  w.arrive({w.peer4, 9}, {w.us4, 53}, {7});
-  CHECK(w.read(socket) == Bytes{7});
+  for (int i = 0; i < 1000; ++i) {
+    w.arrive({w.peer4, 9}, {w.us4, 53}, {7});
+    CHECK(w.read(socket) == Bytes{7});
+  }
 }
 
 TEST_CASE("the time to live is the socket's") {
