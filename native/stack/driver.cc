@@ -189,8 +189,8 @@ void Driver::guard_once(Instant now) {
     const bool more = stack_->guardian_turn(now, config_.frames_budget);
     const Duration left = stack_->next_deadline() - monotonic();
     drop_baton();
-    // Rounded up: a timer a millisecond late is better than a thread that spins until it is due. What only
-    // waits for JavaScript to make room is not worth spinning either.
+    // Rounded up: a timer a millisecond late is better than a thread that spins until it is due.
+    // What only waits for JavaScript to make room is not worth spinning either.
     const int64_t longest_ms = config_.guardian_after.millis() + 1;
     if (!more) wait_ms = int(std::clamp<int64_t>(left.millis() + 1, 1, longest_ms));
   }
