@@ -145,8 +145,10 @@ bool send_frame(Core& core, Instant now, Connection& c, Frame* frame) {
   if (n.has(TxNote::kPush) || (n.length && !frame->next)) flags |= wire::kTcpPsh;
   const Error error = transmit_on(core, now, c, out, n.seq, flags, n.length);
   if (out != frame) core.pool.release(out);
-  // A segment that the layer below refuses is like one lost on the wire: the timers repair it, and
-  // should the path be dead they find out too.
+  // A full ring is a matter of microseconds and says nothing of the network: the frame waits here.
+  // Any other refusal is like a loss on the wire: the timers repair it, and should the path be dead
+  // they find out.
+  if (error.code == ENOBUFS) return false;
   note_refusal(c, error);
   return true;
 }
@@ -166,8 +168,12 @@ void send_ack(Core& core, Instant now, Connection& c) {
     set_deadline(core, c, c.ack_at, now + Duration::millis(40));
     return;
   }
-  (void)transmit_on(core, now, c, f, c.snd.nxt, wire::kTcpAck, 0);
+  const Error error = transmit_on(core, now, c, f, c.snd.nxt, wire::kTcpAck, 0);
   core.pool.release(f);
+  if (error.code == ENOBUFS) {
+    c.rcv.ack_pending = true;
+    set_deadline(core, c, c.ack_at, now + Duration::millis(1));
+  }
 }
 
 void send_reset(Core& core, Instant now, Connection& c) {

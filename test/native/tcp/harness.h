@@ -16,6 +16,7 @@
 #include "net/ip_layer.h"
 #include "support/memory_port.h"
 #include "tcp/connection.h"
+#include "tcp/invariants.h"
 #include "tcp/tcp.h"
 #include "wire/checksum.h"
 #include "wire/ipv4.h"
@@ -287,6 +288,8 @@ struct World {
       for (size_t i = 0; i < in.size(); ++i) same = same && in[i] == byte_at(got + i);
       CHECK(same);
       got += in.size();
+      check_connection(*ca);
+      check_connection(*cb);
       return got == bytes;
     };
     base = a.tcp->acked_bytes(*ca);
