@@ -97,6 +97,7 @@ HostPlan draw_host(Draw& d, const std::string& profile, bool v6) {
   h.tx_hold = d.chance(40) ? d.log_micros(1, 500) : Duration{};
   if (d.chance(20)) h.tx_hold = d.log_micros(500, 50'000);
   h.tx_ring_frames = d.chance(30) ? d.range(1, 16) : 256;
+  if (h.tx_hold > Duration::micros(500)) h.tx_ring_frames = 256;
   if (d.chance(30)) {
     h.busy_chance = uint32_t(d.log_range(1'000, 500'000));
     h.busy_for = d.log_micros(10, 20'000);

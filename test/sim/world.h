@@ -20,6 +20,7 @@ struct Outcome {
   uint64_t frames = 0;
   uint64_t retransmitted_bytes = 0;
   Duration virtual_time{};
+  Duration longest_stall{};  // no progress though every application wanted it
 };
 
 class World {
@@ -38,7 +39,7 @@ class World {
   // plan.
   Endpoint* server_endpoint(const wire::FlowKey& flow);
   void fail(const std::string& what);
-  void progress() { progress_at_ = now_; }
+  void progress() { progress_at_ = idle_since_ = now_; }
   bool verbose() const { return verbose_; }
   // True once the network has gone for good.
   bool dead() const { return dead_; }
@@ -51,6 +52,7 @@ class World {
   void apply_changes();
   void apply(const Change& change);
   bool applications_done() const;
+  void measure_stall();
   void check_rest();
   void check_clean_run();
 
@@ -60,6 +62,8 @@ class World {
   bool dead_ = false;
   Instant now_{};
   Instant progress_at_{};
+  Instant idle_since_{};  // no progress, and no application that waits on purpose
+  Duration longest_stall_{};
   size_t next_change_ = 0;
   std::vector<Instant> start_at_;  // never: started, or waiting for its predecessor
   std::vector<bool> started_;
