@@ -18,6 +18,7 @@ constexpr uint32_t kStepsMax = 5'000'000;
 World::World(const Scenario& scenario, bool verbose)
     : scenario_(scenario),
       verbose_(verbose),
+      random_(Random::from_seed(scenario.seed ^ 0x617070)),
       checker_(scenario_, verbose, [this](const std::string& what) { fail(what); }),
       network_(scenario.seed ^ 0x6e6574, 65536) {
   network_.set_observer(&checker_);

@@ -31,6 +31,7 @@ class World {
 
   const Scenario& scenario() const { return scenario_; }
   Checker& checker() { return checker_; }
+  Random& random() { return random_; }
   Host& host(uint32_t number) { return *hosts_[number]; }
   Endpoint& endpoint(uint32_t connection, bool client) {
     return *endpoints_[connection * 2 + (client ? 0 : 1)];
@@ -68,6 +69,7 @@ class World {
   std::vector<Instant> start_at_;  // never: started, or waiting for its predecessor
   std::vector<bool> started_;
   size_t started_count_ = 0;
+  Random random_;  // of the applications
   Checker checker_;
   SimNetwork network_;
   std::vector<std::unique_ptr<Host>> hosts_;
