@@ -147,8 +147,8 @@ void send_pending(Core& core, Instant now, Connection& c) {
     sent = true;
   }
   if (c.loss.frto_new_data) {
-    // RFC 5682 2.1 step 2b: new data was to tell whether the timeout was spurious. None could go (window, Nagle), so
-    // nothing will tell: recover as usual.
+    // RFC 5682 2.1 step 2b: new data was to tell whether the timeout was spurious. None could go
+    // (window, Nagle), so nothing will tell: recover as usual.
     c.loss.frto_new_data = false;
     if (!sent) {
       c.loss.frto = false;
