@@ -31,7 +31,9 @@ function findProblem(internals: Internals): string | null {
 
 /** One message up, both ways, through a subclass as handle.ts makes it. */
 function tryStream({ JSStream, stream, uv }: Internals): string | null {
-  const Base = JSStream as unknown as { new (): { onread: unknown; readBuffer(data: Uint8Array): void; emitEOF(): void } };
+  const Base = JSStream as unknown as {
+    new (): { onread: unknown; readBuffer(data: Uint8Array): void; emitEOF(): void };
+  };
   class Probe extends Base {
     readonly #mark = 1;
     get isStreamBase(): boolean {

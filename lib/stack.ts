@@ -31,6 +31,11 @@ const ENETUNREACH = 101;
 
 type Socket = StackConnection | StackListener | StackDatagramSocket;
 
+/** Link-local addresses mean something only together with an interface (RFC 4007): they are the kernel's. */
+function isScoped(address: string): boolean {
+  return /^fe[89ab]/i.test(address);
+}
+
 /** Where an accepted connection's upcalls go until its receiver has set its own sink. */
 const UNCLAIMED: ConnectionSink = {
   onConnect() {},
@@ -112,7 +117,7 @@ export class StackEngine implements Engine, ConnectionHost {
   }
 
   listen(local: SocketAddress, dualStack: boolean, backlog: number, sink: ListenerSink): Listener | number | null {
-    if (!this.#policy.wants('tcp', 'listen', local.address, local.port)) return null;
+    if (isScoped(local.address) || !this.#policy.wants('tcp', 'listen', local.address, local.port)) return null;
     putLocal(this.#words, local.address);
     const slot = this.#native.tcpListen(local.port, dualStack, backlog);
     if (slot < 0) return slot;
@@ -122,7 +127,7 @@ export class StackEngine implements Engine, ConnectionHost {
   }
 
   bind(local: SocketAddress, dualStack: boolean, sink: DatagramSink): DatagramSocket | number | null {
-    if (!this.#policy.wants('udp', 'bind', local.address, local.port)) return null;
+    if (isScoped(local.address) || !this.#policy.wants('udp', 'bind', local.address, local.port)) return null;
     putLocal(this.#words, local.address);
     const slot = this.#native.udpBind(local.port, dualStack);
     if (slot < 0) return slot;

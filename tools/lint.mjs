@@ -38,6 +38,12 @@ function steps() {
   return list;
 }
 
+/** A formatter can have much to say; the first of it is enough to act on. */
+function cut(output) {
+  const text = output.trimEnd();
+  return text.length <= 4000 ? text : `${text.slice(0, 4000)}\n... (npm run format mends formatting)`;
+}
+
 /** @returns {Promise<{passed: number, failed: number}>} */
 export async function lint({ fix = false, log = console.log } = {}) {
   const counts = { passed: 0, failed: 0 };
@@ -52,7 +58,7 @@ export async function lint({ fix = false, log = console.log } = {}) {
     if (fix && step.fix !== undefined) await run(step.fix[0], step.fix.slice(1));
     const { code, output } = await run(step.check[0], step.check.slice(1), { env: { FORCE_COLOR: '0' } });
     counts[code === 0 ? 'passed' : 'failed']++;
-    log(code === 0 ? `ok ${step.name}` : `not ok ${step.name}\n${output.trimEnd().slice(0, 20_000)}`);
+    log(code === 0 ? `ok ${step.name}` : `not ok ${step.name}\n${cut(output)}`);
   }
   return counts;
 }

@@ -17,6 +17,8 @@ export const UNTESTED = {
   'compat/net/': 'test/compat/net.test.ts',
   'compat/net/tls.ts': 'test/compat/tls.test.ts',
   'compat/dgram/': 'test/compat/dgram.test.ts',
+  'compat/register.ts': 'test/lib/cli/run.test.ts',
+  'compat/activate.ts': 'test/lib/cli/run.test.ts',
   'compat/async-stores.ts': 'test/compat/net.test.ts',
   'compat/frames.ts': 'test/compat/net.test.ts',
   'compat/install.ts': 'test/compat/net.test.ts',

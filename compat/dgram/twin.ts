@@ -157,7 +157,15 @@ class Stamp extends Stampable {
 
 /** The methods of a handle that has a twin. */
 const methods = {
-  send(this: UdpHandle, request: Request, list: Parts, count: number, first: unknown, address?: string, flag?: boolean) {
+  send(
+    this: UdpHandle,
+    request: Request,
+    list: Parts,
+    count: number,
+    first: unknown,
+    address?: string,
+    flag?: boolean,
+  ) {
     const twin = Stamp.of(this);
     // Connected: (request, list, count, hasCallback); else (request, list, count, port, address, hasCallback).
     const named = typeof first === 'number';

@@ -193,9 +193,22 @@ export class Link implements ConnectionSink {
   }
 
   onConnect(status: number): void {
-    const request = this.#connectRequest;
     const connection = this.#connection;
-    if (request === null || connection === null || this.#closed) return;
+    if (connection === null) return;
+    // A server in this process learns of the connection first, as under the kernel, where the handshake is over before
+    // the client looks.
+    const near = status === 0 && connection.local.address === connection.remote.address;
+    if (!near) return this.#completeConnect(connection, status);
+    // Twice: the server's upcall is posted when its event comes, right behind this one.
+    this.#engine.post(0, () => {
+      if (this.#closed) return;
+      this.#engine.post(this.#connectContext, () => this.#completeConnect(connection, status));
+    });
+  }
+
+  #completeConnect(connection: Connection, status: number): void {
+    const request = this.#connectRequest;
+    if (request === null || this.#closed) return;
     this.#connectRequest = null;
     this.#engine.freeContext(this.#connectContext);
     connection.context = this.#scope();

@@ -8,7 +8,11 @@ import type { AddressOut, TcpHandle } from '../internals';
 import { linkOf, SocketHandle } from './handle';
 import { ownerOf } from './upcall';
 
+/** Kernel handles with an engine's listener beside them. */
+const listening = new WeakSet<object>();
+
 interface Server {
+  _handle?: unknown;
   listeners?(event: string): unknown[];
 }
 
@@ -24,14 +28,23 @@ export function listenOurs(
   listenInKernel: () => number,
 ): number | null {
   const owner = ownerOf(kernel) as Server | undefined;
-  if (owner === undefined || isCluster(owner)) return null;
+  // A handle that listens already has been given to a second server: both share what it has.
+  if (owner === undefined || listening.has(kernel) || isCluster(owner)) return null;
   const out: AddressOut = {};
   if (kernel.getsockname(out) !== 0 || !out.port) return null;
   const local = out as SocketAddress;
   const dualStack = local.family === 'IPv6' && !ipv6Only;
   let closed = false;
   const listener = engine.listen(local, dualStack, backlog, {
-    onConnection: (connection) => (closed ? refuse(connection) : accept(engine, kernel, connection)),
+    onConnection: (connection) => {
+      if (closed) return refuse(connection);
+      // Somebody has taken the handle from its server, to hand its connections to others: only kernel ones will do.
+      if ((ownerOf(kernel) as Server | undefined)?._handle !== kernel) {
+        end();
+        return refuse(connection);
+      }
+      return accept(engine, kernel, connection, () => closed);
+    },
   });
   if (listener === null || typeof listener === 'number') return listener;
   const context = keepStores(kernel, () => engine.createContext(kernel, 'TCPSERVERWRAP'));
@@ -40,13 +53,15 @@ export function listenOurs(
     if (closed) return;
     closed = true;
     listener.close();
-    engine.freeContext(context);
+    // Behind what may be posted in it still.
+    engine.post(0, () => engine.freeContext(context));
   };
   const errno = listenInKernel();
   if (errno !== 0) {
     end();
     return errno;
   }
+  listening.add(kernel);
   const close = kernel.close;
   Object.defineProperty(kernel, 'close', {
     configurable: true,
@@ -59,13 +74,13 @@ export function listenOurs(
   return 0;
 }
 
-function accept(engine: Engine, kernel: TcpHandle, connection: Connection): () => void {
+function accept(engine: Engine, kernel: TcpHandle, connection: Connection, isClosed: () => boolean): () => void {
   const handle = new SocketHandle(engine);
   linkOf(handle)?.accept(connection);
   return () => {
     // Read at this moment: cluster and others put their own in place of net's.
-    if (typeof kernel.onconnection === 'function') kernel.onconnection(0, handle);
-    else handle.close();
+    if (!isClosed() && typeof kernel.onconnection === 'function') kernel.onconnection(0, handle);
+    else handle.reset();
   };
 }
 
@@ -81,9 +96,9 @@ function refuse(connection: Connection): () => void {
 function isCluster(server: Server): boolean {
   const cluster = require('node:cluster') as import('node:cluster').Cluster;
   if (cluster.isWorker) return true;
+  if (Object.keys(cluster.workers ?? {}).length === 0) return false;
+  // The server that the primary makes for its workers has a function of this name as its only listener. A program's own
+  // that looks like it is served by the kernel: nothing is lost.
   const listeners = server.listeners?.('connection') ?? [];
-  // The primary's shared server is made with assert.fail as its listener.
-  const [only] = listeners;
-  if (listeners.length !== 1 || typeof only !== 'function' || only.name !== 'fail') return false;
-  return only === (require('node:assert') as typeof import('node:assert')).fail;
+  return listeners.length === 1 && (listeners[0] as { name?: string }).name === 'fail';
 }

@@ -39,7 +39,6 @@ function patchResetAndDestroy(): void {
   });
 }
 
-
 /** Sending a socket to a child process: C++ would take the handle for one of libuv, unchecked. */
 function patchSendHandle({ Pipe, stream, uv }: Internals): void {
   replaceMethod(Pipe.prototype, 'writeUtf8String', (original) => {

@@ -29,6 +29,12 @@ IpAddress address_of(uint8_t family, std::span<const uint8_t> value) {
   return unspecified(family);
 }
 
+// RFC 4007: a link-local IPv6 address means something only together with its link, which nothing
+// above the interfaces keeps; they are left to the kernel.
+bool needs_scope(const IpAddress& address) {
+  return !address.is_v4() && address.is_link_local();
+}
+
 bool internet(uint8_t family) {
   return family == AF_INET || family == AF_INET6;
 }
@@ -125,6 +131,7 @@ std::optional<AddressFact> parse_address(const nlmsghdr& message) {
   // optimistic).
   const bool tentative = (flags & IFA_F_TENTATIVE) && !(flags & IFA_F_OPTIMISTIC);
   if (!have_any || tentative || (flags & IFA_F_DADFAILED)) return std::nullopt;
+  if (needs_scope(fact.address)) return std::nullopt;
   return fact;
 }
 
@@ -208,12 +215,14 @@ std::optional<net::Route> parse_route(const nlmsghdr& message, std::span<const u
                        }
                      });
   if (!table_matters(table)) return std::nullopt;
-  if (info->rtm_type != RTN_UNICAST) {
+  if (info->rtm_type != RTN_UNICAST || needs_scope(route.destination)) {
     route.ifindex = kLoopbackIfindex;
     route.gateway = unspecified(family);
   } else if (!hops.empty()) {
     choose_hop(hops, attached, family, route);
   }
+  // A next hop object that the kernel does not spell out (net.ipv4.nexthop_compat_mode=0).
+  if (route.ifindex == 0) route.ifindex = kLoopbackIfindex;
   return route;
 }
 

@@ -28,7 +28,8 @@ struct NeighborFact {
 
 // RTM_NEWLINK, RTM_DELLINK (which is a link that is down).
 std::optional<net::LinkConfig> parse_link(const nlmsghdr& message);
-// RTM_NEWADDR. None for addresses that cannot be used (tentative, duplicate).
+// RTM_NEWADDR. None for addresses that cannot be used (tentative, duplicate) or only with a scope
+// (IPv6 link-local): packets to those are the kernel's.
 std::optional<AddressFact> parse_address(const nlmsghdr& message);
 // RTM_NEWNEIGH, RTM_DELNEIGH.
 std::optional<NeighborFact> parse_neighbor(const nlmsghdr& message);

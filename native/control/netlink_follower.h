@@ -3,13 +3,15 @@
 // namespace in which it was opened, and resolves neighbours by asking the kernel to (RFC 826 and
 // 4861 are its business: ARP and neighbour discovery are never steered to us). Tables main, local
 // and default are followed; policy rules that lead to other tables are counted, not obeyed.
+// IPv6 link-local addresses are not told: without their scope (RFC 4007) they would be ambiguous,
+// so they stay the kernel's.
 //
 //   control::NetlinkFollower follower(sink, {});
 //   if (Error e = follower.open()) ...            // EPERM, EMFILE: sockets refused
 //   follower.follow(port->ifindex());             // each attached interface
 //   if (Error e = follower.start(now)) ...        // the sink knows everything when this returns
-//   ip.set_resolver(&follower);                   // then poll follower.poll_fd() and call
-//   on_readable(now)
+//   ip.set_resolver(&follower);
+//   // then poll follower.poll_fd() and call on_readable(now)
 //
 // Links, addresses and routes change rarely and in ways whose consequences are not all announced (a
 // link that goes down takes its IPv4 routes along in silence), so any news of them means: read the
@@ -42,7 +44,8 @@ struct FollowerLimits {
   X(routes_ignored, "routes past routes_max, not followed")                                    \
   X(neighbors_ignored, "neighbours past neighbors_max, not followed")                          \
   X(resolutions, "neighbours that the kernel was asked to resolve or confirm")                 \
-  X(errors, "requests that the kernel refused")
+  X(errors, "requests that the kernel refused")                                                \
+  X(policy_rules, "policy routing rules beside the kernel's own three, which are not obeyed")
 
 struct FollowerCounters {
 #define X(name, meaning) uint64_t name = 0;
@@ -68,7 +71,7 @@ class NetlinkFollower final : public net::NeighborResolver {
 
   // Policy routing rules beside the kernel's three own ones: with any, a path may differ from the
   // kernel's.
-  uint32_t policy_rules() const { return policy_rules_; }
+  uint64_t policy_rules() const { return counters_.policy_rules; }
   const FollowerCounters& counters() const { return counters_; }
   void close();
 
@@ -105,7 +108,6 @@ class NetlinkFollower final : public net::NeighborResolver {
   std::vector<net::Route> fresh_routes_;
   std::vector<bool> seen_neighbors_;
   uint32_t routes_seen_ = 0;
-  uint32_t policy_rules_ = 0;
   bool stale_ = false;      // links, addresses or routes have to be read again
   bool overrun_ = false;    // neighbours too
   bool scheduled_ = false;  // the timer runs

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
-// A frame: one fixed-size chunk of packet memory and, beside it, its description. The memory is what
-// the network card (UMEM) and JavaScript see; the description is the stack's alone.
+// A frame: one fixed-size chunk of packet memory and, beside it, its description. The memory is
+// what the network card (UMEM) and JavaScript see; the description is the stack's alone.
 //
-// Life: FramePool::alloc() gives a frame with one reference. Whoever keeps a frame beyond the call that
-// gave it takes a reference; it returns to the pool with the last one. A port holds a reference while
-// a frame is in its transmit ring (`tx_pending`): until then nobody may change its bytes, so a
-// retransmission in that time is sent from a copy.
+// Life: FramePool::alloc() gives a frame with one reference. Whoever keeps a frame beyond the call
+// that gave it takes a reference; it returns to the pool with the last one. A port holds a
+// reference while a frame is in its transmit ring (`tx_pending`): until then nobody may change its
+// bytes, so a retransmission in that time is sent from a copy.
 #pragma once
 
 #include <cstddef>
@@ -20,14 +20,14 @@ namespace millrace {
 class FramePool;
 
 struct alignas(64) Frame {
-  uint8_t* chunk = nullptr;   // the chunk's first byte
-  Frame* next = nullptr;      // for whichever queue holds the frame
-  uint32_t index = 0;         // its number in the pool; chunk = pool memory + index * frame_bytes
-  uint32_t capacity = 0;      // bytes in the chunk
-  uint32_t offset = 0;        // first valid byte in the chunk
-  uint32_t length = 0;        // valid bytes
+  uint8_t* chunk = nullptr;  // the chunk's first byte
+  Frame* next = nullptr;     // for whichever queue holds the frame
+  uint32_t index = 0;        // its number in the pool; chunk = pool memory + index * frame_bytes
+  uint32_t capacity = 0;     // bytes in the chunk
+  uint32_t offset = 0;       // first valid byte in the chunk
+  uint32_t length = 0;       // valid bytes
   uint16_t refs = 0;
-  uint16_t tx_pending = 0;    // transmit rings that still hold it
+  uint16_t tx_pending = 0;  // transmit rings that still hold it
   uint8_t flags = 0;
   uint8_t rx_queue = 0;
 

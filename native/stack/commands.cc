@@ -2,7 +2,14 @@
 // Commands: what JavaScript wrote into the ring since the last turn.
 #include "stack/stack.h"
 
+#include <algorithm>
+
 namespace millrace {
+
+namespace {
+// Frames moved over an in-process port because of one close; what is left moves with the turn.
+constexpr uint32_t kLocalDeliveries = 64;
+}  // namespace
 
 void Stack::take_commands(Instant now) {
   uint32_t head = shared_.load(header::kCommandHead);
@@ -29,11 +36,26 @@ void Stack::execute(Instant now, const uint32_t* command) {
   if (op == Command::kClose || op == Command::kAbort) {
     // What was written before has left, as far as the windows allow, before the FIN or the reset.
     if (slot->written_node().linked()) tcp_.push(now, *slot->connection);
+    deliver_locally(now);
     release_slot(now, *slot, op == Command::kAbort);
   } else if (slot->kind == SlotKind::kConnection) {
     execute_connection(now, op, *slot, args);
   } else if (slot->kind == SlotKind::kDatagram) {
     execute_datagram(now, op, *slot, args);
+  }
+}
+
+// Inside one machine a write has arrived when write(2) returns: what was written before this close,
+// by either end, is there before it. (A close with unread bytes is a reset, one without is a FIN.)
+void Stack::deliver_locally(Instant now) {
+  if (!local_everywhere_) return;
+  push_written(now);
+  ip_.flush(now);
+  for (uint32_t left = kLocalDeliveries; left > 0 && rx_ready();) {
+    const uint32_t received = receive_burst(now, left);
+    if (received == 0) return;
+    left -= received;
+    ip_.flush(now);
   }
 }
 

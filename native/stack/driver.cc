@@ -145,7 +145,7 @@ void Driver::settle(Duration at_most) {
     if (!stack_->has_unsettled()) break;
     const Duration left = std::min(stack_->next_deadline() - now, end - now);
     epoll_event event;
-    epoll_wait(epoll_, &event, 1, int(std::clamp<int64_t>(left.millis(), 0, 20)));
+    epoll_wait(epoll_, &event, 1, int(std::clamp<int64_t>(left.millis() + 1, 1, 20)));
   }
   drop_baton();
 }
@@ -189,9 +189,10 @@ void Driver::guard_once(Instant now) {
     const bool more = stack_->guardian_turn(now, config_.frames_budget);
     const Duration left = stack_->next_deadline() - monotonic();
     drop_baton();
-    wait_ms = int(std::clamp<int64_t>(left.millis(), 0, config_.guardian_after.millis() + 1));
-    // What waits for JavaScript to make room keeps a port readable: do not spin on it.
-    if (more) wait_ms = 1;
+    // Rounded up: a timer a millisecond late is better than a thread that spins until it is due.
+    // What only waits for JavaScript to make room is not worth spinning either.
+    const int64_t longest_ms = config_.guardian_after.millis() + 1;
+    if (!more) wait_ms = int(std::clamp<int64_t>(left.millis() + 1, 1, longest_ms));
   }
   epoll_event event;
   if (epoll_wait(guardian_epoll_, &event, 1, wait_ms) > 0) {

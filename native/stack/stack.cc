@@ -15,6 +15,11 @@ constexpr Duration kRetryAfter = Duration::micros(200);
 constexpr uint16_t kEphemeralFirst = 32768;
 constexpr uint16_t kEphemeralLast = 60999;
 constexpr int kPortTries = 32;
+
+// Addresses that mean something only together with an interface (RFC 4007) are the kernel's.
+bool is_scoped(const wire::IpAddress& address) {
+  return !address.is_v4() && address.is_link_local();
+}
 }  // namespace
 
 Stack::Stack(const StackConfig& config, Random random, Instant now)
@@ -173,6 +178,7 @@ Result<Stack::Opened> Stack::connect(Instant now, const wire::Endpoint& local,
 }
 
 bool Stack::tcp_reaches(const wire::Endpoint& remote) {
+  if (is_scoped(remote.address)) return false;
   // In-process port: only what one of our own listeners would answer; the rest is the kernel's.
   if (local_everywhere_) return tcp_.find_listener(remote) != nullptr;
   return ip_.resolve({}, remote.address).ok() && !ip_.is_local(remote.address);
@@ -237,6 +243,7 @@ void Stack::udp_disconnect(uint32_t index) {
 uint32_t Stack::udp_limit_bytes(uint32_t index, const wire::Endpoint& remote) {
   const Slot& slot = *slots_.at(index);
   if (remote.address.is_multicast() || remote.address.is_limited_broadcast()) return 0;
+  if (is_scoped(remote.address)) return 0;
   if (local_everywhere_ && !udp_.would_receive(remote, slot.local)) return 0;
   if (!local_everywhere_ && ip_.is_local(remote.address)) return 0;
   const auto path = ip_.resolve({}, remote.address);

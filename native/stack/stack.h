@@ -115,6 +115,7 @@ class Stack final : tcp::Handler, udp::Handler {
   void execute(Instant now, const uint32_t* command);
   void execute_connection(Instant now, Command op, Slot& slot, const uint32_t* args);
   void execute_datagram(Instant now, Command op, Slot& slot, const uint32_t* args);
+  void deliver_locally(Instant now);
   void note_write(Slot& slot);
   void wake_writer(Slot& slot);
   Frame* take_frame(uint32_t index, uint32_t length);

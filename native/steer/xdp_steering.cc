@@ -191,7 +191,8 @@ bool XdpSteering::attach(const char* interface, uint32_t ifindex, XdpMode mode, 
               missing_privilege());
   } else {
     error.set(-result, "cannot attach an XDP program to \"%s\" in %s mode: %s", interface,
-              mode == XdpMode::kNative ? "native" : "generic", std::strerror(-result));
+              mode == XdpMode::kNative ? "native" : "generic",
+              result == -EINVAL ? "not supported (needs Linux 5.9)" : std::strerror(-result));
   }
   return false;
 }

@@ -16,7 +16,9 @@ uint64_t checksum_partial(std::span<const uint8_t> data, uint64_t sum = 0);
 // Folds to 16 bits in memory order, not complemented.
 uint16_t checksum_fold(uint64_t sum);
 // The complemented checksum, in memory order: store it with memcpy, not store16().
-inline uint16_t checksum_finish(uint64_t sum) { return uint16_t(~checksum_fold(sum)); }
+inline uint16_t checksum_finish(uint64_t sum) {
+  return uint16_t(~checksum_fold(sum));
+}
 // Sum over the pseudo header of RFC 9293 3.1 (IPv4) or RFC 8200 8.1 (IPv6).
 uint64_t checksum_pseudo(const IpAddress& source, const IpAddress& destination, uint8_t protocol,
                          uint32_t length);

@@ -30,7 +30,11 @@ class Seq {
   uint32_t value_ = 0;
 };
 
-constexpr Seq seq_min(Seq a, Seq b) { return a < b ? a : b; }
-constexpr Seq seq_max(Seq a, Seq b) { return a > b ? a : b; }
+constexpr Seq seq_min(Seq a, Seq b) {
+  return a < b ? a : b;
+}
+constexpr Seq seq_max(Seq a, Seq b) {
+  return a > b ? a : b;
+}
 
 }  // namespace millrace::wire

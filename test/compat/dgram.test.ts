@@ -2,9 +2,9 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import * as dgram from 'node:dgram';
 import { once } from 'node:events';
 import t from 'tap';
-import { installToy } from './toy';
+import { installEngine, REAL } from './harness';
 
-const toy = installToy();
+const engine = installEngine();
 
 async function bind(socket: dgram.Socket, address = '127.0.0.1'): Promise<number> {
   socket.bind(0, address);
@@ -17,7 +17,7 @@ t.test('messages between two sockets', async (t) => {
   const port = await bind(server);
   server.on('message', (message, from) => server.send(Buffer.concat([message, message]), from.port, from.address));
   const client = dgram.createSocket('udp4');
-  const before = toy.engine.datagrams;
+  const before = engine.datagrams;
   const done = new Promise<[Error | null, number]>((resolve) => {
     client.send(['one ', 'two', new DataView(Buffer.from('!').buffer.slice(0, 0))], port, '127.0.0.1', (error, bytes) =>
       resolve([error, bytes]),
@@ -30,7 +30,7 @@ t.test('messages between two sockets', async (t) => {
   t.equal(Object.getPrototypeOf(message), Buffer.prototype);
   t.same(from, { address: '127.0.0.1', family: 'IPv4', port, size: 14 });
   t.same(Object.keys(from), ['address', 'family', 'port', 'size']);
-  t.equal(toy.engine.datagrams, before + 2, 'both ways ours');
+  t.equal(engine.datagrams, before + 2, 'both ways ours');
   client.send('', port, '127.0.0.1');
   const [empty, again] = await once(client, 'message');
   t.equal(empty.length, 0);
@@ -46,10 +46,10 @@ t.test('a connected socket', async (t) => {
   client.connect(port, '127.0.0.1');
   await once(client, 'connect');
   t.equal(client.remoteAddress().port, port);
-  const before = toy.engine.datagrams;
+  const before = engine.datagrams;
   client.send('ping');
   t.equal(String((await once(client, 'message'))[0]), 'ping');
-  t.equal(toy.engine.datagrams, before + 2);
+  t.equal(engine.datagrams, before + 2);
   client.disconnect();
   client.send('pong', port, '127.0.0.1');
   t.equal(String((await once(client, 'message'))[0]), 'pong');
@@ -61,12 +61,12 @@ t.test('udp6', async (t) => {
   const server = dgram.createSocket('udp6', (message, from) => server.send(message, from.port, from.address));
   const port = await bind(server, '::1');
   const client = dgram.createSocket('udp6');
-  const before = toy.engine.datagrams;
+  const before = engine.datagrams;
   client.send('six', port, '::1');
   const [message, from] = await once(client, 'message');
   t.equal(String(message), 'six');
   t.equal(from.family, 'IPv6');
-  t.equal(toy.engine.datagrams, before + 2);
+  t.equal(engine.datagrams, before + 2);
   client.connect(port, '::1');
   await once(client, 'connect');
   client.send('connected');
@@ -82,22 +82,22 @@ t.test('one socket, peers on both ways', async (t) => {
     server.send('back', from.port, from.address);
   });
   const port = await bind(server, '0.0.0.0');
-  toy.wanted = false;
+  engine.wanted = false;
   const outside = dgram.createSocket('udp4');
   await bind(outside);
-  toy.wanted = true;
+  engine.wanted = true;
   const inside = dgram.createSocket('udp4');
   await bind(inside);
-  const before = toy.engine.datagrams;
+  const before = engine.datagrams;
   outside.send('through the kernel', port, '127.0.0.1');
   t.equal(String((await once(outside, 'message'))[0]), 'back');
-  t.equal(toy.engine.datagrams, before);
+  t.equal(engine.datagrams, before);
   inside.send('through the engine', port, '127.0.0.1');
   t.equal(String((await once(inside, 'message'))[0]), 'back');
-  t.equal(toy.engine.datagrams, before + 2);
+  t.equal(engine.datagrams, before + 2);
   t.same(seen, ['through the kernel', 'through the engine']);
   for (const socket of [server, inside, outside]) socket.close();
-  t.equal(toy.engine.sockets.size, 0);
+  t.equal(engine.toy?.sockets.size ?? 0, 0);
 });
 
 t.test('a refused datagram', async (t) => {
@@ -114,10 +114,10 @@ t.test('a refused datagram', async (t) => {
 t.test('options and addresses', async (t) => {
   const socket = dgram.createSocket({ type: 'udp4', recvBufferSize: 100_000 });
   await bind(socket);
-  const [inner] = [...toy.engine.sockets];
-  t.equal(inner?.receiveBuffer, 100_000);
+  const [inner] = [...(engine.toy?.sockets ?? [])];
+  if (engine.toy !== null) t.equal(inner?.receiveBuffer, 100_000);
   socket.setTTL(7);
-  t.equal(inner?.ttl, 7);
+  if (engine.toy !== null) t.equal(inner?.ttl, 7);
   t.equal(socket.getSendQueueSize(), 0);
   const other = dgram.createSocket('udp4');
   other.bind(socket.address().port, '127.0.0.1');
@@ -138,7 +138,9 @@ t.test('AsyncLocalStorage: of the making of the socket', async (t) => {
   const [, from] = await once(server, 'message');
   server.send('y', from.port, from.address);
   await once(client, 'message');
-  toy.wanted ? t.equal(seen.length, 1) : t.fail();
+  // Before Node 24 a handle keeps the store of its making; the toy has no true contexts.
+  if (REAL && Number(process.versions.node.split('.')[0]) < 24) t.same(seen, ['maker']);
+  else t.equal(seen.length, 1);
   client.close();
   server.close();
 });
@@ -155,6 +157,6 @@ t.test('closing in a message, and nothing left over', async (t) => {
   await once(socket, 'close');
   await new Promise((resolve) => setTimeout(resolve, 20));
   t.equal(seen, 1);
-  t.equal(toy.engine.contexts, 0);
-  t.equal(toy.engine.holds, 0);
+  t.equal(engine.contexts, 0);
+  t.equal(engine.holds, 0);
 });

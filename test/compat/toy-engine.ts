@@ -35,9 +35,6 @@ export interface ToyOptions {
 export class ToyEngine implements Engine {
   readonly sendBufferBytes: number;
   readonly chunkBytes: number;
-  /** Of connections made through it. */
-  connections = 0;
-  datagrams = 0;
   holds = 0;
   readonly listeners = new Set<ToyListener>();
   readonly sockets = new Set<ToyDatagramSocket>();
@@ -80,12 +77,21 @@ export class ToyEngine implements Engine {
     resource.runInAsyncScope(callback);
   }
 
-  connect(address: string, port: number, local: SocketAddress | null, sink: ConnectionSink): Connection | number | null {
+  connect(
+    address: string,
+    port: number,
+    local: SocketAddress | null,
+    sink: ConnectionSink,
+  ): Connection | number | null {
     const listener = this.find(this.listeners, address, port);
     if (listener === undefined && !address.startsWith('127.99.')) return null;
     const family = address.includes(':') ? 'IPv6' : 'IPv4';
     const remote: SocketAddress = { address, port, family };
-    const mine = local ?? { address: address.startsWith('127.99.') ? '127.99.0.2' : address, port: this.port(), family };
+    const mine = local ?? {
+      address: address.startsWith('127.99.') ? '127.99.0.2' : address,
+      port: this.port(),
+      family,
+    };
     const client = new ToyConnection(this, mine, remote, sink);
     setImmediate(() => {
       if (client.closed) return;
@@ -95,7 +101,6 @@ export class ToyEngine implements Engine {
         this.run(client.context, () => client.sink.onConnect(-ECONNREFUSED));
         return;
       }
-      this.connections++;
       const server = new ToyConnection(this, remote, mine, NO_SINK);
       client.join(server);
       this.run(client.context, () => client.sink.onConnect(0));
@@ -373,14 +378,18 @@ export class ToyDatagramSocket implements DatagramSocket {
   }
 
   send(parts: readonly ArrayBufferView[], count: number, address: string, port: number): number {
+    return this.#transmit(parts, count, address, port);
+  }
+
+  #transmit(parts: readonly ArrayBufferView[], count: number, address: string, port: number): number {
     const ours = address.startsWith('127.99.');
     const target = this.#engine.find(this.#engine.sockets, address, port);
     if (target === undefined && !ours) return NOT_OURS;
     const bytes = Buffer.concat(
       parts.slice(0, count).map((part) => new Uint8Array(part.buffer, part.byteOffset, part.byteLength)),
     );
-    const from = this.local.address.startsWith('0') || this.local.address === '::' ? sourceFor(address) : this.local.address;
-    this.#engine.datagrams++;
+    const from =
+      this.local.address.startsWith('0') || this.local.address === '::' ? sourceFor(address) : this.local.address;
     setImmediate(() => {
       if (target !== undefined) target.arrive(bytes, from, this.local.port);
       else if (this.#peer !== null) this.#upcall(() => this.sink.onError(-ECONNREFUSED));
@@ -390,7 +399,7 @@ export class ToyDatagramSocket implements DatagramSocket {
 
   sendConnected(parts: readonly ArrayBufferView[], count: number): number {
     if (this.#peer === null) throw new Error('sendConnected() without a peer');
-    return this.send(parts, count, this.#peer.address, this.#peer.port);
+    return this.#transmit(parts, count, this.#peer.address, this.#peer.port);
   }
 
   connect(address: string, port: number): number {

@@ -107,7 +107,7 @@ t.test(`a wildcard UDP socket: both ways at once (${mode})`, { skip }, async (t)
 t.test(`what is not steered is the kernel's (${mode})`, { skip }, async (t) => {
   const home = await lab(t);
   const server = await home.node(mode, example('http-server'), [8080, '0.0.0.0'], {
-    options: { MILLRACE_ACCELERATE: 'tcp:listen:8080' },
+    options: { MILLRACE_ACCELERATE: 'tcp:listen:*:8080' },
   });
   await home.node('kernel', example('http-server'), [8081, '0.0.0.0']);
   for (const address of [home.mill.ipv4, home.mill.ipv6]) {

@@ -18,6 +18,7 @@ constexpr uint32_t kStepsMax = 5'000'000;
 World::World(const Scenario& scenario, bool verbose)
     : scenario_(scenario),
       verbose_(verbose),
+      random_(Random::from_seed(scenario.seed ^ 0x617070)),
       checker_(scenario_, verbose, [this](const std::string& what) { fail(what); }),
       network_(scenario.seed ^ 0x6e6574, 65536) {
   network_.set_observer(&checker_);
@@ -211,6 +212,20 @@ void World::check_clean_run() {
   }
 }
 
+void World::measure_stall() {
+  bool on_purpose = dead_ || scenario_.hostile || started_count_ < started_.size();
+  for (const auto& end : endpoints_) {
+    on_purpose = on_purpose || !end->wake_at().is_never();
+    // An aborted peer's other end waits for its keep-alive.
+    on_purpose = on_purpose || (end->finished() && end->plan().ending >= Ending::kAbort);
+  }
+  for (uint32_t host = 0; host < hosts_.size(); ++host) {
+    on_purpose = on_purpose || !network_.conditions(host).up || hosts_[host]->waits_on_purpose();
+  }
+  if (on_purpose) idle_since_ = now_;
+  longest_stall_ = std::max(longest_stall_, now_ - idle_since_);
+}
+
 Outcome World::run() {
   uint32_t steps = 0;
   Instant done_at = Instant::never();
@@ -229,6 +244,7 @@ Outcome World::run() {
     }
     now_ = std::max(now_, next);
     if (!done && now_ - progress_at_ > kStall) fail("no progress");
+    if (!done) measure_stall();
     if (done && now_ - done_at > kLinger) fail("does not come to rest: " + left);
     if (++steps > kStepsMax) fail("too many events");
     apply_changes();
@@ -249,6 +265,7 @@ Outcome World::run() {
   outcome.virtual_time = now_ - Instant{};
   for (auto& host : hosts_) host->close(now_);
   outcome.failure = failure_;
+  outcome.longest_stall = longest_stall_;
   outcome.hash = checker_.hash();
   outcome.frames = checker_.frames_sent();
   outcome.retransmitted_bytes = checker_.retransmitted_bytes();

@@ -1,0 +1,2 @@
+import './real';
+import '../dgram.test';

@@ -1,0 +1,2 @@
+import './real';
+import '../tls.test';

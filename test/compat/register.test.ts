@@ -1,0 +1,115 @@
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import t from 'tap';
+
+const REGISTER = join(__dirname, '../../compat/register.js');
+const LIBRARY = join(__dirname, '../../lib/index.js');
+
+interface Result {
+  code: number | string;
+  out: string;
+  err: string;
+}
+
+/** Runs a program of one string in a Node of its own. */
+function node(args: readonly string[], code: string, env: NodeJS.ProcessEnv = {}): Promise<Result> {
+  const inherited = Object.entries(process.env).filter(([name]) => !/^(?:MILLRACE|NODE_OPTIONS|TAP)/.test(name));
+  const options = { env: { ...Object.fromEntries(inherited), ...env }, timeout: 20_000 };
+  return new Promise((resolve) => {
+    execFile(process.execPath, [...args, '-e', code], options, (error, out, err) => {
+      resolve({
+        code: error === null ? 0 : (error.code ?? error.signal ?? 'failed'),
+        out: out.trim(),
+        err: err.trim(),
+      });
+    });
+  });
+}
+
+/** Says whether a connection to itself is ours: our handles have no descriptor. */
+const PROBE = `
+  const net = require('node:net');
+  const server = net.createServer((socket) => socket.end('x')).listen(0, '127.0.0.1', () => {
+    const client = net.connect(server.address().port, '127.0.0.1', () => {
+      console.log(client._handle.fd === -1 ? 'ours' : 'kernel');
+      client.resume();
+      server.close();
+    });
+  });`;
+
+const LOOPBACK = { MILLRACE_PORT: 'loopback' };
+
+t.test('--require, --import and NODE_OPTIONS', async (t) => {
+  t.same(await node(['--require', REGISTER], PROBE, LOOPBACK), { code: 0, out: 'ours', err: '' });
+  t.same(await node(['--import', REGISTER], PROBE, LOOPBACK), { code: 0, out: 'ours', err: '' });
+  const env = { ...LOOPBACK, NODE_OPTIONS: `--require ${REGISTER}` };
+  t.same(await node([], PROBE, env), { code: 0, out: 'ours', err: '' });
+});
+
+t.test('MILLRACE=off, and a port of none', async (t) => {
+  t.same(await node(['--require', REGISTER], PROBE, { ...LOOPBACK, MILLRACE: 'off' }), {
+    code: 0,
+    out: 'kernel',
+    err: '',
+  });
+  t.same(await node(['--require', REGISTER], PROBE, { MILLRACE_PORT: 'none' }), { code: 0, out: 'kernel', err: '' });
+});
+
+t.test('a policy keeps what it does not want with the kernel', async (t) => {
+  const env = { ...LOOPBACK, MILLRACE_ACCELERATE: 'udp' };
+  t.same(await node(['--require', REGISTER], PROBE, env), { code: 0, out: 'kernel', err: '' });
+});
+
+t.test('loaded twice, and by hand', async (t) => {
+  const code = `
+    delete require.cache[require.resolve(${JSON.stringify(REGISTER)})];
+    const before = require('node:net').Socket.prototype.resetAndDestroy;
+    for (const name of Object.keys(require.cache)) delete require.cache[name];
+    require(${JSON.stringify(REGISTER)});
+    console.log(require(${JSON.stringify(join(__dirname, '../../compat/net.js'))}) === require('node:net'));
+    console.log(require(${JSON.stringify(join(__dirname, '../../compat/dgram.js'))}) === require('node:dgram'));
+    ${PROBE}`;
+  const result = await node(['--require', REGISTER, '--pending-deprecation'], code, LOOPBACK);
+  t.same(result, { code: 0, out: 'true\ntrue\nours', err: '' });
+});
+
+t.test('it loads neither net nor tls nor http nor the addon', async (t) => {
+  const code = `
+    const loaded = process.moduleLoadList.filter((name) => /^NativeModule (?:net|tls|_tls_wrap|http|_http_server|dgram|dns)$/.test(name));
+    const addons = Object.keys(require.cache).filter((name) => name.endsWith('.node'));
+    console.log(loaded.length + addons.length, loaded.join(), addons.join());`;
+  const plain = await node([], code);
+  t.same(await node(['--require', REGISTER], code, LOOPBACK), plain);
+});
+
+t.test('a wrong option is an error that names it', async (t) => {
+  const result = await node(['--require', REGISTER], '0', { MILLRACE_PORT: 'lopback' });
+  t.not(result.code, 0);
+  t.match(result.err, /MILLRACE_PORT/);
+  t.match(result.err, /loopback/);
+});
+
+t.test('workers', async (t) => {
+  const code = `
+    const { Worker } = require('node:worker_threads');
+    const worker = new Worker(${JSON.stringify(PROBE)}, { eval: true });
+    worker.on('exit', (status) => console.log('exit', status));`;
+  const result = await node(['--require', REGISTER], code, LOOPBACK);
+  t.equal(result.code, 0);
+  t.match(result.out, /^(?:ours|kernel)\nexit 0$/);
+});
+
+t.test('the permission model: the kernel, and a reason', async (t) => {
+  const flag = process.allowedNodeEnvironmentFlags.has('--permission') ? '--permission' : '--experimental-permission';
+  const result = await node([flag, '--allow-fs-read=*', '--no-warnings', '--require', REGISTER], PROBE, LOOPBACK);
+  t.equal(result.code, 0);
+  t.equal(result.out, 'kernel');
+  t.match(result.err, /^millrace: .*kernel[^\n]*$/);
+});
+
+t.test('statistics say what went through', async (t) => {
+  const code = `${PROBE}
+    process.on('exit', () => console.log(typeof require(${JSON.stringify(LIBRARY)}).stats()));`;
+  const result = await node(['--require', REGISTER], code, LOOPBACK);
+  t.same(result, { code: 0, out: 'ours\nobject', err: '' });
+});
