@@ -80,7 +80,11 @@ void receive_payload(Core& core, Instant now, Connection& c, Segment& s) {
   if (s.length) note_data_received(core, now, c, s);
   if (s.seq != r.nxt) {
     r.ack_now = true;  // RFC 5681 4.2: out of order
-    if (s.length) reassemble(core, c, s);
+    if (s.length && core.memory_scarce()) {
+      ++core.counters.tcp_memory_dropped;
+    } else if (s.length) {
+      reassemble(core, c, s);
+    }
     return;
   }
   if (s.length && starving(core, r)) {
