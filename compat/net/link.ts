@@ -55,6 +55,7 @@ export class Link implements ConnectionSink {
   #shutDown = false;
   /** What was received while nobody wanted it. */
   #kept: Chunk[] = [];
+  #endSeen = false;
   #endKept = false;
   #ended = false;
   /** Why the connection died, and whether anybody was told. */
@@ -236,6 +237,7 @@ export class Link implements ConnectionSink {
 
   onEnd(): void {
     if (this.#closed) return;
+    this.#endSeen = true;
     this.#endKept = true;
     if (this.#reading && this.#kept.length === 0) this.#deliverEnd();
   }
@@ -243,8 +245,9 @@ export class Link implements ConnectionSink {
   onError(errno: number): void {
     if (this.#closed || this.#errno !== 0) return;
     this.#errno = errno;
-    // With the kernel a reader learns of it first and cancels its writes itself; without one the writes fail.
-    if (!this.#reading) {
+    // With the kernel a reader learns of it first and cancels its writes itself; without one the writes fail. Who has
+    // the peer's FIN reads no more: it sees the end, whatever came after.
+    if (!this.#reading || this.#endSeen) {
       if (this.outbound.busy) this.#errnoTold = true;
       this.outbound.fail(errno);
       this.#updateHold();

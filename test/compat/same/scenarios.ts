@@ -1,0 +1,270 @@
+/**
+ * Programs whose log must be the same under the kernel and under the engine. Each is run in a process of its own by
+ * same.test.ts, which compares: the kernel's is the truth. Nothing here knows of millrace.
+ */
+import { AsyncLocalStorage, executionAsyncId } from 'node:async_hooks';
+import * as dgram from 'node:dgram';
+import * as http from 'node:http';
+import * as net from 'node:net';
+import type { AddressInfo } from 'node:net';
+
+type Log = (text: string) => void;
+type Scenario = (log: Log) => void;
+
+function serve(server: net.Server, then: (port: number) => void): void {
+  server.listen(0, '127.0.0.1', () => then((server.address() as AddressInfo).port));
+}
+
+/** Logs every event of a socket that a program can see. */
+function watch(log: Log, name: string, socket: net.Socket): void {
+  for (const event of ['lookup', 'connect', 'ready', 'end', 'finish', 'timeout', 'drain'] as const) {
+    socket.on(event, () => log(`${name} ${event}`));
+  }
+  socket.on('data', (data) => log(`${name} data ${data.length}`));
+  socket.on('close', (hadError) => log(`${name} close ${hadError}`));
+  socket.on('error', (error: NodeJS.ErrnoException) => log(`${name} error ${error.code} ${error.syscall}`));
+}
+
+function summary(error: NodeJS.ErrnoException): string {
+  const frames = (error.stack ?? '').split('\n').filter((line) => /^\s+at /.test(line));
+  const places = frames.map((line) => line.replace(/:\d+:\d+/g, '').trim());
+  return `${error.name} ${error.code} ${error.errno} ${error.syscall} ${error.message.replace(/\d{4,}/g, 'N')} ${places.join(' | ')}`;
+}
+
+export const scenarios: Record<string, Scenario> = {
+  'events of a short connection': (log) => {
+    const server = net.createServer((socket) => {
+      watch(log, 'server', socket);
+      socket.end('hello');
+    });
+    serve(server, (port) => {
+      const client = net.connect(port, '127.0.0.1');
+      watch(log, 'client', client);
+      client.on('close', () => server.close(() => log('server closed')));
+    });
+  },
+
+  'half-open on both sides': (log) => {
+    const server = net.createServer({ allowHalfOpen: true }, (socket) => {
+      watch(log, 'server', socket);
+      socket.on('end', () => setTimeout(() => socket.end('late'), 20));
+    });
+    serve(server, (port) => {
+      const client = net.connect({ port, host: '127.0.0.1', allowHalfOpen: true });
+      watch(log, 'client', client);
+      client.end('early');
+      client.on('end', () => log(`${client.readyState} ${client.writable} ${client.readable} ${client.destroyed}`));
+      client.on('close', () => server.close());
+    });
+  },
+
+  'ticks and microtasks between events': (log) => {
+    const server = net.createServer((socket) => {
+      log('connection');
+      process.nextTick(() => log('tick of connection'));
+      Promise.resolve().then(() => log('microtask of connection'));
+      socket.on('data', () => {
+        log('data');
+        process.nextTick(() => {
+          log('tick of data');
+          Promise.resolve().then(() => log('microtask of tick'));
+        });
+        queueMicrotask(() => log('microtask of data'));
+      });
+      socket.on('end', () => log('end'));
+      socket.on('close', () => {
+        log('close');
+        server.close();
+      });
+    });
+    serve(server, (port) => {
+      const client = net.connect(port, '127.0.0.1', () => {
+        process.nextTick(() => log('tick of connect'));
+        queueMicrotask(() => log('microtask of connect'));
+        client.end('x');
+        client.resume();
+      });
+    });
+  },
+
+  'stores of AsyncLocalStorage': (log) => {
+    const storage = new AsyncLocalStorage<string>();
+    const where = (name: string) => log(`${name}: ${storage.getStore()} ${executionAsyncId() > 0}`);
+    const server = storage.run('server', () =>
+      net.createServer((socket) => {
+        where('connection');
+        socket.on('data', (data) => {
+          where('server data');
+          socket.write(data, () => where('server written'));
+        });
+        socket.on('end', () => where('server end'));
+        socket.on('close', () => where('server close'));
+      }),
+    );
+    storage.run('listen', () =>
+      serve(server, (port) => {
+        const client = storage.run('client', () => net.connect(port, '127.0.0.1'));
+        client.on('connect', () => {
+          where('connect');
+          storage.run('write', () => client.write('x', () => where('written')));
+        });
+        client.on('data', () => {
+          where('data');
+          storage.run('end', () => client.end(() => where('ended')));
+        });
+        client.on('end', () => where('end'));
+        client.on('close', () => {
+          where('close');
+          server.close(() => where('server closed'));
+        });
+      }),
+    );
+  },
+
+  'a waiting write keeps the store of its making': (log) => {
+    const storage = new AsyncLocalStorage<string>();
+    const server = net.createServer((socket) => {
+      setTimeout(() => socket.resume(), 50);
+      socket.on('end', () => server.close());
+    });
+    serve(server, (port) => {
+      const client = net.connect(port, '127.0.0.1', () => {
+        storage.run('big', () => client.write(Buffer.alloc(8_000_000), () => log(`big ${storage.getStore()}`)));
+        storage.run('small', () => client.end('x', () => log(`small ${storage.getStore()}`)));
+      });
+    });
+  },
+
+  'errors: refused, reset, ended, timed out': (log) => {
+    const server = net.createServer((socket) => {
+      socket.on('error', (error) => log(`server ${summary(error)}`));
+      socket.once('data', () => socket.resetAndDestroy());
+    });
+    serve(server, (port) => {
+      const client = net.connect(port, '127.0.0.1', () => client.write('x'));
+      client.on('error', (error) => log(`reset ${summary(error)}`));
+      client.on('close', () => {
+        server.close(() => {
+          const refused = net.connect(port, '127.0.0.1');
+          refused.on('error', (error) => log(`refused ${summary(error)}`));
+        });
+        client.write('y', (error) => log(`late ${(error as NodeJS.ErrnoException).code}`));
+      });
+    });
+  },
+
+  'a write into a connection that the peer has left': (log) => {
+    const server = net.createServer((socket) => {
+      socket.on('data', () => {});
+      setTimeout(() => socket.destroy(), 10);
+    });
+    serve(server, (port) => {
+      const client = net.connect({ port, host: '127.0.0.1', allowHalfOpen: true });
+      client.resume();
+      client.on('end', () => {
+        log('end');
+        client.write('first');
+        setTimeout(() => client.write('second'), 30);
+      });
+      client.on('error', (error: NodeJS.ErrnoException) => log(`error ${error.code} ${error.syscall}`));
+      client.on('close', () => {
+        log('close');
+        server.close();
+      });
+    });
+  },
+
+  'timeouts': (log) => {
+    const server = net.createServer((socket) => {
+      socket.setTimeout(50, () => {
+        log('server timeout');
+        socket.end();
+      });
+      socket.resume();
+    });
+    serve(server, (port) => {
+      const client = net.connect(port, '127.0.0.1');
+      client.resume();
+      client.on('end', () => log('end'));
+      client.on('close', () => server.close());
+    });
+  },
+
+  'counters and addresses': (log) => {
+    const server = net.createServer((socket) => {
+      socket.on('data', (data) => socket.end(Buffer.concat([data, data])));
+      socket.on('close', () => log(`server ${socket.bytesRead} ${socket.bytesWritten} ${socket.remoteAddress}`));
+    });
+    serve(server, (port) => {
+      const client = net.connect(port, '127.0.0.1');
+      log(`${client.connecting} ${client.pending} ${client.readyState} ${client.remoteAddress} ${client.localPort}`);
+      client.write('äöü');
+      log(`${client.bytesWritten} ${client.writableLength}`);
+      client.on('connect', () => {
+        const { address, family } = client.address() as AddressInfo;
+        log(`${address} ${family} ${client.remoteFamily} ${client.remotePort === port} ${client.bytesWritten}`);
+      });
+      client.on('data', () => {});
+      client.on('close', () => {
+        log(`client ${client.bytesRead} ${client.bytesWritten} ${client.remoteAddress} ${client.localAddress}`);
+        server.close();
+      });
+    });
+  },
+
+  'http: order of events': (log) => {
+    const server = http.createServer((request, response) => {
+      log(`request ${request.url}`);
+      request.on('data', (data) => log(`request data ${data.length}`));
+      request.on('end', () => {
+        log('request end');
+        response.write('part');
+        setTimeout(() => response.end('rest'), 20);
+      });
+      response.on('finish', () => log('response finish'));
+      response.on('close', () => log('response close'));
+    });
+    serve(server, (port) => {
+      const agent = new http.Agent({ keepAlive: true });
+      const request = http.request({ port, host: '127.0.0.1', method: 'POST', agent }, (response) => {
+        log(`response ${response.statusCode}`);
+        response.on('data', (data) => log(`data ${data}`));
+        response.on('end', () => log('end'));
+        response.on('close', () => {
+          log('closed');
+          setTimeout(() => {
+            agent.destroy();
+            server.close();
+          }, 20);
+        });
+      });
+      for (const event of ['socket', 'finish', 'close'] as const) request.on(event, () => log(`client ${event}`));
+      request.end('body');
+    });
+  },
+
+  'dgram: order, errors and shapes': (log) => {
+    const server = dgram.createSocket('udp4');
+    server.bind(0, '127.0.0.1', () => {
+      const { port } = server.address();
+      const client = dgram.createSocket('udp4');
+      server.on('message', (message, from) => {
+        const { port: _port, ...rest } = from;
+        log(`message ${message} ${JSON.stringify(rest)} ${Object.keys(from)} ${message.constructor.name}`);
+        if (String(message) === 'last') {
+          server.close();
+          client.close();
+        }
+      });
+      client.on('close', () => log('close'));
+      client.send('first', port, '127.0.0.1', (error, bytes) => log(`sent ${error} ${bytes}`));
+      client.send(Buffer.from('xsecondx'), 1, 6, port, '127.0.0.1', () => log('sent second'));
+      client.send(Buffer.alloc(70_000), port, '127.0.0.1', (error) => {
+        log(`too long ${(error as NodeJS.ErrnoException | null)?.code}`);
+        client.send('last', port);
+      });
+    });
+  },
+};
+
+if (process.argv[2] !== undefined) scenarios[process.argv[2]]?.((text) => console.log(text));
