@@ -51,7 +51,7 @@ async function http(home, job, { seconds }) {
   if (/Socket errors|Non-2xx/.test(text)) throw new Error(text);
   const toUs = { us: 1, ms: 1000, s: 1e6 };
   const quantile = (name) => {
-    const match = new RegExp(`${name}%\\s+([\\d.]+)(us|ms|s)`).exec(text);
+    const match = new RegExp(`^\\s+${name}%\\s+([\\d.]+)(us|ms|s)`, 'm').exec(text);
     return Number(match[1]) * toUs[match[2]];
   };
   return { rate: Number(/Requests\/sec:\s+([\d.]+)/.exec(text)[1]), p50_us: quantile(50), p99_us: quantile(99), cpu };

@@ -84,6 +84,19 @@ function print(place, rows) {
       const list = (mode) => latencies.map((name) => number(row.medians[mode][name])).join(' / ');
       lines.push([`  latency ${latencies.map((name) => names[name]).join(' / ')}`, 'us', ...modes.map(list), '', '']);
     }
+    // On a busy machine the rate says less than what a second of CPU was enough for.
+    const perCpu = (mode) => row.medians[mode].cpu > 0 && row.medians[mode][key] / row.medians[mode].cpu;
+    if (modes.some(perCpu)) {
+      const share = perCpu('millrace') / perCpu('kernel');
+      const shown = Number.isFinite(share) ? share.toFixed(2) : '-';
+      lines.push([
+        `  per CPU second of the program`,
+        row.unit,
+        ...modes.map((mode) => number(perCpu(mode))),
+        shown,
+        '',
+      ]);
+    }
     const cpu = (mode) => (row.medians[mode].cpu === undefined ? '' : `${(row.medians[mode].cpu * 100).toFixed(0)} %`);
     if (modes.some((mode) => cpu(mode) !== '')) lines.push(['  CPU of the program', '', ...modes.map(cpu), '', '']);
   }

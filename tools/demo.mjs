@@ -63,8 +63,8 @@ async function load(home, server, how, port) {
   if (client.code !== 0) throw new Error(client.describe());
   return {
     rate: Number(/Requests\/sec:\s+([\d.]+)/.exec(client.stdout)[1]),
-    p50: /50%\s+(\S+)/.exec(client.stdout)[1],
-    p99: /99%\s+(\S+)/.exec(client.stdout)[1],
+    p50: /^\s+50%\s+(\S+)/m.exec(client.stdout)[1],
+    p99: /^\s+99%\s+(\S+)/m.exec(client.stdout)[1],
     errors: /Socket errors.*/.exec(client.stdout)?.[0].trim() ?? 'none',
   };
 }

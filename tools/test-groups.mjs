@@ -9,7 +9,23 @@ import { run } from './run.mjs';
 
 /** Apart from what a developer builds by hand, with all assertions and fast enough for the simulator. */
 const BUILD = 'build-test';
-const CONFIGURE = ['-S', '.', '-B', BUILD, '-G', 'Ninja', '-DCMAKE_BUILD_TYPE=Debug', '-DCMAKE_CXX_FLAGS_DEBUG=-O1 -g'];
+const SANITIZERS = 'address,undefined';
+const CONFIGURE = [
+  '-S',
+  '.',
+  '-B',
+  BUILD,
+  '-G',
+  'Ninja',
+  '-DCMAKE_BUILD_TYPE=Debug',
+  '-DCMAKE_CXX_FLAGS_DEBUG=-O1 -g',
+  `-DMILLRACE_SANITIZE=${SANITIZERS}`,
+];
+/** What a sanitizer finds ends the program, as a failed assertion does. */
+const SANITIZED = {
+  UBSAN_OPTIONS: 'halt_on_error=1:print_stacktrace=1',
+  ASAN_OPTIONS: 'detect_stack_use_after_return=1',
+};
 const SEEDS = 2000;
 
 export function emptyResult() {
@@ -30,7 +46,7 @@ export async function runLint() {
 async function buildNative() {
   const jobs = String(Math.min(availableParallelism(), 4));
   for (const args of [CONFIGURE, ['--build', BUILD, '-j', jobs]]) {
-    const { code, output } = await run('cmake', args, { timeoutSeconds: 600 });
+    const { code, output } = await run('cmake', args, { timeoutSeconds: 900 });
     if (code !== 0) return `cmake ${args.join(' ')} failed\n${output.slice(-6000)}`;
   }
   return null;
@@ -46,7 +62,10 @@ export async function runNative() {
   const result = emptyResult();
   // By folders, not by what lies in the build directory: that may hold binaries of folders that are gone.
   for (const name of foldersOfTests().map((folder) => `test_${folder}`)) {
-    const { code, output } = await run(join(ROOT, BUILD, name), ['--no-colors'], { timeoutSeconds: 300 });
+    const { code, output } = await run(join(ROOT, BUILD, name), ['--no-colors'], {
+      timeoutSeconds: 300,
+      env: SANITIZED,
+    });
     const counts = /test cases:\s*\d+ \|\s*(\d+) passed \|\s*(\d+) failed \|\s*(\d+) skipped/.exec(output);
     if (counts !== null) {
       result.passed += Number(counts[1]);
@@ -73,6 +92,7 @@ export async function runSim() {
   if (problem !== null) return failure(problem);
   const { code, output } = await run(join(ROOT, BUILD, 'sim'), ['--seeds', String(SEEDS), '--from', '1'], {
     timeoutSeconds: 420,
+    env: SANITIZED,
   });
   const counts = /(\d+) passed, (\d+) failed\s*$/.exec(output);
   if (counts === null) return failure(`sim ended with ${code}\n${output.slice(-6000)}`);

@@ -221,6 +221,8 @@ std::optional<net::Route> parse_route(const nlmsghdr& message, std::span<const u
   } else if (!hops.empty()) {
     choose_hop(hops, attached, family, route);
   }
+  // A next hop object that the kernel does not spell out (net.ipv4.nexthop_compat_mode=0).
+  if (route.ifindex == 0) route.ifindex = kLoopbackIfindex;
   return route;
 }
 

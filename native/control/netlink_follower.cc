@@ -264,7 +264,7 @@ Error NetlinkFollower::count_policy_rules() {
       });
   // A kernel without policy routing (CONFIG_IP_MULTIPLE_TABLES) has none.
   if (error && error.code != EOPNOTSUPP) return error;
-  policy_rules_ = rules;
+  counters_.policy_rules = rules;
   return kOk;
 }
 

@@ -44,7 +44,8 @@ struct FollowerLimits {
   X(routes_ignored, "routes past routes_max, not followed")                                    \
   X(neighbors_ignored, "neighbours past neighbors_max, not followed")                          \
   X(resolutions, "neighbours that the kernel was asked to resolve or confirm")                 \
-  X(errors, "requests that the kernel refused")
+  X(errors, "requests that the kernel refused")                                                \
+  X(policy_rules, "policy routing rules beside the kernel's own three, which are not obeyed")
 
 struct FollowerCounters {
 #define X(name, meaning) uint64_t name = 0;
@@ -70,7 +71,7 @@ class NetlinkFollower final : public net::NeighborResolver {
 
   // Policy routing rules beside the kernel's three own ones: with any, a path may differ from the
   // kernel's.
-  uint32_t policy_rules() const { return policy_rules_; }
+  uint64_t policy_rules() const { return counters_.policy_rules; }
   const FollowerCounters& counters() const { return counters_; }
   void close();
 
@@ -107,7 +108,6 @@ class NetlinkFollower final : public net::NeighborResolver {
   std::vector<net::Route> fresh_routes_;
   std::vector<bool> seen_neighbors_;
   uint32_t routes_seen_ = 0;
-  uint32_t policy_rules_ = 0;
   bool stale_ = false;      // links, addresses or routes have to be read again
   bool overrun_ = false;    // neighbours too
   bool scheduled_ = false;  // the timer runs

@@ -20,6 +20,7 @@
   X(ip_send_no_route, "sends refused: no way to the destination, or no longer")                 \
   X(ip_send_too_big, "sends refused: longer than the MTU of the path")                          \
   X(ip_send_queue_full, "packets dropped because the port took none for too long")              \
+  X(ip_fragments_sent, "fragments sent because a datagram was longer than its IPv6 path takes") \
   X(link_bad_frame, "frames dropped for a truncated link header")                               \
   X(link_not_ours, "Ethernet frames dropped: another host's, or sent to a group")               \
   X(link_unknown_vlan, "Ethernet frames dropped because they carry a VLAN identifier")          \

@@ -6,12 +6,6 @@
 
 namespace millrace::net {
 
-namespace {
-
-constexpr uint32_t kIpPacketMaxBytes = 65535;
-
-}  // namespace
-
 IpLayer::IpLayer(FramePool& pool, TimerWheel& timers, Random& random, const Limits& limits)
     : pool_(pool),
       timers_(timers),

@@ -129,11 +129,11 @@ class IpLayer : private NeighborUser {
   // Sends `frame`, which begins with a complete transport header, checksum included. Headers are
   // pushed in front of it in place; the caller keeps its reference. From the call until the device
   // is done the frame's tx_pending is not 0 and its bytes must not be touched. EHOSTUNREACH: the
-  // neighbour is known not to answer; EMSGSIZE: longer than the path's MTU (nothing is fragmented
-  // here); ENOBUFS: the waiting queue is full; ENETUNREACH, EADDRNOTAVAIL: the tables changed and
-  // the path is gone. The frame begins with the link header afterwards and may end with zero
-  // padding: whoever wants to send its bytes again remembers where they were. On an error it is as
-  // it was.
+  // neighbour is known not to answer; EMSGSIZE: longer than the path's MTU with dont_fragment, or
+  // than the link's without; ENOBUFS: the waiting queue is full; ENETUNREACH, EADDRNOTAVAIL: the
+  // tables changed and the path is gone. The frame begins with the link header afterwards and may
+  // end with zero padding: whoever wants to send its bytes again remembers where they were. On an
+  // error it is as it was.
   Error send(Instant now, Path& path, Frame* frame, const SendOptions& options);
   // An ICMP destination unreachable / port unreachable about a received datagram, rate limited.
   void send_port_unreachable(Instant now, Frame* original_transport, const IpMeta& meta);
@@ -170,6 +170,9 @@ class IpLayer : private NeighborUser {
   static void on_mtu_expiry(Timer& timer, void* owner, Instant now);
 
   // sending: ip_output.cc
+  static constexpr uint32_t kIpPacketMaxBytes = 65535;
+  Error send_beyond_path_mtu(Instant now, Path& path, Frame* frame, const SendOptions& options);
+  Error send_fragments(Instant now, Path& path, const Frame& whole, const SendOptions& options);
   void push_ip_header(const Path& path, Frame* frame, const SendOptions& options);
   void push_ethernet_header(const Interface& interface, const Neighbor& neighbor, bool v4,
                             Frame* frame);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The way out: IP header, neighbour, link header, batch.
+#include <algorithm>
 #include <cstring>
 
 #include "net/ip_layer.h"
@@ -19,8 +20,7 @@ Error IpLayer::send(Instant now, Path& path, Frame* frame, const SendOptions& op
   const bool v4 = path.remote.is_v4();
   const uint32_t header_bytes = v4 ? wire::kIpv4HeaderBytes : wire::kIpv6HeaderBytes;
   if (header_bytes + frame->length > path.mtu_bytes) [[unlikely]] {
-    ++counters_.ip_send_too_big;
-    return Error{EMSGSIZE};
+    return send_beyond_path_mtu(now, path, frame, options);
   }
   MR_ASSERT(frame->tx_pending == 0 &&
             frame->headroom() >= header_bytes + wire::kEthernetHeaderBytes);
@@ -44,6 +44,50 @@ Error IpLayer::send(Instant now, Path& path, Frame* frame, const SendOptions& op
     push_ip_header(path, frame, options);
   }
   put_in_batch(now, interface, frame);
+  return kOk;
+}
+
+// The packet is longer than the path takes in one piece. IPv4: routers may cut it, as long as it
+// fits our own link. IPv6: only the source may (RFC 8200 4.5).
+Error IpLayer::send_beyond_path_mtu(Instant now, Path& path, Frame* frame,
+                                    const SendOptions& options) {
+  const bool v4 = path.remote.is_v4();
+  const uint32_t header_bytes = v4 ? wire::kIpv4HeaderBytes : wire::kIpv6HeaderBytes;
+  const uint32_t link_mtu = std::min(interfaces_[path.interface].link.mtu_bytes, kIpPacketMaxBytes);
+  // RFC 8200 5: a link of less than 1,280 bytes carries no IPv6.
+  if (options.dont_fragment || header_bytes + frame->length > link_mtu ||
+      (!v4 && path.mtu_bytes < wire::kIpv6MtuMinBytes)) {
+    ++counters_.ip_send_too_big;
+    return Error{EMSGSIZE};
+  }
+  if (!v4) return send_fragments(now, path, *frame, options);
+  Path wide = path;
+  wide.mtu_bytes = link_mtu;
+  const Error error = send(now, wide, frame, options);
+  path.neighbor = wide.neighbor;
+  return error;
+}
+
+Error IpLayer::send_fragments(Instant now, Path& path, const Frame& whole,
+                              const SendOptions& options) {
+  const uint32_t identification = random_.next_u32();  // RFC 7739: not to be guessed
+  const uint32_t room = (path.mtu_bytes - wire::kIpv6HeaderBytes - wire::kIpv6FragmentBytes) & ~7u;
+  SendOptions fragment_options = options;
+  fragment_options.protocol = wire::kProtocolIpv6Fragment;
+  fragment_options.dont_fragment = true;
+  for (uint32_t at = 0; at < whole.length; at += room) {
+    const uint32_t bytes = std::min(room, whole.length - at);
+    Frame* piece = pool_.alloc();
+    if (!piece) return Error{ENOBUFS};
+    piece->length = wire::kIpv6FragmentBytes + bytes;
+    wire::build_ipv6_fragment(piece->data(), options.protocol, at, at + bytes < whole.length,
+                              identification);
+    std::memcpy(piece->data() + wire::kIpv6FragmentBytes, whole.data() + at, bytes);
+    const Error error = send(now, path, piece, fragment_options);
+    pool_.release(piece);
+    if (error) return error;
+    ++counters_.ip_fragments_sent;
+  }
   return kOk;
 }
 

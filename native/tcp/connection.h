@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The state of one connection (the transmission control block of RFC 9293 3.3.1), of one half-open
-// handshake and of one listener. Only data: what happens to it is in the files named after the verbs.
+// handshake and of one listener. Only data: what happens to it is in the files named after the
+// verbs.
 #pragma once
 
 #include <cstdint>
@@ -54,9 +55,9 @@ enum class RetransmitMode : uint8_t { kNone, kTimeout, kTailProbe, kReorder, kPe
 
 struct Sender {
   Seq iss, una, nxt;
-  Seq end;                 // behind the last queued byte (FIN included)
-  Seq wl1, wl2;            // RFC 9293: segment that last set the window
-  Seq small_end;           // Minshall: end of the last short segment sent
+  Seq end;        // behind the last queued byte (FIN included)
+  Seq wl1, wl2;   // RFC 9293: segment that last set the window
+  Seq small_end;  // Minshall: end of the last short segment sent
   uint32_t window_bytes = 0;
   uint32_t window_max_bytes = 0;
   uint16_t mss_bytes = 536;       // payload of a full segment now
@@ -66,13 +67,14 @@ struct Sender {
   bool fin_queued = false;        // shutdown_write() was called
   bool fin_waiting = false;       // no memory for the FIN yet
   Instant pmtu_at{};
-  Instant last_at{};              // last data segment
+  Instant last_at{};  // last data segment
   TxQueue queue;
 };
 
 struct LossState {
   Recovery phase = Recovery::kOpen;
-  bool frto = false;              // RFC 5682: the timeout may have been spurious
+  bool frto = false;           // RFC 5682: the timeout may have been spurious
+  bool frto_new_data = false;  // and new data is to go out now to find out
   bool reordering_seen = false;
   bool probe_outstanding = false;  // tail loss probe not yet answered
   bool probe_resent = false;       // it repeated old data
@@ -82,24 +84,24 @@ struct LossState {
   uint8_t backoff = 0;             // timeouts in a row
   uint8_t probes = 0;              // unanswered persist probes
   uint8_t probe_backoff = 0;
-  Seq high;                        // snd.nxt when the recovery began
+  Seq high;  // snd.nxt when the recovery began
   Seq probe_end;
   Seq dsack_round;
-  uint32_t rack_order = 0;         // of the latest transmission known delivered
-  Seq fack;                        // highest sequence known delivered
+  uint32_t rack_order = 0;  // of the latest transmission known delivered
+  Seq fack;                 // highest sequence known delivered
   Instant rack_sent{};
   uint32_t rack_rtt_us = 0;
   uint32_t prr_delivered = 0;
   uint32_t prr_out = 0;
-  uint32_t prr_flight = 0;         // RecoverFS
+  uint32_t prr_flight = 0;  // RecoverFS
   // Undo (RFC 3522, 3708)
   bool undo_possible = false;
-  uint32_t undo_resent = 0;        // retransmissions not yet reported as duplicates
+  uint32_t undo_resent = 0;  // retransmissions not yet reported as duplicates
   uint32_t undo_cwnd_bytes = 0;
   uint32_t undo_ssthresh_bytes = 0;
-  uint32_t first_resend_ts = 0;    // TSval of the first retransmission
+  uint32_t first_resend_ts = 0;  // TSval of the first retransmission
   bool has_first_resend_ts = false;
-  Instant stalled_since{};         // first timeout without progress; 0: none
+  Instant stalled_since{};  // first timeout without progress; 0: none
   Frame* sack_cursor = nullptr;
   wire::SackBlock sack_seen[wire::kSackBlocksMax];
   uint8_t sack_seen_count = 0;
@@ -107,10 +109,10 @@ struct LossState {
 
 struct Receiver {
   Seq irs, nxt;
-  Seq acked;                // RCV.NXT as last sent: Last.ACK.sent of RFC 7323
-  Seq edge;                 // right edge of the window as last sent
+  Seq acked;  // RCV.NXT as last sent: Last.ACK.sent of RFC 7323
+  Seq edge;   // right edge of the window as last sent
   Seq fin_seq;
-  Seq consumed;             // first byte not yet read
+  Seq consumed;  // first byte not yet read
   uint32_t buffer_bytes = 0;
   uint32_t queued_bytes = 0;
   uint32_t ooo_bytes = 0;
@@ -118,9 +120,9 @@ struct Receiver {
   uint16_t islands = 0;
   uint16_t peer_segment_bytes = 536;  // size of the segments that arrive
   uint8_t shift = 0;
-  bool fin_known = false;      // its sequence number is known
-  bool fin_received = false;   // and everything before it has come
-  bool buffer_fixed = false;   // set by the user: no tuning
+  bool fin_known = false;     // its sequence number is known
+  bool fin_received = false;  // and everything before it has come
+  bool buffer_fixed = false;  // set by the user: no tuning
   uint8_t sack_count = 0;
   bool dsack_pending = false;
   wire::SackBlock dsack;
@@ -136,7 +138,7 @@ struct Receiver {
   uint8_t quick_acks = 0;
   bool ack_now = false;
   bool ack_pending = false;
-  bool interactive = false;    // answers carry the ACKs ("pingpong")
+  bool interactive = false;  // answers carry the ACKs ("pingpong")
   uint32_t ato_us = 0;
   // Receive buffer tuning
   uint32_t rtt_us = 0;
@@ -166,8 +168,8 @@ class Connection : public FlowNode, public ListNode<QueueTag> {
   Listener* listener = nullptr;  // while queued
   uint32_t user = 0;
   State state = State::kClosed;
-  bool owned = false;       // by the user
-  bool queued = false;      // in the accept queue of `listener`
+  bool owned = false;   // by the user
+  bool queued = false;  // in the accept queue of `listener`
   bool hashed = false;
   bool timestamps = false;
   bool sack = false;
@@ -177,16 +179,16 @@ class Connection : public FlowNode, public ListNode<QueueTag> {
   bool read_closed = false;  // close() was called: data that arrives now means RST
   bool cwnd_limited = false;
   bool syn_resent = false;
-  bool blocked = false;      // could not send for want of memory or ring; retried at ack_at
-  bool announced = false;    // on_readable is due when this call ends
+  bool blocked = false;    // could not send for want of memory or ring; retried at ack_at
+  bool announced = false;  // on_readable is due when this call ends
   bool send_buffer_fixed = false;
   uint8_t ttl = 64;
   uint8_t traffic_class = 0;
   uint8_t keepalive_probes = 9;
   uint8_t keepalive_sent = 0;
   uint8_t path_retries = 0;
-  uint16_t error = 0;        // what killed it
-  uint16_t soft_error = 0;   // ICMP; reported should the connection time out
+  uint16_t error = 0;       // what killed it
+  uint16_t soft_error = 0;  // ICMP; reported should the connection time out
   uint32_t keepalive_idle_s = 7200;
   uint32_t keepalive_interval_s = 75;
   uint32_t user_timeout_ms = 0;
@@ -194,7 +196,7 @@ class Connection : public FlowNode, public ListNode<QueueTag> {
   uint32_t ts_offset = 0;
   net::Path path;
 
-  Timer timer;               // at the earliest of the deadlines below, or earlier
+  Timer timer;  // at the earliest of the deadlines below, or earlier
   Instant retransmit_at = Instant::never();
   Instant ack_at = Instant::never();
   Instant life_at = Instant::never();  // keep-alive, FIN-WAIT-2, TIME-WAIT
@@ -228,7 +230,7 @@ struct HalfOpen : FlowNode, ListNode<QueueTag> {
   Timer timer;
   Listener* listener = nullptr;
   Instant sent{};
-  Instant answered{};       // last answer to something odd, for its rate limit
+  Instant answered{};  // last answer to something odd, for its rate limit
   Seq iss, irs;
   uint32_t ts_recent = 0;
   uint32_t ts_offset = 0;
@@ -248,7 +250,7 @@ class Listener : public HashNode<PortTag>, public ListNode<AllTag> {
   bool dual_stack = false;
   uint32_t user = 0;
   uint32_t backlog = 0;
-  uint32_t ready = 0;        // connections in `acceptable`
+  uint32_t ready = 0;  // connections in `acceptable`
   ConnectionOptions options;
   List<Connection, QueueTag> acceptable;
   List<HalfOpen, QueueTag> half_open;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What every part of TCP shares: the layers below, the options, the pools and the tables. One per Tcp.
+// What every part of TCP shares: the layers below, the options, the pools and the tables. One per
+// Tcp.
 #pragma once
 
 #include "base/object_pool.h"
@@ -22,9 +23,9 @@ struct Core {
   Handler& handler;
   StackOptions options;
   Counters counters;
-  SipKey flow_key;   // hash table of flows: not to be steered from the wire
-  SipKey isn_key;    // RFC 6528
-  SipKey clock_key;  // offsets of the timestamp clocks
+  SipKey flow_key;           // hash table of flows: not to be steered from the wire
+  SipKey isn_key;            // RFC 6528
+  SipKey clock_key;          // offsets of the timestamp clocks
   uint8_t window_shift = 0;  // what we announce, from receive_buffer_max_bytes
   ObjectPool<Connection> connections;
   ObjectPool<Listener> listeners;
@@ -49,8 +50,7 @@ struct Core {
   }
   // RFC 7323 5.4: the same for every incarnation of a 4-tuple, so that its clock never runs back.
   uint32_t timestamp_offset(const wire::FlowKey& key) const {
-    return uint32_t(
-        SipHash::hash(clock_key, {reinterpret_cast<const uint8_t*>(&key), sizeof key}));
+    return uint32_t(SipHash::hash(clock_key, {reinterpret_cast<const uint8_t*>(&key), sizeof key}));
   }
 };
 static_assert(sizeof(wire::FlowKey) == 36, "hashed as bytes: must have no padding");

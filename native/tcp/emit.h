@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Puts single segments on the wire: header, options, checksum, window. Decides nothing about what is to
-// be sent; that is output.h and the timers.
+// Puts single segments on the wire: header, options, checksum, window. Decides nothing about what
+// is to be sent; that is output.h and the timers.
 #pragma once
 
 #include "tcp/core.h"

@@ -54,9 +54,9 @@ bool parse(Core& core, Frame* frame, const net::IpMeta& meta, Segment& s, wire::
   s.window = header.window;
   s.flags = header.flags;
   if (header.header_bytes > wire::kTcpHeaderBytes) {
-    wire::parse_tcp_options(frame->bytes().subspan(wire::kTcpHeaderBytes,
-                                                   header.header_bytes - wire::kTcpHeaderBytes),
-                            s.has(wire::kTcpSyn), s.options);
+    wire::parse_tcp_options(
+        frame->bytes().subspan(wire::kTcpHeaderBytes, header.header_bytes - wire::kTcpHeaderBytes),
+        s.has(wire::kTcpSyn), s.options);
   }
   frame->pop_front(header.header_bytes);
   s.length = frame->length;

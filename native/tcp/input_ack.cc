@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Acknowledgements: RFC 9293 3.10.7.4 fifth, RFC 5961 5, RFC 6298 5, and what loss recovery makes of them.
+// Acknowledgements: RFC 9293 3.10.7.4 fifth, RFC 5961 5, RFC 6298 5, and what loss recovery makes
+// of them.
 #include <algorithm>
 
 #include "tcp/emit.h"
@@ -14,9 +15,9 @@ namespace millrace::tcp {
 
 namespace {
 
-// RFC 9293 3.10.7.4: an old segment must not change the window (SND.WL1, SND.WL2). One that acknowledges new bytes is
-// not old, whatever its number (a repeated FIN, say): keeping the old window with the new SND.UNA would move the
-// right edge to where the peer never put it.
+// RFC 9293 3.10.7.4: an old segment must not change the window (SND.WL1, SND.WL2). One that
+// acknowledges new bytes is not old, whatever its number (a repeated FIN, say): keeping the old
+// window with the new SND.UNA would move the right edge to where the peer never put it.
 bool update_window(Connection& c, const Segment& s) {
   Sender& t = c.snd;
   if (s.ack <= t.una && (t.wl1 > s.seq || (t.wl1 == s.seq && t.wl2 > s.ack))) return false;

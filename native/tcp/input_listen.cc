@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// LISTEN and SYN-RECEIVED: RFC 9293 3.10.7.2 and 3.10.7.4. A handshake lives in a HalfOpen, a few hundred bytes,
-// until its last ACK comes; only then is there a Connection. Both are bounded.
+// LISTEN and SYN-RECEIVED: RFC 9293 3.10.7.2 and 3.10.7.4. A handshake lives in a HalfOpen, a few
+// hundred bytes, until its last ACK comes; only then is there a Connection. Both are bounded.
 #include <algorithm>
 
 #include "tcp/emit.h"
@@ -14,12 +14,14 @@ namespace millrace::tcp {
 namespace {
 
 uint32_t receive_buffer_of(const Core& core, const ConnectionOptions& options) {
-  const uint32_t bytes =
-      options.receive_buffer_bytes ? options.receive_buffer_bytes : core.options.receive_buffer_bytes;
+  const uint32_t bytes = options.receive_buffer_bytes ? options.receive_buffer_bytes
+                                                      : core.options.receive_buffer_bytes;
   return std::min(bytes, core.options.receive_buffer_max_bytes);
 }
 
-bool backlog_full(const Listener& l) { return l.ready > l.backlog; }  // as Linux: one more fits
+bool backlog_full(const Listener& l) {
+  return l.ready > l.backlog;
+}  // as Linux: one more fits
 
 void begin_half_open(Core& core, Instant now, Listener& l, const wire::FlowKey& key, uint64_t hash,
                      const Segment& s) {
@@ -121,7 +123,8 @@ void input_listen(Core& core, Instant now, Listener& l, const wire::FlowKey& key
 void input_half_open(Core& core, Instant now, HalfOpen& h, Segment& s) {
   const Seq expected = h.irs + 1;
   if (s.has(wire::kTcpSyn) && !s.has(wire::kTcpAck | wire::kTcpRst) && s.seq == h.irs) {
-    // RFC 7323 4.3: the newest timestamp is echoed; an old one would pass for a round trip of all the time since.
+    // RFC 7323 4.3: the newest timestamp is echoed; an old one would pass for a round trip of all
+    // the time since.
     if (h.timestamps && s.options.has_timestamps && int32_t(s.options.ts_value - h.ts_recent) > 0) {
       h.ts_recent = s.options.ts_value;
     }
@@ -132,10 +135,9 @@ void input_half_open(Core& core, Instant now, HalfOpen& h, Segment& s) {
     }
     return;
   }
-  const bool paws = h.timestamps && s.options.has_timestamps &&
-                    int32_t(s.options.ts_value - h.ts_recent) < 0;
-  if (s.end() < expected || s.seq > expected + h.window_bytes ||
-      (paws && !s.has(wire::kTcpRst))) {
+  const bool paws =
+      h.timestamps && s.options.has_timestamps && int32_t(s.options.ts_value - h.ts_recent) < 0;
+  if (s.end() < expected || s.seq > expected + h.window_bytes || (paws && !s.has(wire::kTcpRst))) {
     if (!s.has(wire::kTcpRst)) send_half_open_ack(core, now, h);
     return;
   }

@@ -11,8 +11,8 @@ namespace millrace::tcp {
 
 namespace {
 
-// A segment from outside the window is answered with an ACK, which tells an honest peer where we are. Without data
-// such answers are limited: two confused ends must not keep each other busy.
+// A segment from outside the window is answered with an ACK, which tells an honest peer where we
+// are. Without data such answers are limited: two confused ends must not keep each other busy.
 void answer_unacceptable(Core& core, Instant now, Connection& c, const Segment& s) {
   if (s.length > 0 || s.has(wire::kTcpFin)) {
     ++core.counters.tcp_duplicates;

@@ -14,7 +14,9 @@ Connection::Connection(Core& core_, Timer::Callback fire) : core(core_), timer(f
   use_congestion(CongestionControl::kCubic);
 }
 
-Connection::~Connection() { congestion().~CongestionController(); }
+Connection::~Connection() {
+  congestion().~CongestionController();
+}
 
 void Connection::use_congestion(CongestionControl algorithm) {
   static_assert(sizeof(Cubic) <= sizeof congestion_storage);
@@ -46,13 +48,13 @@ Connection* create_connection(Core& core, const wire::FlowKey& key, uint64_t has
   c->traffic_class = options.traffic_class;
   if (options.congestion != CongestionControl::kCubic) c->use_congestion(options.congestion);
   c->rcv.buffer_fixed = options.receive_buffer_bytes != 0;
-  c->rcv.buffer_bytes = std::min(c->rcv.buffer_fixed ? options.receive_buffer_bytes
-                                                     : stack.receive_buffer_bytes,
-                                 stack.receive_buffer_max_bytes);
+  c->rcv.buffer_bytes =
+      std::min(c->rcv.buffer_fixed ? options.receive_buffer_bytes : stack.receive_buffer_bytes,
+               stack.receive_buffer_max_bytes);
   c->send_buffer_fixed = options.send_buffer_bytes != 0;
-  c->send_buffer_bytes = std::min(
-      c->send_buffer_fixed ? options.send_buffer_bytes : stack.send_buffer_bytes,
-      stack.send_buffer_max_bytes);
+  c->send_buffer_bytes =
+      std::min(c->send_buffer_fixed ? options.send_buffer_bytes : stack.send_buffer_bytes,
+               stack.send_buffer_max_bytes);
   c->ts_offset = core.timestamp_offset(key);
   c->hashed = true;
   core.flows.insert(c, hash);
@@ -234,11 +236,16 @@ Listener* match_listener(const Core& core, const wire::Endpoint& local) {
   int rank = 0;
   core.ports.find(local.port, [&](const Listener& l) {
     int r = 0;
-    if (l.local.port != local.port) r = 0;
-    else if (l.local.address == local.address) r = 3;
-    else if (!l.local.address.is_unspecified()) r = 0;
-    else if (l.local.address.is_v4() == local.address.is_v4()) r = 2;
-    else if (l.dual_stack && local.address.is_v4()) r = 1;
+    if (l.local.port != local.port)
+      r = 0;
+    else if (l.local.address == local.address)
+      r = 3;
+    else if (!l.local.address.is_unspecified())
+      r = 0;
+    else if (l.local.address.is_v4() == local.address.is_v4())
+      r = 2;
+    else if (l.dual_stack && local.address.is_v4())
+      r = 1;
     if (r > rank) rank = r, best = const_cast<Listener*>(&l);
     return rank == 3;
   });

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// From state to state, and the end of things. A connection in kClosed is out of the tables and holds no timer
-// and no send queue; its memory goes when its user has closed it (reap), never in the middle of a call.
+// From state to state, and the end of things. A connection in kClosed is out of the tables and
+// holds no timer and no send queue; its memory goes when its user has closed it (reap), never in
+// the middle of a call.
 #pragma once
 
 #include "tcp/core.h"
@@ -24,7 +25,8 @@ void fail_connection(Core& core, Connection& c, int error);
 void bury(Core& core, Connection& c);
 // Queues our FIN; sent by output.
 void queue_fin(Core& core, Connection& c);
-// Tells the user what has come, and frees the connection if nobody has it. Ends every entry into Tcp.
+// Tells the user what has come, and frees the connection if nobody has it. Ends every entry into
+// Tcp.
 void reap(Core& core, Connection& c);
 void orphan(Core& core, Instant now, Connection& c);
 

@@ -13,7 +13,8 @@ enum class CongestionControl : uint8_t { kCubic, kNewReno };
 // Per connection; a listener's are inherited by what it accepts.
 struct ConnectionOptions {
   bool nodelay = false;
-  bool keepalive = true;  // Linux: off. A dead peer must not hold memory for ever (ARCHITECTURE.md).
+  bool keepalive =
+      true;  // Linux: off. A dead peer must not hold memory for ever (ARCHITECTURE.md).
   Duration keepalive_idle = Duration::seconds(7200);
   Duration keepalive_interval = Duration::seconds(75);
   uint32_t keepalive_probes = 9;
@@ -27,21 +28,21 @@ struct ConnectionOptions {
 
 // What set_option() changes on a live connection.
 enum class Option : uint8_t {
-  kNodelay,              // 0 or 1
-  kKeepalive,            // 0 or 1
-  kKeepaliveIdle,        // seconds
-  kKeepaliveInterval,    // seconds
+  kNodelay,            // 0 or 1
+  kKeepalive,          // 0 or 1
+  kKeepaliveIdle,      // seconds
+  kKeepaliveInterval,  // seconds
   kKeepaliveProbes,
-  kUserTimeout,          // milliseconds
-  kReceiveBuffer,        // bytes
-  kSendBuffer,           // bytes
+  kUserTimeout,    // milliseconds
+  kReceiveBuffer,  // bytes
+  kSendBuffer,     // bytes
   kTrafficClass,
 };
 
 struct StackOptions {
-  uint32_t connections_max = 65536;      // every state counts, TIME-WAIT too
+  uint32_t connections_max = 65536;  // every state counts, TIME-WAIT too
   uint32_t listeners_max = 1024;
-  uint32_t half_open_max = 4096;         // SYN-RECEIVED, over all listeners
+  uint32_t half_open_max = 4096;  // SYN-RECEIVED, over all listeners
   uint32_t receive_buffer_bytes = 262144, receive_buffer_max_bytes = 6291456;
   uint32_t send_buffer_bytes = 262144, send_buffer_max_bytes = 4194304;
   Duration rto_min = Duration::millis(200);

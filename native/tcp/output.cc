@@ -146,6 +146,15 @@ void send_pending(Core& core, Instant now, Connection& c) {
     }
     sent = true;
   }
+  if (c.loss.frto_new_data) {
+    // RFC 5682 2.1 step 2b: new data was to tell whether the timeout was spurious. None could go
+    // (window, Nagle), so nothing will tell: recover as usual.
+    c.loss.frto_new_data = false;
+    if (!sent) {
+      c.loss.frto = false;
+      (void)resend_lost(core, now, c);
+    }
+  }
   if (sent) {
     arm_retransmit_or_probe(core, now, c);
   } else if (q.unsent && !q.in_flight()) {

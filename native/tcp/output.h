@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
-// What may be sent now: retransmissions first, then new data as far as the peer's window, congestion,
-// Nagle and silly window avoidance let it. RFC 9293 3.7.4, 3.8.6.2.1, 5681, 6675.
+// What may be sent now: retransmissions first, then new data as far as the peer's window,
+// congestion, Nagle and silly window avoidance let it. RFC 9293 3.7.4, 3.8.6.2.1, 5681, 6675.
 #pragma once
 
 #include "tcp/core.h"
 
 namespace millrace::tcp {
 
-// What is thought to be in the network (RFC 6675 4). Without SACK every duplicate ACK stands for one segment
-// that has left it.
+// What is thought to be in the network (RFC 6675 4). Without SACK every duplicate ACK stands for
+// one segment that has left it.
 inline uint32_t pipe_bytes(const Connection& c) {
   const uint32_t pipe = c.snd.queue.pipe_bytes();
   if (c.sack || c.loss.dupacks == 0) return pipe;
@@ -17,7 +17,8 @@ inline uint32_t pipe_bytes(const Connection& c) {
 }
 
 void send_pending(Core& core, Instant now, Connection& c);
-// One lost or timed-out frame again, cut to the present segment size. False when it could not leave.
+// One lost or timed-out frame again, cut to the present segment size. False when it could not
+// leave.
 bool resend_frame(Core& core, Instant now, Connection& c, Frame* frame);
 // The next new frame, not larger than `limit_bytes`. False when it could not leave.
 bool send_new_frame(Core& core, Instant now, Connection& c, uint32_t limit_bytes);

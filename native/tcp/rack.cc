@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// RACK (RFC 8985 6): a segment is lost when one sent later by more than the reordering window has been
-// delivered. It needs the send time per segment only, so lost retransmissions are found like any other.
+// RACK (RFC 8985 6): a segment is lost when one sent later by more than the reordering window has
+// been delivered. It needs the send time per segment only, so lost retransmissions are found like
+// any other.
 #include <algorithm>
 
 #include "tcp/recovery.h"
@@ -13,7 +14,9 @@ namespace {
 constexpr uint32_t kDupThresh = 3;
 constexpr uint8_t kReoPersist = 16;
 
-bool later(uint32_t order, uint32_t than) { return int32_t(order - than) > 0; }
+bool later(uint32_t order, uint32_t than) {
+  return int32_t(order - than) > 0;
+}
 
 // RFC 8985 6.2 step 4.
 uint32_t reo_wnd_us(const Connection& c) {
@@ -34,8 +37,9 @@ void rack_delivered(Connection& c, const TxNote& n, AckSummary& a) {
   if (!n.has(TxNote::kEverResent) && n.end() < l.fack) l.reordering_seen = true;  // 6.2 step 3
   if (n.end() > l.fack) l.fack = n.end();
   const int64_t rtt_us = (a.now - n.sent).micros();
-  // Step 2: too short a round trip for the retransmission means that the original arrived. (The RFC's
-  // other test, TSecr, says nothing about a segment that was SACKed: TS.Recent moves in sequence only.)
+  // Step 2: too short a round trip for the retransmission means that the original arrived. (The
+  // RFC's other test, TSecr, says nothing about a segment that was SACKed: TS.Recent moves in
+  // sequence only.)
   if (n.has(TxNote::kEverResent) && rtt_us < int64_t(c.rtt.min_us())) return;
   if (l.rack_sent.ns != 0 && !later(n.order, l.rack_order)) return;
   l.rack_sent = n.sent;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Segments out of order lie in islands: runs of adjacent frames. The islands form a list by sequence; a
-// new segment is looked for from its end, its beginning or the last place, whichever is nearest, over islands,
-// not frames. Bounds: kIslandsMax islands and twice the receive buffer in frame memory, whatever the
-// size of the segments (CVE-2018-5390). RFC 9293 3.10.7.4, 2018 4, 2883.
+// Segments out of order lie in islands: runs of adjacent frames. The islands form a list by
+// sequence; a new segment is looked for from its end, its beginning or the last place, whichever is
+// nearest, over islands, not frames. Bounds: kIslandsMax islands and twice the receive buffer in
+// frame memory, whatever the size of the segments (CVE-2018-5390). RFC 9293 3.10.7.4, 2018 4, 2883.
 #include <algorithm>
 #include <cstring>
 
@@ -16,7 +16,7 @@ constexpr uint16_t kIslandsMax = 512;
 constexpr uint32_t kMemoryMinBytes = 65536;
 
 struct RxNote {
-  Seq start;         // of this frame
+  Seq start;  // of this frame
   Seq end;
   // Valid in the first frame of an island:
   Seq island_end;
@@ -25,7 +25,9 @@ struct RxNote {
   Frame* next_island;
 };
 
-RxNote& rx(Frame* f) { return f->scratch_as<RxNote>(); }
+RxNote& rx(Frame* f) {
+  return f->scratch_as<RxNote>();
+}
 
 void unlink_island(Receiver& r, Frame* island) {
   RxNote& n = rx(island);

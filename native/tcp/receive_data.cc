@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Payload and FIN of acceptable segments: RFC 9293 3.10.7.4, seventh and eighth. Urgent data stays in
-// the stream where it is (RFC 6093 6: a receiver should not take it out; Node has no interface for it).
+// Payload and FIN of acceptable segments: RFC 9293 3.10.7.4, seventh and eighth. Urgent data stays
+// in the stream where it is (RFC 6093 6: a receiver should not take it out; Node has no interface
+// for it).
 #include <algorithm>
 #include <cstring>
 

@@ -23,8 +23,8 @@ void tune_buffer(Core& core, Instant now, Connection& c) {
   Receiver& r = c.rcv;
   if (r.buffer_fixed || r.rtt_us == 0) return;
   if (now - r.tune_at < Duration::micros(r.rtt_us)) return;
-  // Dynamic right-sizing: the user took `read` bytes in a round trip, so the sender could have had twice as
-  // much in flight; the term in proportion to its growth keeps ahead of slow start.
+  // Dynamic right-sizing: the user took `read` bytes in a round trip, so the sender could have had
+  // twice as much in flight; the term in proportion to its growth keeps ahead of slow start.
   const uint32_t read = uint32_t(r.consumed - r.tune_seq);
   if (read > r.tune_space_bytes) {
     uint64_t target = 2ull * read + 16ull * r.peer_segment_bytes;
@@ -77,8 +77,9 @@ uint16_t announce_window(const Core& core, Connection& c) {
   const uint32_t window = uint32_t(limit - r.nxt);
   const uint8_t shift = c.scaling ? core.window_shift : 0;
   uint32_t field = std::min<uint32_t>(window >> shift, 65535);
-  // Rounded up, so that the edge does not move back by less than the scale's unit (RFC 7323 2.4), but only into space
-  // that is there: with segments smaller than the unit the window would otherwise never close.
+  // Rounded up, so that the edge does not move back by less than the scale's unit (RFC 7323 2.4),
+  // but only into space that is there: with segments smaller than the unit the window would
+  // otherwise never close.
   const bool room_for_unit = ((field + 1) << shift) <= free_bytes(c);
   if (r.nxt + (field << shift) < r.edge && field < 65535 && room_for_unit) ++field;
   const Seq edge = r.nxt + (field << shift);
@@ -154,8 +155,7 @@ void after_read(Core& core, Instant now, Connection& c) {
   if (c.rcv.fin_received || !c.can_receive()) return;
   const uint32_t offered = offered_window(c);
   const uint32_t possible = free_bytes(c);
-  const uint32_t worth =
-      std::min<uint32_t>(2u * c.rcv.peer_segment_bytes, c.rcv.buffer_bytes / 2);
+  const uint32_t worth = std::min<uint32_t>(2u * c.rcv.peer_segment_bytes, c.rcv.buffer_bytes / 2);
   // An update only when the peer's idea of the window at least doubles by it (Linux).
   if (possible >= 2ull * offered && possible - offered >= worth) send_ack(core, now, c);
 }

@@ -34,7 +34,8 @@ void undo(Core& core, Connection& c) {
   l.dupacks = 0;
 }
 
-// RFC 3522: the ACK echoes a timestamp from before the first retransmission, so the original arrived.
+// RFC 3522: the ACK echoes a timestamp from before the first retransmission, so the original
+// arrived.
 bool eifel_says_spurious(const LossState& l, const AckSummary& a) {
   return l.undo_possible && l.has_first_resend_ts && a.ts_echo != 0 &&
          int32_t(a.ts_echo - l.first_resend_ts) < 0;
@@ -132,6 +133,7 @@ void frto_step(Connection& c, const AckSummary& a) {
     const bool new_data = c.snd.queue.unsent && c.snd.una + c.snd.window_bytes > c.snd.nxt;
     if (new_data) {
       l.high = c.snd.nxt;
+      l.frto_new_data = true;
     } else {
       l.frto = false;
     }
@@ -169,7 +171,8 @@ void grow_window(Connection& c, const AckSummary& a) {
   LossState& l = c.loss;
   if (l.phase == Recovery::kFast || a.delivered_bytes == 0 || !a.una_advanced) return;
   // RFC 7661: a window that was not used proves nothing. In slow start half of it is proof enough.
-  const bool limited = c.cwnd_limited || a.prior_pipe_bytes + c.window.mss_bytes > c.window.cwnd_bytes ||
+  const bool limited = c.cwnd_limited ||
+                       a.prior_pipe_bytes + c.window.mss_bytes > c.window.cwnd_bytes ||
                        (c.window.slow_start() && c.window.cwnd_bytes < 2 * a.prior_flight_bytes);
   if (!limited) return;
   c.congestion().on_ack(c.window, {.now = a.now,
@@ -239,6 +242,7 @@ void enter_loss(Core& core, Instant now, Connection& c) {
   l.phase = Recovery::kLoss;
   l.high = c.snd.nxt;
   l.frto = (fresh || l.backoff > 0) && c.snd.una < l.high;
+  l.frto_new_data = false;
   l.probe_outstanding = false;
   c.window.cwnd_bytes = q.pipe_bytes() + c.window.mss_bytes;
   c.cwnd_limited = true;
@@ -267,8 +271,10 @@ void on_ack_recovery(Core& core, Connection& c, AckSummary& a) {
   count_dupacks(c, a);
   rack_update_reordering(c, a);
   if (l.probe_outstanding) tail_probe_acked(core, c, a);
-  if (l.phase == Recovery::kFast) fast_phase(core, c, a);
-  else if (l.phase == Recovery::kLoss) loss_phase(core, c, a);
+  if (l.phase == Recovery::kFast)
+    fast_phase(core, c, a);
+  else if (l.phase == Recovery::kLoss)
+    loss_phase(core, c, a);
   if (l.phase == Recovery::kOpen && detect_loss(core, c, a)) {
     enter_recovery(core, a.now, c, a.prior_flight_bytes);
     reduce_proportionally(c, a);

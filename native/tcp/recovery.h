@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Loss: what an acknowledgement says about segments in flight, which of them are lost, how much may be sent
-// meanwhile, and taking all of it back when nothing was lost. RACK-TLP (RFC 8985) finds losses by time,
-// PRR (RFC 6937) meters recovery, F-RTO (RFC 5682), Eifel (RFC 3522) and DSACK (RFC 3708) undo.
+// Loss: what an acknowledgement says about segments in flight, which of them are lost, how much may
+// be sent meanwhile, and taking all of it back when nothing was lost. RACK-TLP (RFC 8985) finds
+// losses by time, PRR (RFC 6937) meters recovery, F-RTO (RFC 5682), Eifel (RFC 3522) and DSACK (RFC
+// 3708) undo.
 #pragma once
 
 #include "tcp/core.h"
@@ -14,32 +15,33 @@ struct AckSummary {
   Seq prior_una;
   uint32_t prior_flight_bytes = 0;
   uint32_t prior_pipe_bytes = 0;
-  uint32_t delivered_bytes = 0;    // newly acknowledged or SACKed
-  uint32_t payload_bytes = 0;      // newly acknowledged payload
+  uint32_t delivered_bytes = 0;  // newly acknowledged or SACKed
+  uint32_t payload_bytes = 0;    // newly acknowledged payload
   bool una_advanced = false;
   bool newly_sacked = false;
   bool original_delivered = false;  // a segment from before the recovery, never resent, has arrived
   bool dsack = false;
-  bool duplicate = false;           // RFC 5681 duplicate ACK (peers without SACK)
+  bool duplicate = false;  // RFC 5681 duplicate ACK (peers without SACK)
   bool fin_acked = false;
-  bool lost_now = false;            // more was marked lost
+  bool lost_now = false;  // more was marked lost
   Instant now;
   Instant oldest_sent = Instant::never();  // of newly acknowledged segments never resent
   Instant latest_sacked = Instant::never();
-  uint32_t ts_echo = 0;             // 0: none
+  uint32_t ts_echo = 0;  // 0: none
   uint32_t rtt_us = 0;
 };
 
 // --- sack.cc
-// Takes the blocks of `s` into the scoreboard. Bounded: kSackStepsMax frames are looked at, whatever the
-// blocks; SACK is advice, and what is left out is told again by later ACKs.
+// Takes the blocks of `s` into the scoreboard. Bounded: kSackStepsMax frames are looked at,
+// whatever the blocks; SACK is advice, and what is left out is told again by later ACKs.
 void take_sack(Core& core, Connection& c, const Segment& s, AckSummary& a);
 void forget_sack_hints(Connection& c);
 
 // --- rack.cc
 void rack_delivered(Connection& c, const TxNote& n, AckSummary& a);
 void rack_update_reordering(Connection& c, const AckSummary& a);
-// Marks what RACK deems lost. Returns true if something was, sets the reordering timer if something may be.
+// Marks what RACK deems lost. Returns true if something was, sets the reordering timer if something
+// may be.
 bool rack_detect_loss(Core& core, Instant now, Connection& c);
 void rack_timeout(Core& core, Instant now, Connection& c);
 

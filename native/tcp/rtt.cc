@@ -15,8 +15,8 @@ void RttEstimator::sample(Instant now, Duration rtt, wire::Seq una, wire::Seq nx
     const int64_t error = r - int64_t(srtt_us_);
     srtt_us_ = uint32_t(std::max<int64_t>(1, int64_t(srtt_us_) + error / 8));
     const int64_t magnitude = error < 0 ? -error : error;
-    // RTTVAR += (|error| - RTTVAR) / 4, in the scale of 4 * RTTVAR. A sudden fall of the RTT must not
-    // look like jitter: downwards the gain is an eighth of it (the estimator of Linux).
+    // RTTVAR += (|error| - RTTVAR) / 4, in the scale of 4 * RTTVAR. A sudden fall of the RTT must
+    // not look like jitter: downwards the gain is an eighth of it (the estimator of Linux).
     int64_t delta = magnitude - int64_t(mean_deviation_us_) / 4;
     if (error < 0 && delta > 0) delta /= 8;
     mean_deviation_us_ = uint32_t(std::max<int64_t>(0, int64_t(mean_deviation_us_) + delta));

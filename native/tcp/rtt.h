@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// Round trip time and the retransmission timeout computed from it: RFC 6298 with Linux's floor, which
-// sits under the variance term (RTO = SRTT + max(200 ms, 4*RTTVAR)) and lets the variance sink only once
-// per round trip. Also the windowed minimum that RACK and HyStart need. Plain state, no clock.
+// Round trip time and the retransmission timeout computed from it: RFC 6298 with Linux's floor,
+// which sits under the variance term (RTO = SRTT + max(200 ms, 4*RTTVAR)) and lets the variance
+// sink only once per round trip. Also the windowed minimum that RACK and HyStart need. Plain state,
+// no clock.
 #pragma once
 
 #include <algorithm>
@@ -14,7 +15,7 @@ namespace millrace::tcp {
 
 class RttEstimator {
  public:
-  static constexpr uint32_t kInitialRtoUs = 1'000'000;         // RFC 6298 2.1
+  static constexpr uint32_t kInitialRtoUs = 1'000'000;            // RFC 6298 2.1
   static constexpr Duration kMinWindow = Duration::seconds(300);  // as Linux
 
   // `una`, `nxt`: after the acknowledgement that gave the sample; they mark round trips.

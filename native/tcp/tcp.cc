@@ -20,7 +20,9 @@ Tcp::Tcp(FramePool& pool, net::IpLayer& ip, TimerWheel& timers, Random& random, 
          const StackOptions& options)
     : core_(std::make_unique<Core>(pool, ip, timers, random, handler, options)) {}
 
-Tcp::~Tcp() { close_all(Instant{}, false); }
+Tcp::~Tcp() {
+  close_all(Instant{}, false);
+}
 
 Result<Connection*> Tcp::connect(Instant now, const wire::Endpoint& local,
                                  const wire::Endpoint& remote, const ConnectionOptions& options,
@@ -33,15 +35,21 @@ Result<Listener*> Tcp::listen(const wire::Endpoint& local, bool dual_stack, uint
   return open_listener(*core_, local, dual_stack, backlog, options, user);
 }
 
-void Tcp::set_backlog(Listener& listener, uint32_t backlog) { listener.backlog = backlog; }
+void Tcp::set_backlog(Listener& listener, uint32_t backlog) {
+  listener.backlog = backlog;
+}
 
-void Tcp::close(Instant now, Listener* listener) { close_listener(*core_, now, *listener); }
+void Tcp::close(Instant now, Listener* listener) {
+  close_listener(*core_, now, *listener);
+}
 
 Connection* Tcp::accept(Listener& listener, uint32_t user) {
   return accept_connection(*core_, listener, user);
 }
 
-Listener* Tcp::find_listener(const wire::Endpoint& to) const { return match_listener(*core_, to); }
+Listener* Tcp::find_listener(const wire::Endpoint& to) const {
+  return match_listener(*core_, to);
+}
 
 void Tcp::write(Connection& c, Frame* frame) {
   Sender& s = c.snd;
@@ -69,7 +77,9 @@ void Tcp::push(Instant now, Connection& c) {
   send_pending(*core_, now, c);
 }
 
-uint32_t Tcp::readable_bytes(const Connection& c) const { return c.rcv.queued_bytes; }
+uint32_t Tcp::readable_bytes(const Connection& c) const {
+  return c.rcv.queued_bytes;
+}
 
 uint32_t Tcp::read(Instant now, Connection& c, std::span<uint8_t> out) {
   const uint32_t n = copy_out(*core_, c, out);
@@ -77,7 +87,9 @@ uint32_t Tcp::read(Instant now, Connection& c, std::span<uint8_t> out) {
   return n;
 }
 
-bool Tcp::at_end(const Connection& c) const { return c.rcv.fin_received && c.rcv.queued_bytes == 0; }
+bool Tcp::at_end(const Connection& c) const {
+  return c.rcv.fin_received && c.rcv.queued_bytes == 0;
+}
 
 void Tcp::shutdown_write(Instant now, Connection& c) {
   if (c.snd.fin_queued) return;
@@ -114,24 +126,36 @@ void Tcp::close(Instant now, Connection* c) {
   reap(*core_, *c);
 }
 
-void Tcp::abort(Instant now, Connection* c) { abort_or_drop(now, *c, true); }
+void Tcp::abort(Instant now, Connection* c) {
+  abort_or_drop(now, *c, true);
+}
 
-uint32_t Tcp::user(const Connection& c) const { return c.user; }
-uint32_t Tcp::user(const Listener& l) const { return l.user; }
-wire::FlowKey Tcp::flow(const Connection& c) const { return c.key; }
+uint32_t Tcp::user(const Connection& c) const {
+  return c.user;
+}
+uint32_t Tcp::user(const Listener& l) const {
+  return l.user;
+}
+wire::FlowKey Tcp::flow(const Connection& c) const {
+  return c.key;
+}
 
 bool Tcp::established(const Connection& c) const {
   return c.state != State::kClosed && c.state != State::kSynSent && c.state != State::kSynReceived;
 }
 
-uint32_t Tcp::payload_mss_bytes(const Connection& c) const { return c.snd.mss_bytes; }
-uint64_t Tcp::acked_bytes(const Connection& c) const { return c.stats.bytes_acked; }
+uint32_t Tcp::payload_mss_bytes(const Connection& c) const {
+  return c.snd.mss_bytes;
+}
+uint64_t Tcp::acked_bytes(const Connection& c) const {
+  return c.stats.bytes_acked;
+}
 
 uint32_t Tcp::send_buffer_bytes(const Connection& c) const {
   if (c.send_buffer_fixed) return c.send_buffer_bytes;
   // Twice what congestion control lets out, so that the next window's data is there when this one's
-  // ACKs arrive (Linux's sndbuf expansion). Frames are what memory is counted in: with a small MSS a
-  // byte costs more of it.
+  // ACKs arrive (Linux's sndbuf expansion). Frames are what memory is counted in: with a small MSS
+  // a byte costs more of it.
   const StackOptions& o = core_->options;
   const uint64_t wanted = std::max<uint64_t>(c.send_buffer_bytes, 2ull * c.window.cwnd_bytes);
   const bool scarce = core_->pool.available() < core_->pool.capacity() / 4;
@@ -162,7 +186,8 @@ void Tcp::set_option(Instant now, Connection& c, Option option, uint32_t value) 
       c.user_timeout_ms = value;
       return;
     case Option::kReceiveBuffer:
-      c.rcv.buffer_bytes = std::clamp<uint32_t>(value, 2048, core_->options.receive_buffer_max_bytes);
+      c.rcv.buffer_bytes =
+          std::clamp<uint32_t>(value, 2048, core_->options.receive_buffer_max_bytes);
       c.rcv.buffer_fixed = true;
       return;
     case Option::kSendBuffer:
@@ -206,7 +231,9 @@ Info Tcp::info(const Connection& c) const {
   return i;
 }
 
-uint32_t Tcp::connection_count() const { return core_->connections.live(); }
+uint32_t Tcp::connection_count() const {
+  return core_->connections.live();
+}
 
 uint32_t Tcp::unsettled_count() const {
   uint32_t count = 0;
@@ -216,7 +243,9 @@ uint32_t Tcp::unsettled_count() const {
   return count;
 }
 
-const ConnectionOptions& Tcp::defaults() const { return core_->options.defaults; }
+const ConnectionOptions& Tcp::defaults() const {
+  return core_->options.defaults;
+}
 
 void Tcp::close_all(Instant now, bool reset) {
   while (Listener* l = core_->all_listeners.front()) {
@@ -224,13 +253,14 @@ void Tcp::close_all(Instant now, bool reset) {
     close_listener(*core_, now, *l);
   }
   while (FlowNode* node = core_->all.front()) {
-    abort_or_drop(now, *static_cast<Connection*>(node), reset);  // half-open ones went with listeners
+    abort_or_drop(now, *static_cast<Connection*>(node),
+                  reset);  // half-open ones went with listeners
   }
 }
 
 void Tcp::abort_or_drop(Instant now, Connection& c, bool reset) {
-  const bool silent = c.state == State::kClosed || c.state == State::kSynSent ||
-                      c.state == State::kTimeWait;
+  const bool silent =
+      c.state == State::kClosed || c.state == State::kSynSent || c.state == State::kTimeWait;
   if (reset && !silent) send_reset(*core_, now, c);
   c.owned = false;
   bury(*core_, c);
@@ -245,6 +275,8 @@ void Tcp::icmp_error(Instant now, const net::IcmpError& error) {
   take_icmp_error(*core_, now, error);
 }
 
-const Counters& Tcp::counters() const { return core_->counters; }
+const Counters& Tcp::counters() const {
+  return core_->counters;
+}
 
 }  // namespace millrace::tcp

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
-// TCP (RFC 9293) as the rest of the stack sees it. The protocol's work is split by verb over the files of
-// this folder; this one is the door. All calls come from the holder of the stack's baton, with `now`.
+// TCP (RFC 9293) as the rest of the stack sees it. The protocol's work is split by verb over the
+// files of this folder; this one is the door. All calls come from the holder of the stack's baton,
+// with `now`.
 //
-// Upcalls only note what is to be done and never call back into Tcp. A Connection lives until its user
-// calls close() or abort(); after close() it goes on as an orphan (FIN, TIME-WAIT) without upcalls and
-// is freed by itself.
+// Upcalls only note what is to be done and never call back into Tcp. A Connection lives until its
+// user calls close() or abort(); after close() it goes on as an orphan (FIN, TIME-WAIT) without
+// upcalls and is freed by itself.
 #pragma once
 
 #include <cstdint>
@@ -37,15 +38,15 @@ class Handler {
   virtual void on_readable(Connection& connection) = 0;
   // The peer acknowledged bytes: acked_bytes() has grown, or the limits of info() changed.
   virtual void on_acked(Connection& connection) = 0;
-  // The connection is dead: ECONNREFUSED, ECONNRESET, ETIMEDOUT, EHOSTUNREACH, EPIPE. Bytes received before
-  // can still be read. The user still has to close() it.
+  // The connection is dead: ECONNREFUSED, ECONNRESET, ETIMEDOUT, EHOSTUNREACH, EPIPE. Bytes
+  // received before can still be read. The user still has to close() it.
   virtual void on_error(Connection& connection, Error error) = 0;
-  // The 4-tuple of a connection that was opened or accepted here is free again: closed, failed, or at the end of its
-  // TIME-WAIT. Comes before or after the user's close().
+  // The 4-tuple of a connection that was opened or accepted here is free again: closed, failed, or
+  // at the end of its TIME-WAIT. Comes before or after the user's close().
   virtual void on_freed(const wire::FlowKey& flow) {}
 };
 
-struct Info {  // the terms of Linux's TCP_INFO
+struct Info {         // the terms of Linux's TCP_INFO
   uint8_t state = 0;  // RFC 9293 state, Linux's numbers (1 = ESTABLISHED)
   uint32_t rto_us = 0, srtt_us = 0, rttvar_us = 0, min_rtt_us = 0;
   uint32_t mss_bytes = 0, cwnd_bytes = 0, ssthresh_bytes = 0;
@@ -61,25 +62,28 @@ class Tcp final : public net::TransportHandler {
   ~Tcp() override;
 
   // --- opening
-  // `local.port` must be given (the caller owns the port space). EADDRINUSE: the 4-tuple is alive; ENETUNREACH,
-  // EADDRNOTAVAIL from the path; ENOBUFS past connections_max. `user` is the caller's number for the connection.
-  Result<Connection*> connect(Instant now, const wire::Endpoint& local, const wire::Endpoint& remote,
-                              const ConnectionOptions& options, uint32_t user);
+  // `local.port` must be given (the caller owns the port space). EADDRINUSE: the 4-tuple is alive;
+  // ENETUNREACH, EADDRNOTAVAIL from the path; ENOBUFS past connections_max. `user` is the caller's
+  // number for the connection.
+  Result<Connection*> connect(Instant now, const wire::Endpoint& local,
+                              const wire::Endpoint& remote, const ConnectionOptions& options,
+                              uint32_t user);
   // EADDRINUSE; ENFILE past listeners_max. `dual_stack`: a listener on :: takes IPv4 too.
   Result<Listener*> listen(const wire::Endpoint& local, bool dual_stack, uint32_t backlog,
                            const ConnectionOptions& options, uint32_t user);
   void set_backlog(Listener& listener, uint32_t backlog);
   // Connections not yet accepted are reset.
   void close(Instant now, Listener* listener);
-  // The oldest connection whose handshake is complete, now the caller's with number `user`; null if none.
-  // What it has received until now was not announced: look at readable_bytes() and at_end().
+  // The oldest connection whose handshake is complete, now the caller's with number `user`; null if
+  // none. What it has received until now was not announced: look at readable_bytes() and at_end().
   Connection* accept(Listener& listener, uint32_t user);
   // The listener that a SYN to `to` would reach; null if none.
   Listener* find_listener(const wire::Endpoint& to) const;
 
   // --- data
-  // Appends the frame's bytes to the send queue and takes over the reference; the frame's headroom must be at
-  // least FramePool::kTxHeadroom. Nothing is sent before push(). Small frames are merged.
+  // Appends the frame's bytes to the send queue and takes over the reference; the frame's headroom
+  // must be at least FramePool::kTxHeadroom. Nothing is sent before push(). Small frames are
+  // merged.
   void write(Connection& connection, Frame* frame);
   // Sends what window, congestion and Nagle allow.
   void push(Instant now, Connection& connection);
@@ -90,7 +94,8 @@ class Tcp final : public net::TransportHandler {
   bool at_end(const Connection& connection) const;
   // Sends FIN behind the queue.
   void shutdown_write(Instant now, Connection& connection);
-  // Gives the connection up: FIN behind the queue, or RST when received bytes were not read (RFC 2525 2.17).
+  // Gives the connection up: FIN behind the queue, or RST when received bytes were not read (RFC
+  // 2525 2.17).
   void close(Instant now, Connection* connection);
   // RST and gone.
   void abort(Instant now, Connection* connection);
@@ -102,8 +107,8 @@ class Tcp final : public net::TransportHandler {
   bool established(const Connection& connection) const;
   // Payload bytes one segment carries at present, options deducted: the size to fill frames to.
   uint32_t payload_mss_bytes(const Connection& connection) const;
-  uint64_t acked_bytes(const Connection& connection) const;       // of those given to write()
-  uint32_t send_buffer_bytes(const Connection& connection) const; // how much may be unacknowledged
+  uint64_t acked_bytes(const Connection& connection) const;        // of those given to write()
+  uint32_t send_buffer_bytes(const Connection& connection) const;  // how much may be unacknowledged
   void set_option(Instant now, Connection& connection, Option option, uint32_t value);
   Error set_congestion_control(Connection& connection, std::string_view name);
   Info info(const Connection& connection) const;

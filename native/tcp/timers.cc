@@ -13,16 +13,16 @@ namespace millrace::tcp {
 
 namespace {
 
-constexpr uint8_t kDataRetries = 15;    // Linux tcp_retries2
-constexpr uint8_t kOrphanRetries = 8;   // Linux tcp_orphan_retries
-constexpr uint8_t kSynRetries = 10;     // 4 at a constant second, then 6 doubling
+constexpr uint8_t kDataRetries = 15;   // Linux tcp_retries2
+constexpr uint8_t kOrphanRetries = 8;  // Linux tcp_orphan_retries
+constexpr uint8_t kSynRetries = 10;    // 4 at a constant second, then 6 doubling
 constexpr uint8_t kSynLinear = 4;
 constexpr uint8_t kSynAckRetries = 5;
 constexpr uint8_t kPersistProbes = 15;
 constexpr Duration kMaxAckDelay = Duration::millis(200);
 
-// How long `retries` retransmissions take from the smallest RTO on (Linux's way to count: a path with a
-// long RTT is not given up later). 15: 924.6 s.
+// How long `retries` retransmissions take from the smallest RTO on (Linux's way to count: a path
+// with a long RTT is not given up later). 15: 924.6 s.
 Duration retries_span(const Core& core, uint8_t retries) {
   int64_t ns = 0;
   int64_t rto = core.options.rto_min.ns;
@@ -63,15 +63,16 @@ void keepalive_timeout(Core& core, Instant now, Connection& c) {
     set_deadline(core, c, c.life_at, now + left);
     return;
   }
-  const bool over = c.user_timeout_ms ? quiet >= Duration::millis(c.user_timeout_ms) &&
-                                            c.keepalive_sent > 0
-                                      : c.keepalive_sent >= c.keepalive_probes;
+  const bool over = c.user_timeout_ms
+                        ? quiet >= Duration::millis(c.user_timeout_ms) && c.keepalive_sent > 0
+                        : c.keepalive_sent >= c.keepalive_probes;
   if (over) {
     send_reset(core, now, c);
     time_out(core, c);
     return;
   }
-  if (send_control(core, now, c, c.snd.una - 1, wire::kTcpAck)) ++core.counters.tcp_keepalive_probes;
+  if (send_control(core, now, c, c.snd.una - 1, wire::kTcpAck))
+    ++core.counters.tcp_keepalive_probes;
   ++c.keepalive_sent;
   set_deadline(core, c, c.life_at, now + interval);
 }
@@ -177,7 +178,8 @@ void arm_retransmit_or_probe(Core& core, Instant now, Connection& c) {
   const bool probe = c.sack && l.phase == Recovery::kOpen && q.in_flight() &&
                      q.sacked_frames == 0 && !l.probe_outstanding && l.backoff == 0;
   if (!probe) {
-    if (c.retransmit_mode != RetransmitMode::kTimeout || !q.in_flight()) arm_retransmit(core, now, c);
+    if (c.retransmit_mode != RetransmitMode::kTimeout || !q.in_flight())
+      arm_retransmit(core, now, c);
     return;
   }
   Duration pto = Duration::seconds(1);
@@ -216,10 +218,9 @@ void retransmit_timeout(Core& core, Instant now, Connection& c) {
   if (!q.in_flight()) return;
   if (l.stalled_since.ns == 0) l.stalled_since = note_of(q.head).sent;
   // A peer that closes its window over data in flight and goes on answering is not dead.
-  const bool answering =
-      c.snd.window_bytes == 0 && now - c.last_received_at < core.options.rto_max;
-  // With a long RTO all the patience may be spent before anything was sent a second time (Linux counts from the first
-  // retransmission).
+  const bool answering = c.snd.window_bytes == 0 && now - c.last_received_at < core.options.rto_max;
+  // With a long RTO all the patience may be spent before anything was sent a second time (Linux
+  // counts from the first retransmission).
   const bool tried = note_of(q.head).has(TxNote::kEverResent) || c.user_timeout_ms;
   if (tried && given_up(core, now, c) && !(answering && !c.user_timeout_ms)) {
     time_out(core, c);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The deadlines of a connection share one timer: it stands at the earliest of them or before. Moving a
-// deadline out is a store; the timer then fires once for nothing and finds the new one. RFC 6298, 9293.
+// The deadlines of a connection share one timer: it stands at the earliest of them or before.
+// Moving a deadline out is a store; the timer then fires once for nothing and finds the new one.
+// RFC 6298, 9293.
 #pragma once
 
 #include "tcp/core.h"
@@ -14,7 +15,9 @@ inline void set_deadline(Core& core, Connection& c, Instant& slot, Instant at) {
     if (!at.is_never()) core.wheel.arm(c.timer, at);
   }
 }
-inline void clear_deadline(Instant& slot) { slot = Instant::never(); }
+inline void clear_deadline(Instant& slot) {
+  slot = Instant::never();
+}
 
 void connection_timer(Timer& timer, void* owner, Instant now);
 void half_open_timer(Timer& timer, void* owner, Instant now);

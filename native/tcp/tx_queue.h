@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
-// The send queue of a connection: frames in sequence order, those in flight first. Each frame carries a
-// note in its scratch; a frame in flight is moreover on one of two lists threaded through the notes: `sent`,
-// ordered by the time of its latest transmission (what RACK walks), or `lost`, waiting to be sent again.
-// A SACKed frame is on neither. So every step of loss recovery is O(1) per frame it changes.
+// The send queue of a connection: frames in sequence order, those in flight first. Each frame
+// carries a note in its scratch; a frame in flight is moreover on one of two lists threaded through
+// the notes: `sent`, ordered by the time of its latest transmission (what RACK walks), or `lost`,
+// waiting to be sent again. A SACKed frame is on neither. So every step of loss recovery is O(1)
+// per frame it changes.
 #pragma once
 
 #include <cstdint>
@@ -33,7 +34,8 @@ struct TxNote {
   Seq seq;
   uint32_t offset;  // of the payload in the chunk
   uint32_t length;  // of the payload
-  uint32_t order;   // of its latest transmission: many share one `sent`, because a turn has one `now`
+  uint32_t
+      order;  // of its latest transmission: many share one `sent`, because a turn has one `now`
   uint16_t transmissions;
   uint8_t flags;
 
@@ -42,7 +44,9 @@ struct TxNote {
   Seq end() const { return seq + seq_length(); }
 };
 
-inline TxNote& note_of(Frame* f) { return f->scratch_as<TxNote>(); }
+inline TxNote& note_of(Frame* f) {
+  return f->scratch_as<TxNote>();
+}
 
 // A list of frames through TxNote::list_prev and list_next.
 struct NoteList {
@@ -60,10 +64,10 @@ struct TxQueue {
   Frame* unsent = nullptr;  // the first frame never sent; all after it neither
   NoteList sent;
   NoteList lost;
-  uint32_t bytes = 0;         // sequence space from head to tail
+  uint32_t bytes = 0;  // sequence space from head to tail
   uint32_t unsent_bytes = 0;
   uint32_t frames = 0;
-  uint32_t order = 0;         // transmissions so far
+  uint32_t order = 0;  // transmissions so far
   // Of the frames in flight, in sequence space.
   uint32_t sacked_bytes = 0;
   uint32_t sacked_frames = 0;
@@ -78,7 +82,8 @@ struct TxQueue {
 
   // Appends `f`, whose offset and length delimit the payload.
   void append(Frame* f, Seq seq, uint8_t flags);
-  // Moves bytes from the front of `f` into the unsent tail until that is a full segment; `end` goes along.
+  // Moves bytes from the front of `f` into the unsent tail until that is a full segment; `end` goes
+  // along.
   void fill_tail(Frame* f, uint32_t mss_bytes, Seq& end);
   void mark_sent(Frame* f, Instant now);
   void mark_resent(Frame* f, Instant now);
@@ -90,7 +95,8 @@ struct TxQueue {
   Frame* pop_head();
   // The head frame's first `n` bytes are acknowledged.
   void trim_head(uint32_t n);
-  // Leaves `keep` payload bytes in `f` and puts the rest into a new frame behind it. False: no memory.
+  // Leaves `keep` payload bytes in `f` and puts the rest into a new frame behind it. False: no
+  // memory.
   bool split(FramePool& pool, Frame* f, uint32_t keep);
   void release_all(FramePool& pool);
 

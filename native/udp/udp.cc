@@ -2,6 +2,7 @@
 // Sockets and the way out.
 #include "udp/udp.h"
 
+#include "wire/ipv6.h"
 #include "wire/udp.h"
 
 namespace millrace::udp {
@@ -142,7 +143,13 @@ Error Udp::send(Instant now, Socket& socket, Frame* frame, const Endpoint& to) {
     MR_ASSERT(frame->headroom() >= wire::kUdpHeaderBytes);
     frame->push_front(wire::kUdpHeaderBytes);
     wire::build_udp(frame->bytes(), socket.local.port, to.port, path->local, path->remote);
-    error = ip_.send(now, *path, frame, {.protocol = wire::kProtocolUdp, .ttl = socket.ttl});
+    // As Linux: what fits the link but not the path is sent all the same, to be fragmented.
+    const uint32_t ip_bytes =
+        path->remote.is_v4() ? wire::kIpv4HeaderBytes : wire::kIpv6HeaderBytes;
+    error = ip_.send(now, *path, frame,
+                     {.protocol = wire::kProtocolUdp,
+                      .ttl = socket.ttl,
+                      .dont_fragment = ip_bytes + frame->length <= path->mtu_bytes});
   }
   pool_.release(frame);
   ++(error ? counters_.udp_send_failed : counters_.udp_sent);

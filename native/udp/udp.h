@@ -54,7 +54,7 @@ class Udp final : public net::TransportHandler {
   // disconnect(). A connected socket receives from `remote` only and hears of ICMP errors.
   Error connect(Socket& socket, const wire::Endpoint& remote);
   void disconnect(Socket& socket);
-  // Sends the frame's bytes as one datagram; takes over the reference. EMSGSIZE past the path's MTU
+  // Sends the frame's bytes as one datagram; takes over the reference. EMSGSIZE past the link's MTU
   // (a larger datagram is fragmented by the kernel, through the twin), ENETUNREACH, EHOSTUNREACH,
   // ENOBUFS.
   Error send(Instant now, Socket& socket, Frame* frame, const wire::Endpoint& to);

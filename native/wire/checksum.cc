@@ -6,6 +6,16 @@
 
 namespace millrace::wire {
 
+namespace {
+
+uint64_t word32(const uint8_t* p) {
+  uint32_t word;
+  std::memcpy(&word, p, 4);
+  return word;
+}
+
+}  // namespace
+
 uint64_t checksum_partial(std::span<const uint8_t> data, uint64_t sum) {
   const uint8_t* p = data.data();
   size_t left = data.size();
@@ -41,13 +51,15 @@ uint16_t checksum_fold(uint64_t sum) {
 
 uint64_t checksum_pseudo(const IpAddress& source, const IpAddress& destination, uint8_t protocol,
                          uint32_t length) {
+  // 32-bit words as they would lie in memory.
   uint8_t tail[8];
   store32(tail, length);
   store32(tail + 4, protocol);
-  uint64_t sum = checksum_partial(tail);
-  const size_t bytes = source.is_v4() ? 4 : 16;
-  sum = checksum_partial({source.data() + 16 - bytes, bytes}, sum);
-  return checksum_partial({destination.data() + 16 - bytes, bytes}, sum);
+  uint64_t sum = word32(tail) + word32(tail + 4);
+  for (size_t i = source.is_v4() ? 12 : 0; i < 16; i += 4) {
+    sum += word32(source.data() + i) + word32(destination.data() + i);
+  }
+  return sum;
 }
 
 }  // namespace millrace::wire

@@ -7,7 +7,6 @@ namespace {
 
 constexpr uint8_t kHopByHop = 0;
 constexpr uint8_t kRouting = 43;
-constexpr uint8_t kFragmentHeader = 44;
 constexpr uint8_t kDestinationOptions = 60;
 constexpr uint32_t kNextHeaderField = 6;
 constexpr uint8_t kErroneousField = 0;
@@ -77,7 +76,7 @@ Ipv6Chain walk_ipv6(std::span<const uint8_t> packet, uint8_t first_header) {
   uint8_t next = first_header;
   for (int headers = 0;; ++headers) {
     if (next == kHopByHop && headers > 0) note_problem(chain, kUnknownNextHeader, named_by);
-    if (next == kFragmentHeader) {
+    if (next == kProtocolIpv6Fragment) {
       if (chain.result != Ipv6Walk::kProblem) chain.result = Ipv6Walk::kFragment;
       return chain;
     }

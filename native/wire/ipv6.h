@@ -15,6 +15,8 @@
 namespace millrace::wire {
 
 inline constexpr uint32_t kIpv6HeaderBytes = 40;
+inline constexpr uint32_t kIpv6FragmentBytes = 8;
+inline constexpr uint8_t kProtocolIpv6Fragment = 44;
 inline constexpr uint32_t kIpv6MtuMinBytes = 1280;
 inline constexpr int kIpv6ExtensionsMax = 8;
 inline constexpr uint8_t kNoNextHeader = 59;
@@ -62,6 +64,15 @@ inline void build_ipv6(uint8_t* p, uint16_t payload_bytes, uint8_t next_header, 
   p[7] = hop_limit;
   std::memcpy(p + 8, source.data(), 16);
   std::memcpy(p + 24, destination.data(), 16);
+}
+
+// Writes the 8 bytes of a fragment header (RFC 8200 4.5). `at`: a multiple of 8.
+inline void build_ipv6_fragment(uint8_t* p, uint8_t next_header, uint32_t at, bool more,
+                                uint32_t identification) {
+  p[0] = next_header;
+  p[1] = 0;
+  store16(p + 2, uint16_t(at | (more ? 1 : 0)));
+  store32(p + 4, identification);
 }
 
 }  // namespace millrace::wire

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-// The TCP header and its options (RFC 9293 3.1, 7323, 2018) as values: pure parsing and building, no
-// state. A malformed option ends the parsing of options, never the segment (RFC 9293 3.2: unknown and
-// broken options must not kill a connection). Knows nothing of connections or of the checksum.
+// The TCP header and its options (RFC 9293 3.1, 7323, 2018) as values: pure parsing and building,
+// no state. A malformed option ends the parsing of options, never the segment (RFC 9293 3.2:
+// unknown and broken options must not kill a connection). Knows nothing of connections or of the
+// checksum.
 #pragma once
 
 #include <cstdint>
@@ -58,8 +59,8 @@ struct TcpHeader {
 
 // False when the segment is shorter than its header says, or the header shorter than 20 bytes.
 bool parse_tcp_header(std::span<const uint8_t> segment, TcpHeader& out);
-// `options`: the bytes between the fixed header and the payload. Options that belong on a SYN only (MSS,
-// window scale, SACK permitted) are taken only when `syn`.
+// `options`: the bytes between the fixed header and the payload. Options that belong on a SYN only
+// (MSS, window scale, SACK permitted) are taken only when `syn`.
 void parse_tcp_options(std::span<const uint8_t> options, bool syn, TcpOptions& out);
 
 // Bytes that build_tcp_options() will write: a multiple of 4, at most 40.

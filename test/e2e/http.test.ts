@@ -86,7 +86,7 @@ t.test(`wrk, 10 s, 64 connections (${mode})`, { skip }, async (t) => {
     t.notMatch(client.stdout, /Socket errors|Non-2xx/, `${family}: no socket error`);
     t.match(client.stdout, /Requests\/sec/, `${family}: wrk has a result`);
     t.comment(
-      `${family}: ${/Requests\/sec.*/.exec(client.stdout)?.[0] ?? ''} ${/99%.*/.exec(client.stdout)?.[0] ?? ''}`,
+      `${family}: ${/Requests\/sec.*/.exec(client.stdout)?.[0] ?? ''} ${/^\s+99%.*/m.exec(client.stdout)?.[0] ?? ''}`,
     );
   }
   await stopAndReport(t, home, server);

@@ -179,6 +179,9 @@ void Checker::check_segment(Instant now, uint32_t host, const Segment& s) {
     own.scales = s.has_scale, own.scale = s.scale;
     own.stamps = s.has_stamps;
     own.stamp_max = s.stamp;
+    // What the peer has said about an earlier incarnation (an old SYN may begin another) is
+    // history.
+    peer.edge_known = peer.acked_any = false;
   }
   if (own.reset || !own.known) return;
   if (s.has_stamps) {

@@ -41,6 +41,8 @@ void add_endpoint(std::string& out, const char* who, const EndpointPlan& e) {
       e.write_bytes_max);
   if (e.echo) add(out, " echo");
   if (e.lockstep) add(out, " lockstep");
+  if (e.early) add(out, " early");
+  if (e.fidget) add(out, " fidgets %u", e.fidget);
   if (e.after_end) add(out, " after-end");
   if (e.push_each) add(out, " push-each");
   if (e.write_pause.ns) add(out, " pause %lld us", (long long)e.write_pause.micros());

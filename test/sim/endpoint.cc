@@ -66,9 +66,39 @@ void Endpoint::step(Instant now) {
   acked_ = acked;
   do_read(now);
   if (error_) return check_error(now);
-  if (!established_) return;
+  if (plan_.fidget) fidget(now);
+  if (!established_ && !plan_.early) return;
   do_write(now);
+  // close() and abort() before that only end the attempt, and the peer never hears of it.
+  if (!established_ && plan_.ending != Ending::kShutdown) return;
   do_ending(now);
+}
+
+// What programs do to their sockets at any time.
+void Endpoint::fidget(Instant now) {
+  Random& random = world_.random();
+  if (!random.chance(plan_.fidget)) return;
+  tcp::Tcp& tcp = host_->tcp();
+  tcp::Connection& c = *connection_;
+  switch (random.below(9)) {
+    case 0:
+    case 1:
+    case 2:
+      return tcp.set_option(now, c, tcp::Option::kNodelay, random.below(2));
+    case 3:
+      return tcp.set_option(now, c, tcp::Option::kReceiveBuffer, 2048 + random.below(100'000));
+    case 4:
+      return tcp.set_option(now, c, tcp::Option::kSendBuffer, 2048 + random.below(100'000));
+    case 5:
+      return tcp.set_option(now, c, tcp::Option::kKeepaliveIdle, 20 + random.below(60));
+    case 6:
+      tcp.set_option(now, c, tcp::Option::kKeepalive, 0);
+      return tcp.set_option(now, c, tcp::Option::kKeepalive, 1);
+    case 7:
+      return (void)tcp.set_congestion_control(c, random.below(2) ? "cubic" : "reno");
+    default:
+      return tcp.push(now, c);
+  }
 }
 
 bool Endpoint::paused(Instant now) {

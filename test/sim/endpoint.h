@@ -46,6 +46,7 @@ class Endpoint {
   void do_write(Instant now);
   void do_ending(Instant now);
   bool paused(Instant now);
+  void fidget(Instant now);
   void finish(Instant now, bool abort);
   void wake(Instant at) { wake_at_ = std::min(wake_at_, at); }
   uint64_t may_write() const;

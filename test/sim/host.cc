@@ -240,8 +240,8 @@ void Host::check_after_turn(Instant now) {
     if (info.rto_us < uint64_t(o.rto_min.micros()) || info.rto_us > uint64_t(o.rto_max.micros())) {
       world_.fail("retransmission timeout of " + std::to_string(info.rto_us) + " us");
     }
-    if (info.state == 1 && (info.cwnd_bytes < info.mss_bytes || info.mss_bytes == 0)) {
-      world_.fail("congestion window below one segment");
+    if (info.state == 1 && (info.cwnd_bytes == 0 || info.mss_bytes == 0)) {
+      world_.fail("no congestion window");
     }
     const uint32_t readable = tcp_->readable_bytes(*endpoint->connection());
     if (readable > o.receive_buffer_max_bytes) {

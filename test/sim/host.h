@@ -27,6 +27,7 @@ class Host final : public tcp::Handler, public net::NeighborResolver {
   Instant next_event() const;
   void change_mtu(uint32_t mtu_bytes);
   bool applications_done() const { return udp_.done(); }
+  bool waits_on_purpose() const { return !udp_.next_event().is_never(); }
   // True when nothing of the run is left: no connection, no timer, no frame.
   bool quiet(std::string& what) const;
   void close(Instant now);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The simulator: whole stacks against each other on a bad network, one run per seed.
+// --stalls lists the seeds in which no application got on for so long.
 //   sim --seeds N --from S [--jobs J] [--verify] [--verbose] [--profile NAME] [--failures-shown N]
 // Prints the seeds that fail with their parameters, and as its last line how many passed and
 // failed. Each job is a process of its own, so that a crash costs one seed and not the run.
@@ -26,6 +27,7 @@ namespace {
 
 struct Arguments {
   uint64_t seeds = 100, from = 1, jobs = 1, failures_shown = 10;
+  uint64_t stalls = 0;  // seconds; 0: do not list them
   bool verify = false, verbose = false;
   std::string_view profile;  // only seeds of this one
 };
@@ -40,7 +42,7 @@ struct Shared {
   std::fprintf(stderr, "sim: %s '%.*s'\n", problem, int(value.size()), value.data());
   std::fprintf(stderr,
                "usage: sim [--seeds N] [--from S] [--jobs J (1-64)] [--verify] [--verbose]\n"
-               "           [--profile NAME] [--failures-shown N]\n");
+               "           [--profile NAME] [--failures-shown N] [--stalls SECONDS]\n");
   std::exit(2);
 }
 
@@ -56,6 +58,7 @@ Arguments parse_arguments(int argc, char** argv) {
       uint64_t* number = name == "--seeds"            ? &a.seeds
                          : name == "--from"           ? &a.from
                          : name == "--jobs"           ? &a.jobs
+                         : name == "--stalls"         ? &a.stalls
                          : name == "--failures-shown" ? &a.failures_shown
                                                       : nullptr;
       if (!number && name != "--profile") usage("unknown option", name);
@@ -93,6 +96,10 @@ void run_seed(const Arguments& a, Shared& shared, uint64_t seed) {
   if (a.verify && outcome.failure.empty()) {
     const Outcome again = World(scenario, false).run();
     if (again.hash != outcome.hash) outcome.failure = "the second run of the seed differs";
+  }
+  if (a.stalls && outcome.longest_stall >= Duration::seconds(int64_t(a.stalls))) {
+    std::printf("seed %llu (%s) stalled for %.1f s\n", (unsigned long long)seed, scenario.profile,
+                double(outcome.longest_stall.ns) / 1e9);
   }
   shared.frames += outcome.frames;
   shared.virtual_ms += uint64_t(outcome.virtual_time.millis());

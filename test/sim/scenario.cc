@@ -97,6 +97,7 @@ HostPlan draw_host(Draw& d, const std::string& profile, bool v6) {
   h.tx_hold = d.chance(40) ? d.log_micros(1, 500) : Duration{};
   if (d.chance(20)) h.tx_hold = d.log_micros(500, 50'000);
   h.tx_ring_frames = d.chance(30) ? d.range(1, 16) : 256;
+  if (h.tx_hold > Duration::micros(500)) h.tx_ring_frames = 256;
   if (d.chance(30)) {
     h.busy_chance = uint32_t(d.log_range(1'000, 500'000));
     h.busy_for = d.log_micros(10, 20'000);
@@ -123,6 +124,8 @@ void draw_endpoint(Draw& d, EndpointPlan& e, uint64_t bytes) {
     e.write_pause =
         d.log_micros(10, std::max<uint64_t>(20, std::min<uint64_t>(500'000, 20'000'000 / writes)));
   }
+  e.early = d.chance(20);
+  e.fidget = d.chance(20) ? uint32_t(d.log_range(1'000, 300'000)) : 0;
   e.read_bytes_max = d.chance(70) ? 65536 : uint32_t(d.log_range(64, 16'384));
 }
 
@@ -267,7 +270,14 @@ Scenario draw_scenario(uint64_t seed) {
   }
   const bool successors = d.chance(25);
   const uint32_t count = many ? d.range(10, 60) : d.range(1, 6);
-  const uint64_t bytes_max = many ? 4'000 : 400'000 / count;
+  const bool big = !many && d.chance(8);
+  const uint64_t bytes_max = big ? 4'000'000 / count : many ? 4'000 : 400'000 / count;
+  // Windows that such streams can fill.
+  for (HostPlan& host : s.hosts) {
+    if (!big || d.chance(30)) continue;
+    host.tcp.receive_buffer_max_bytes = host.tcp.send_buffer_max_bytes = 4 << 20;
+    host.pool_frames = host.frame_bytes > 4096 ? 2048 : 8192;
+  }
   for (uint32_t i = 0; i < count; ++i) {
     ConnectionPlan c = draw_connection(d, i, bytes_max, hosts);
     // Ports that were just used: TIME-WAIT and what is left of the old connection are in the way.

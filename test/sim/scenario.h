@@ -37,6 +37,8 @@ struct EndpointPlan {
   uint32_t read_bytes_max = 65536;  // per call
   Duration read_pace{};             // between calls; 0: until nothing is left
   std::vector<ReadPause> read_pauses;
+  bool early = false;   // writes (and shuts down) before it is connected
+  uint32_t fidget = 0;  // millionths: changes an option of the connection with a step
   Ending ending = Ending::kShutdown;
   uint64_t end_at = 0;  // bytes written or read, for kAbort and kCloseUnread
 };

@@ -18,6 +18,7 @@ constexpr uint32_t kStepsMax = 5'000'000;
 World::World(const Scenario& scenario, bool verbose)
     : scenario_(scenario),
       verbose_(verbose),
+      random_(Random::from_seed(scenario.seed ^ 0x617070)),
       checker_(scenario_, verbose, [this](const std::string& what) { fail(what); }),
       network_(scenario.seed ^ 0x6e6574, 65536) {
   network_.set_observer(&checker_);
@@ -128,8 +129,9 @@ void World::apply(const Change& change) {
       break;
     case Change::Kind::kMtu:
       hosts_[change.host]->change_mtu(change.mtu_bytes);
-      // What left the stack before the change may still wait in the device.
-      if (scenario_.hosts[change.host].tx_hold.ns == 0) {
+      // What left TCP and UDP before the change may still wait for the device or a neighbour.
+      if (scenario_.hosts[change.host].tx_hold.ns == 0 && !scenario_.ethernet &&
+          scenario_.hosts[change.host].tx_ring_frames >= 256) {
         checker_.set_mtu(change.host, change.mtu_bytes);
       }
       break;
@@ -178,7 +180,7 @@ void World::check_rest() {
     if (scenario_.hostile || scenario_.dead_end || plan.abortive() || plan.refused) continue;
     const Endpoint& end = *endpoints_[i];
     const Endpoint& peer = *endpoints_[i ^ 1];
-    if (end.excused() || peer.excused()) continue;
+    if (end.excused() || peer.excused() || !end.attached()) continue;
     if (end.plan().ending == Ending::kCloseWritten) continue;
     if (end.read() != peer.plan().send_bytes || !end.at_end()) {
       fail(end.describe() + ": did not get everything");
@@ -210,6 +212,20 @@ void World::check_clean_run() {
   }
 }
 
+void World::measure_stall() {
+  bool on_purpose = dead_ || scenario_.hostile || started_count_ < started_.size();
+  for (const auto& end : endpoints_) {
+    on_purpose = on_purpose || !end->wake_at().is_never();
+    // An aborted peer's other end waits for its keep-alive.
+    on_purpose = on_purpose || (end->finished() && end->plan().ending >= Ending::kAbort);
+  }
+  for (uint32_t host = 0; host < hosts_.size(); ++host) {
+    on_purpose = on_purpose || !network_.conditions(host).up || hosts_[host]->waits_on_purpose();
+  }
+  if (on_purpose) idle_since_ = now_;
+  longest_stall_ = std::max(longest_stall_, now_ - idle_since_);
+}
+
 Outcome World::run() {
   uint32_t steps = 0;
   Instant done_at = Instant::never();
@@ -228,6 +244,7 @@ Outcome World::run() {
     }
     now_ = std::max(now_, next);
     if (!done && now_ - progress_at_ > kStall) fail("no progress");
+    if (!done) measure_stall();
     if (done && now_ - done_at > kLinger) fail("does not come to rest: " + left);
     if (++steps > kStepsMax) fail("too many events");
     apply_changes();
@@ -248,6 +265,7 @@ Outcome World::run() {
   outcome.virtual_time = now_ - Instant{};
   for (auto& host : hosts_) host->close(now_);
   outcome.failure = failure_;
+  outcome.longest_stall = longest_stall_;
   outcome.hash = checker_.hash();
   outcome.frames = checker_.frames_sent();
   outcome.retransmitted_bytes = checker_.retransmitted_bytes();

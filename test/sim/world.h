@@ -20,6 +20,7 @@ struct Outcome {
   uint64_t frames = 0;
   uint64_t retransmitted_bytes = 0;
   Duration virtual_time{};
+  Duration longest_stall{};  // no progress though every application wanted it
 };
 
 class World {
@@ -30,6 +31,7 @@ class World {
 
   const Scenario& scenario() const { return scenario_; }
   Checker& checker() { return checker_; }
+  Random& random() { return random_; }
   Host& host(uint32_t number) { return *hosts_[number]; }
   Endpoint& endpoint(uint32_t connection, bool client) {
     return *endpoints_[connection * 2 + (client ? 0 : 1)];
@@ -38,7 +40,7 @@ class World {
   // plan.
   Endpoint* server_endpoint(const wire::FlowKey& flow);
   void fail(const std::string& what);
-  void progress() { progress_at_ = now_; }
+  void progress() { progress_at_ = idle_since_ = now_; }
   bool verbose() const { return verbose_; }
   // True once the network has gone for good.
   bool dead() const { return dead_; }
@@ -51,6 +53,7 @@ class World {
   void apply_changes();
   void apply(const Change& change);
   bool applications_done() const;
+  void measure_stall();
   void check_rest();
   void check_clean_run();
 
@@ -60,10 +63,13 @@ class World {
   bool dead_ = false;
   Instant now_{};
   Instant progress_at_{};
+  Instant idle_since_{};  // no progress, and no application that waits on purpose
+  Duration longest_stall_{};
   size_t next_change_ = 0;
   std::vector<Instant> start_at_;  // never: started, or waiting for its predecessor
   std::vector<bool> started_;
   size_t started_count_ = 0;
+  Random random_;  // of the applications
   Checker checker_;
   SimNetwork network_;
   std::vector<std::unique_ptr<Host>> hosts_;

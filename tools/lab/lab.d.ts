@@ -16,6 +16,8 @@ export type BridgeSwitches = Record<string, number>;
 export interface LabOptions {
   offload?: boolean;
   mtu?: number;
+  /** Congestion control of the kernel on both sides. */
+  congestion?: string;
   bridge?: BridgeSwitches | false;
 }
 

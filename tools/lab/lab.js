@@ -37,7 +37,7 @@ function guard() {
 }
 
 /**
- * Opens a lab. Options: `offload` (leave segmentation and checksum offload on), `mtu`, `bridge` (an object of the
+ * Opens a lab. Options: `offload` (leave segmentation and checksum offload on), `mtu`, `congestion` (cubic), `bridge` (the
  * bridge's own switches: seed, loss, dup, reorder, corrupt, in per cent, or false). Needs root.
  */
 async function openLab(options = {}) {
@@ -103,6 +103,7 @@ class Lab {
       await this.raise(side, side.interface);
       await this.ip(side, ['addr', 'add', `${side.ipv4}/16`, 'dev', side.interface]);
       await this.ip(side, ['-6', 'addr', 'add', `${side.ipv6}/64`, 'dev', side.interface, 'nodad']);
+      await this.chooseCongestionControl(side);
     }
     // A client that opens many connections a second must not run out of ports: those in TIME_WAIT may serve again early.
     const roomy = [
@@ -133,6 +134,28 @@ class Lab {
     }
     if (this.options.mtu) await this.ip(side, ['link', 'set', name, 'mtu', String(this.options.mtu)]);
     await this.ip(side, ['link', 'set', name, 'up']);
+  }
+
+  /**
+   * A machine's default may be BBR, which takes no notice of loss; what is compared are stacks, so the kernel gets the
+   * algorithm that millrace has by default. By route: a namespace may not be allowed to change its own default.
+   */
+  async chooseCongestionControl(side) {
+    const { congestion = 'cubic' } = this.options;
+    const ours = ['dev', side.interface, 'proto', 'kernel'];
+    await this.ip(side, [
+      'route',
+      'replace',
+      '10.77.0.0/16',
+      ...ours,
+      'scope',
+      'link',
+      'src',
+      side.ipv4,
+      'congctl',
+      congestion,
+    ]);
+    await this.ip(side, ['-6', 'route', 'replace', 'fd77::/64', ...ours, 'metric', '256', 'congctl', congestion]);
   }
 
   /** `ip` inside a side's namespace. */

@@ -19,6 +19,7 @@ constexpr uint16_t kFilled = 0xffff;  // in held_: the frame waits to be receive
 constexpr uint32_t kEthernetHeader = 14;
 constexpr uint32_t kVlanTag = 4;
 constexpr uint32_t kXdpHeadroom = 256;  // XDP_PACKET_HEADROOM: the kernel keeps it in front
+constexpr uint32_t kPrefetchAhead = 4;
 constexpr Duration kRetryFirst = Duration::micros(500);
 constexpr Duration kRetryLast = Duration::millis(50);
 
@@ -184,6 +185,11 @@ uint32_t AfXdpPort::receive_from(Queue& queue, uint8_t number, std::span<Frame*>
   const uint32_t n = std::min(queue.xsk.rx.readable(), uint32_t(out.size()));
   const uint64_t offset_mask = pool_.frame_bytes() - 1;
   for (uint32_t i = 0; i < n; ++i) {
+    if (i + kPrefetchAhead < n) {
+      const uint64_t ahead = queue.xsk.rx.slot(i + kPrefetchAhead).addr;
+      __builtin_prefetch(pool_.at(uint32_t(ahead >> chunk_shift_)), 1);
+      __builtin_prefetch(pool_.memory() + ahead);
+    }
     const xdp_desc& desc = queue.xsk.rx.slot(i);
     const auto index = uint32_t(desc.addr >> chunk_shift_);
     MR_ASSERT(index < pool_.capacity() && held_[index] == kFilled);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Congestion control as the sender sees it: an algorithm decides how the window grows and how far it
-// is cut; what was lost and what may be sent now is loss recovery's business. Everything is in bytes.
-// RFC 5681, 3465, 6928.
+// Congestion control as the sender sees it: an algorithm decides how the window grows and how far
+// it is cut; what was lost and what may be sent now is loss recovery's business. Everything is in
+// bytes. RFC 5681, 3465, 6928.
 #pragma once
 
 #include <cstdint>
@@ -20,11 +20,11 @@ struct CongestionWindow {
 
 struct AckEvent {
   Instant now;
-  uint32_t acked_bytes = 0;   // newly delivered
-  uint32_t rtt_us = 0;        // 0: no sample
+  uint32_t acked_bytes = 0;  // newly delivered
+  uint32_t rtt_us = 0;       // 0: no sample
   uint32_t srtt_us = 0;
-  wire::Seq una;              // after the acknowledgement
-  wire::Seq nxt;
+  wire::Seq una{};  // after the acknowledgement
+  wire::Seq nxt{};
   bool after_timeout = false;  // slow start that repairs a timeout
 };
 
@@ -44,9 +44,10 @@ class CongestionController {
   virtual void on_idle(Duration idle) = 0;
 };
 
-// Slow start with appropriate byte counting (RFC 3465): at most `limit` segments per acknowledgement. RFC 3465
-// says 2 (1 after a timeout); receivers that coalesce answer dozens of segments with one ACK, and Linux
-// counts them all. 8 is RFC 9406's limit for senders that do not pace. Returns bytes not used.
+// Slow start with appropriate byte counting (RFC 3465): at most `limit` segments per
+// acknowledgement. RFC 3465 says 2 (1 after a timeout); receivers that coalesce answer dozens of
+// segments with one ACK, and Linux counts them all. 8 is RFC 9406's limit for senders that do not
+// pace. Returns bytes not used.
 inline uint32_t slow_start(CongestionWindow& window, const AckEvent& event) {
   const uint32_t limit = (event.after_timeout ? 2 : 8) * window.mss_bytes;
   uint32_t grow = event.acked_bytes < limit ? event.acked_bytes : limit;

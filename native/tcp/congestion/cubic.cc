@@ -57,7 +57,8 @@ void Cubic::on_ack(CongestionWindow& window, const AckEvent& event) {
 uint32_t Cubic::on_loss(const CongestionWindow& window, uint32_t) {
   const float cwnd = float(window.cwnd_bytes) / float(window.mss_bytes);
   w_max_before_ = w_max_;
-  // RFC 9438 4.7 fast convergence: a flow that lost before it was back at its old maximum makes room.
+  // RFC 9438 4.7 fast convergence: a flow that lost before it was back at its old maximum makes
+  // room.
   w_max_ = cwnd < w_max_ ? float(cwnd * (1 + kBeta) / 2) : cwnd;
   epoch_started_ = false;
   return std::max(uint32_t(window.cwnd_bytes * kBeta), 2 * window.mss_bytes);

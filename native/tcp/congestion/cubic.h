@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// CUBIC (RFC 9438): after a loss the window climbs back along a cubic curve around the size at which
-// the loss happened, independent of the round trip time, and never slower than Reno would.
+// CUBIC (RFC 9438): after a loss the window climbs back along a cubic curve around the size at
+// which the loss happened, independent of the round trip time, and never slower than Reno would.
 #pragma once
 
 #include "tcp/congestion/congestion_control.h"
@@ -21,12 +21,12 @@ class Cubic final : public CongestionController {
   double target_segments(Instant now, uint32_t srtt_us, double cwnd) const;
 
   Instant epoch_{};
-  float w_max_ = 0;           // segments, like all below
-  float w_max_before_ = 0;    // for undo
+  float w_max_ = 0;         // segments, like all below
+  float w_max_before_ = 0;  // for undo
   float k_seconds_ = 0;
-  float origin_ = 0;          // window at which the curve is flat
-  float w_est_ = 0;           // what Reno would have by now
-  float growth_ = 0;          // fraction of a byte's growth carried over, in bytes
+  float origin_ = 0;  // window at which the curve is flat
+  float w_est_ = 0;   // what Reno would have by now
+  float growth_ = 0;  // fraction of a byte's growth carried over, in bytes
   bool epoch_started_ = false;
 };
 

@@ -28,8 +28,8 @@ int udp_socket(const char* address, uint16_t port) {
 
 }  // namespace
 
-TEST_CASE("af_xdp: a steered datagram of a kernel peer reaches the port, and the answer the peer") {
-  if (skip_without_root()) return;
+TEST_CASE("af_xdp: a steered datagram of a kernel peer reaches the port, and the answer the peer" *
+          needs_root()) {
   Rig rig;
   REQUIRE_MESSAGE(rig.ok, rig.error.text);
   MESSAGE(std::string(rig.port->info().mode));
@@ -78,8 +78,8 @@ Bytes numbered(Rig& rig, uint32_t number, size_t bytes = 22) {
 
 }  // namespace
 
-TEST_CASE("af_xdp: more frames than a ring holds leave in order, and all are given back") {
-  if (skip_without_root()) return;
+TEST_CASE("af_xdp: more frames than a ring holds leave in order, and all are given back" *
+          needs_root()) {
   Rig rig(1, steer::XdpMode::kAuto, 1024, {.tx_slots = 64});
   REQUIRE_MESSAGE(rig.ok, rig.error.text);
   int fd;
@@ -117,8 +117,8 @@ TEST_CASE("af_xdp: more frames than a ring holds leave in order, and all are giv
 
 TEST_CASE(
     "af_xdp: a burst fills the transmit ring; transmit() takes a prefix and flush() drains it in "
-    "one turn") {
-  if (skip_without_root()) return;
+    "one turn" *
+    needs_root()) {
   Rig rig(1, steer::XdpMode::kAuto, 1024, {.tx_slots = 512});
   REQUIRE_MESSAGE(rig.ok, rig.error.text);
   std::vector<Frame*> frames;
@@ -142,8 +142,7 @@ TEST_CASE(
   CHECK(pool_is_whole(rig.pool));
 }
 
-TEST_CASE("af_xdp: a device that is down takes nothing and loses nothing") {
-  if (skip_without_root()) return;
+TEST_CASE("af_xdp: a device that is down takes nothing and loses nothing" * needs_root()) {
   Rig rig(1, steer::XdpMode::kAuto, 512, {.tx_slots = 64});
   REQUIRE_MESSAGE(rig.ok, rig.error.text);
   int fd;
@@ -196,8 +195,7 @@ TEST_CASE("af_xdp: a device that is down takes nothing and loses nothing") {
   CHECK(pool_is_whole(rig.pool));
 }
 
-TEST_CASE("af_xdp: frames that no device could send are counted, not kept") {
-  if (skip_without_root()) return;
+TEST_CASE("af_xdp: frames that no device could send are counted, not kept" * needs_root()) {
   Rig rig;
   REQUIRE_MESSAGE(rig.ok, rig.error.text);
   Frame* empty = rig.pool.alloc();
@@ -215,8 +213,8 @@ TEST_CASE("af_xdp: frames that no device could send are counted, not kept") {
   CHECK(pool_is_whole(rig.pool));
 }
 
-TEST_CASE("af_xdp: closed with frames on the way in and out, everything comes back") {
-  if (skip_without_root()) return;
+TEST_CASE("af_xdp: closed with frames on the way in and out, everything comes back" *
+          needs_root()) {
   Rig rig(2, steer::XdpMode::kAuto, 1024);
   REQUIRE_MESSAGE(rig.ok, rig.error.text);
   REQUIRE(!rig.steering->add_local(Protocol::kUdp, at("0.0.0.0", 9000)));
@@ -239,8 +237,8 @@ TEST_CASE("af_xdp: closed with frames on the way in and out, everything comes ba
 }
 
 TEST_CASE(
-    "af_xdp: without frames in the pool packets are dropped and counted, and later ones received") {
-  if (skip_without_root()) return;
+    "af_xdp: without frames in the pool packets are dropped and counted, and later ones received" *
+    needs_root()) {
   Rig rig(1, steer::XdpMode::kAuto, 256, {.fill_frames_max = 32});
   REQUIRE_MESSAGE(rig.ok, rig.error.text);
   REQUIRE(!rig.steering->add_local(Protocol::kUdp, at("0.0.0.0", 9000)));
@@ -266,8 +264,7 @@ TEST_CASE(
   CHECK(rig.receive(1).size() == 1);
 }
 
-TEST_CASE("af_xdp: every queue of the interface is received from") {
-  if (skip_without_root()) return;
+TEST_CASE("af_xdp: every queue of the interface is received from" * needs_root()) {
   Rig rig(2);
   REQUIRE_MESSAGE(rig.ok, rig.error.text);
   CHECK(rig.port->queues() == 2);
@@ -293,8 +290,7 @@ TEST_CASE("af_xdp: every queue of the interface is received from") {
   CHECK(seen[1]);
 }
 
-TEST_CASE("af_xdp: generic mode where asked for") {
-  if (skip_without_root()) return;
+TEST_CASE("af_xdp: generic mode where asked for" * needs_root()) {
   Rig rig(1, steer::XdpMode::kGeneric);
   REQUIRE_MESSAGE(rig.ok, rig.error.text);
   CHECK(std::string(rig.port->info().mode) == "generic copy");
@@ -305,8 +301,8 @@ TEST_CASE("af_xdp: generic mode where asked for") {
   CHECK(std::string(frames[0].end() - 3, frames[0].end()) == "six");
 }
 
-TEST_CASE("af_xdp: frames up to the device's MTU, and no bigger than a frame holds") {
-  if (skip_without_root()) return;
+TEST_CASE("af_xdp: frames up to the device's MTU, and no bigger than a frame holds" *
+          needs_root()) {
   Rig rig;
   REQUIRE_MESSAGE(rig.ok, rig.error.text);
   CHECK(rig.port->frame_limit_bytes() == 1792);
@@ -323,8 +319,7 @@ TEST_CASE("af_xdp: frames up to the device's MTU, and no bigger than a frame hol
   CHECK(rig.steering->counters().undeliverable == 1);
 }
 
-TEST_CASE("af_xdp: the poll descriptor tells of frames") {
-  if (skip_without_root()) return;
+TEST_CASE("af_xdp: the poll descriptor tells of frames" * needs_root()) {
   Rig rig(2);
   REQUIRE_MESSAGE(rig.ok, rig.error.text);
   REQUIRE(!rig.steering->add_local(Protocol::kUdp, at("0.0.0.0", 9000)));
@@ -339,8 +334,7 @@ TEST_CASE("af_xdp: the poll descriptor tells of frames") {
   CHECK(!rig.port->rx_ready());
 }
 
-TEST_CASE("af_xdp: errors name what is wrong") {
-  if (skip_without_root()) return;
+TEST_CASE("af_xdp: errors name what is wrong" * needs_root()) {
   VethPair veth;
   REQUIRE(veth.ok);
   Inside here(veth.here);

@@ -38,8 +38,7 @@ TEST_CASE("device: what is not there, or no Ethernet, is named") {
   CHECK(error.code == EINVAL);
 }
 
-TEST_CASE("device: queues, driver, address and MTU") {
-  if (skip_without_root()) return;
+TEST_CASE("device: queues, driver, address and MTU" * needs_root()) {
   VethPair veth(4);
   REQUIRE(veth.ok);
   Inside here(veth.here);

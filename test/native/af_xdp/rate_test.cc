@@ -54,8 +54,7 @@ uint32_t flood(int fd, Bytes frame, const std::atomic<bool>& stop) {
 
 }  // namespace
 
-TEST_CASE("af_xdp: rate of frames received") {
-  if (skip_without_root()) return;
+TEST_CASE("af_xdp: rate of frames received" * needs_root()) {
   Rig rig(1, steer::XdpMode::kAuto, 16384);
   REQUIRE_MESSAGE(rig.ok, rig.error.text);
   REQUIRE(!rig.steering->add_local(Protocol::kUdp, at("0.0.0.0", 9000)));
@@ -101,8 +100,7 @@ TEST_CASE("af_xdp: rate of frames received") {
   CHECK(rig.pool.available() == rig.pool.capacity());
 }
 
-TEST_CASE("af_xdp: rate of frames sent") {
-  if (skip_without_root()) return;
+TEST_CASE("af_xdp: rate of frames sent" * needs_root()) {
   Rig rig(1, steer::XdpMode::kAuto, 16384);
   REQUIRE_MESSAGE(rig.ok, rig.error.text);
   // The local experimental type (IEEE 802): the other end drops it at once, so the port is what is

@@ -78,6 +78,7 @@ TEST_CASE("facts: defaults keep their family") {
   CHECK(parse_route(four.header(), kOurs)->destination == ip("0.0.0.0"));
   CHECK(parse_route(four.header(), kOurs)->gateway == ip("0.0.0.0"));
   CHECK(parse_route(six.header(), kOurs)->destination == ip("::"));
+  CHECK(parse_route(six.header(), kOurs)->ifindex == 1);  // no interface named: the kernel's
 }
 
 TEST_CASE("facts: routes that do not matter, or are nobody's but the kernel's") {

@@ -57,8 +57,8 @@ int bind_errno(int type, const char* address, uint16_t port) {
 
 }  // namespace
 
-TEST_CASE("port blocks: ports are the kernel's to give, aligned, and nobody else's then") {
-  if (skip_without_root()) return;
+TEST_CASE("port blocks: ports are the kernel's to give, aligned, and nobody else's then" *
+          needs_root()) {
   Namespace ns;
   Inside inside(ns);
   Random random = Random::from_seed(1);
@@ -87,8 +87,8 @@ TEST_CASE("port blocks: ports are the kernel's to give, aligned, and nobody else
 
 TEST_CASE(
     "port blocks: one port serves many remotes; one remote has every port once; then "
-    "EADDRNOTAVAIL") {
-  if (skip_without_root()) return;
+    "EADDRNOTAVAIL" *
+    needs_root()) {
   Namespace ns;
   Inside inside(ns);
   Random random = Random::from_seed(2);
@@ -117,8 +117,8 @@ TEST_CASE(
   CHECK(third.ok());
 }
 
-TEST_CASE("port blocks: taken ports, the administrator's ports and refused blocks are left alone") {
-  if (skip_without_root()) return;
+TEST_CASE("port blocks: taken ports, the administrator's ports and refused blocks are left alone" *
+          needs_root()) {
   Namespace ns;
   Inside inside(ns);
   Random random = Random::from_seed(3);
@@ -143,8 +143,7 @@ TEST_CASE("port blocks: taken ports, the administrator's ports and refused block
   CHECK(bind_errno(SOCK_DGRAM, "127.0.0.1", 40010) == EADDRINUSE);
 }
 
-TEST_CASE("port blocks: without descriptors the error is the kernel's") {
-  if (skip_without_root()) return;
+TEST_CASE("port blocks: without descriptors the error is the kernel's" * needs_root()) {
   Namespace ns;
   Inside inside(ns);
   Random random = Random::from_seed(4);
@@ -160,8 +159,7 @@ TEST_CASE("port blocks: without descriptors the error is the kernel's") {
   CHECK(ports.allocate(at("192.0.2.1", 80)).ok());
 }
 
-TEST_CASE("kernel flows: connections on a port, both families, and their end") {
-  if (skip_without_root()) return;
+TEST_CASE("kernel flows: connections on a port, both families, and their end" * needs_root()) {
   Namespace ns;
   Inside inside(ns);
   const int listener = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -229,8 +227,7 @@ TEST_CASE("kernel flows: connections on a port, both families, and their end") {
   close(listener);
 }
 
-TEST_CASE("kernel flows: connected datagram sockets count, others do not") {
-  if (skip_without_root()) return;
+TEST_CASE("kernel flows: connected datagram sockets count, others do not" * needs_root()) {
   Namespace ns;
   Inside inside(ns);
   const int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);

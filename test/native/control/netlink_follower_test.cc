@@ -94,8 +94,7 @@ struct Following {
 
 }  // namespace
 
-TEST_CASE("netlink: the first reading tells links, addresses and routes") {
-  if (skip_without_root()) return;
+TEST_CASE("netlink: the first reading tells links, addresses and routes" * needs_root()) {
   Following f;
   REQUIRE(f.ok);
   REQUIRE(f.sink.links.size() == 1);
@@ -129,8 +128,7 @@ TEST_CASE("netlink: the first reading tells links, addresses and routes") {
   CHECK(f.follower.policy_rules() == 0);
 }
 
-TEST_CASE("netlink: routes that come, change and go") {
-  if (skip_without_root()) return;
+TEST_CASE("netlink: routes that come, change and go" * needs_root()) {
   Following f;
   REQUIRE(f.ok);
   REQUIRE(run({"ip", "route", "add", "default", "via", "10.77.0.2", "metric", "7", "mtu", "1400",
@@ -176,8 +174,7 @@ TEST_CASE("netlink: routes that come, change and go") {
   CHECK(f.sink.find("10.99.0.0", 16) != nullptr);
 }
 
-TEST_CASE("netlink: addresses and the MTU as they change") {
-  if (skip_without_root()) return;
+TEST_CASE("netlink: addresses and the MTU as they change" * needs_root()) {
   Following f;
   REQUIRE(f.ok);
   REQUIRE(run({"ip", "addr", "add", "10.78.0.1/16", "dev", "mrh"}));
@@ -194,8 +191,7 @@ TEST_CASE("netlink: addresses and the MTU as they change") {
   CHECK(!f.sink.links.at(f.ifindex).up);
 }
 
-TEST_CASE("netlink: an address counts when duplicate address detection has passed") {
-  if (skip_without_root()) return;
+TEST_CASE("netlink: an address counts when duplicate address detection has passed" * needs_root()) {
   Following f;
   REQUIRE(f.ok);
   REQUIRE(run({"ip", "addr", "add", "fd77::77/64", "dev", "mrh"}));
@@ -203,8 +199,7 @@ TEST_CASE("netlink: an address counts when duplicate address detection has passe
   CHECK(f.until([&] { return f.sink.addresses.count(ip("fd77::77")) == 1; }, 5000));
 }
 
-TEST_CASE("netlink: neighbours are resolved by the kernel") {
-  if (skip_without_root()) return;
+TEST_CASE("netlink: neighbours are resolved by the kernel" * needs_root()) {
   Following f;
   REQUIRE(f.ok);
   Mac there;
@@ -238,8 +233,7 @@ TEST_CASE("netlink: neighbours are resolved by the kernel") {
   CHECK(f.until([&] { return !f.sink.neighbors.count(ip("10.77.0.2")); }));
 }
 
-TEST_CASE("netlink: a stale neighbour in use is confirmed again") {
-  if (skip_without_root()) return;
+TEST_CASE("netlink: a stale neighbour in use is confirmed again" * needs_root()) {
   Following f;
   REQUIRE(f.ok);
   std::ofstream("/proc/sys/net/ipv4/neigh/mrh/delay_first_probe_time") << 1;
@@ -264,8 +258,7 @@ TEST_CASE("netlink: a stale neighbour in use is confirmed again") {
   CHECK(f.until(state_is(NeighborState::kReachable), 8000));
 }
 
-TEST_CASE("netlink: lost messages lead to a full reading") {
-  if (skip_without_root()) return;
+TEST_CASE("netlink: lost messages lead to a full reading" * needs_root()) {
   Following f;
   REQUIRE(f.ok);
   const std::string name = "/tmp/mr-control-" + std::to_string(getpid());
@@ -292,8 +285,7 @@ TEST_CASE("netlink: lost messages lead to a full reading") {
   CHECK(f.follower.counters().overruns > 0);
 }
 
-TEST_CASE("netlink: past the limits facts are counted and left out") {
-  if (skip_without_root()) return;
+TEST_CASE("netlink: past the limits facts are counted and left out" * needs_root()) {
   Following f({.routes_max = 16, .addresses_max = 256, .neighbors_max = 2});
   REQUIRE(f.ok);
   for (int i = 0; i < 20; ++i)
@@ -308,8 +300,7 @@ TEST_CASE("netlink: past the limits facts are counted and left out") {
   CHECK(f.sink.neighbors.size() == 2);
 }
 
-TEST_CASE("netlink: policy rules are noticed") {
-  if (skip_without_root()) return;
+TEST_CASE("netlink: policy rules are noticed" * needs_root()) {
   VethPair veth;
   REQUIRE(veth.ok);
   Inside here(veth.here);

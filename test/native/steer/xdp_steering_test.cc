@@ -60,8 +60,7 @@ Bytes udp4(uint16_t from, uint16_t to, const char* local = "10.77.0.1") {
 
 }  // namespace
 
-TEST_CASE("steering: without rules everything is the kernel's") {
-  if (skip_without_root()) return;
+TEST_CASE("steering: without rules everything is the kernel's" * needs_root()) {
   SteeringRig rig;
   CHECK(!reaches_us(rig, tcp4(5000, 80)));
   CHECK(!reaches_us(rig, tcp6(5000, 80)));
@@ -72,8 +71,7 @@ TEST_CASE("steering: without rules everything is the kernel's") {
   CHECK(run({"ping", "-c", "1", "-W", "2", "fd77::1"}));
 }
 
-TEST_CASE("steering: local address and port") {
-  if (skip_without_root()) return;
+TEST_CASE("steering: local address and port" * needs_root()) {
   SteeringRig rig;
   REQUIRE(!rig.steering->add_local(Protocol::kTcp, at("10.77.0.1", 80)));
   CHECK(reaches_us(rig, tcp4(5000, 80)));
@@ -91,8 +89,7 @@ TEST_CASE("steering: local address and port") {
   CHECK(rig.steering->add_local(Protocol::kTcp, at("10.77.0.1", 0)).code == EINVAL);
 }
 
-TEST_CASE("steering: any address means the interface's own, of one family") {
-  if (skip_without_root()) return;
+TEST_CASE("steering: any address means the interface's own, of one family" * needs_root()) {
   SteeringRig rig;
   REQUIRE(!rig.steering->add_local(Protocol::kTcp, at("0.0.0.0", 80)));
   CHECK(reaches_us(rig, tcp4(5000, 80)));
@@ -111,8 +108,7 @@ TEST_CASE("steering: any address means the interface's own, of one family") {
   CHECK(rig.steering->add_address(ip("::")).code == EINVAL);
 }
 
-TEST_CASE("steering: port blocks") {
-  if (skip_without_root()) return;
+TEST_CASE("steering: port blocks" * needs_root()) {
   SteeringRig rig;
   REQUIRE(!rig.steering->add_port_block(Protocol::kTcp, 40000));
   CHECK(reaches_us(rig, tcp4(80, 40000)));
@@ -137,8 +133,7 @@ TEST_CASE("steering: port blocks") {
   CHECK(reaches_us(rig, tcp4(80, 65535)));
 }
 
-TEST_CASE("steering: exact flows, ours and the kernel's, win over everything") {
-  if (skip_without_root()) return;
+TEST_CASE("steering: exact flows, ours and the kernel's, win over everything" * needs_root()) {
   SteeringRig rig;
   const wire::FlowKey flow{at("10.77.0.1", 80), at("10.77.0.2", 5000)};
   REQUIRE(!rig.steering->set_flow(Protocol::kTcp, flow, Owner::kOurs));
@@ -166,8 +161,7 @@ TEST_CASE("steering: exact flows, ours and the kernel's, win over everything") {
             .code == EINVAL);
 }
 
-TEST_CASE("steering: ICMP errors that quote our packets") {
-  if (skip_without_root()) return;
+TEST_CASE("steering: ICMP errors that quote our packets" * needs_root()) {
   SteeringRig rig;
   REQUIRE(!rig.steering->add_port_block(Protocol::kTcp, 40000));
   // What we sent, as a router would quote it: whole, and the least of it (RFC 792: 8 bytes).
@@ -217,8 +211,8 @@ TEST_CASE("steering: ICMP errors that quote our packets") {
   CHECK(!reaches_us(rig, error4(3, 3, about)));
 }
 
-TEST_CASE("steering: fragments, odd headers and malformed packets are the kernel's") {
-  if (skip_without_root()) return;
+TEST_CASE("steering: fragments, odd headers and malformed packets are the kernel's" *
+          needs_root()) {
   SteeringRig rig;
   REQUIRE(!rig.steering->add_local(Protocol::kUdp, at("0.0.0.0", 53)));
   REQUIRE(!rig.steering->add_local(Protocol::kTcp, at("0.0.0.0", 53)));
@@ -283,8 +277,7 @@ TEST_CASE("steering: fragments, odd headers and malformed packets are the kernel
   CHECK(rig.counters().kernel_malformed >= before.kernel_malformed + malformed.size());
 }
 
-TEST_CASE("steering: VLAN tags and group addresses") {
-  if (skip_without_root()) return;
+TEST_CASE("steering: VLAN tags and group addresses" * needs_root()) {
   SteeringRig rig;
   REQUIRE(!rig.steering->add_local(Protocol::kUdp, at("0.0.0.0", 53)));
   CHECK(reaches_us(rig, udp4(5000, 53), 0));  // a priority tag, no VLAN
@@ -297,8 +290,8 @@ TEST_CASE("steering: VLAN tags and group addresses") {
 }
 
 TEST_CASE(
-    "steering: what is ours and cannot be delivered never makes the kernel reset a connection") {
-  if (skip_without_root()) return;
+    "steering: what is ours and cannot be delivered never makes the kernel reset a connection" *
+    needs_root()) {
   SteeringRig rig;
   REQUIRE(!rig.steering->add_local(Protocol::kTcp, at("0.0.0.0", 80)));
   rig.port->close();  // the queue has no socket any more
@@ -322,8 +315,7 @@ TEST_CASE(
   CHECK(rig.counters().undeliverable == 2);
 }
 
-TEST_CASE("steering: an interface takes one program; missing interfaces are named") {
-  if (skip_without_root()) return;
+TEST_CASE("steering: an interface takes one program; missing interfaces are named" * needs_root()) {
   VethPair veth;
   REQUIRE(veth.ok);
   Inside here(veth.here);
@@ -349,8 +341,7 @@ TEST_CASE("steering: an interface takes one program; missing interfaces are name
   CHECK(std::string(error.text).find("\"nosuch\"") != std::string::npos);
 }
 
-TEST_CASE("steering: rule tables are bounded") {
-  if (skip_without_root()) return;
+TEST_CASE("steering: rule tables are bounded" * needs_root()) {
   VethPair veth;
   REQUIRE(veth.ok);
   Inside here(veth.here);

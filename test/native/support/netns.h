@@ -4,6 +4,7 @@
 // works inside "here" and visits "there" by a scope object.
 #pragma once
 
+#include <doctest/doctest.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <spawn.h>
@@ -109,15 +110,15 @@ class VethPair {
   }
 };
 
-// For the head of a test that needs privileges: says so and is true when there are none.
-inline bool skip_without_root() {
+// For tests that need privileges: TEST_CASE("..." * needs_root()). Without them the case counts as
+// skipped, and the reason is printed once.
+inline doctest::skip needs_root() {
   static const bool can = [] {
-    if (geteuid() != 0) return false;
-    Namespace ns;
-    return ns.fd() >= 0;
+    const bool works = geteuid() == 0 && Namespace().fd() >= 0;
+    if (!works) std::fprintf(stderr, "skipped: needs root and network namespaces of its own\n");
+    return works;
   }();
-  if (!can) std::fprintf(stderr, "skipped: needs root and a network namespace of its own\n");
-  return !can;
+  return doctest::skip(!can);
 }
 
 }  // namespace millrace::test

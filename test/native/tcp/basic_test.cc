@@ -46,7 +46,8 @@ TEST_CASE("handshake, data both ways, close by one side and then the other") {
   CHECK(w.b.errors.empty());
 }
 
-TEST_CASE("the SYN offers MSS, scale, SACK and timestamps, and nothing is retransmitted on a good wire") {
+TEST_CASE(
+    "the SYN offers MSS, scale, SACK and timestamps, and nothing is retransmitted on a good wire") {
   World w;
   w.establish();
   const Packet& syn = w.log[0];
@@ -64,7 +65,8 @@ TEST_CASE("the SYN offers MSS, scale, SACK and timestamps, and nothing is retran
   CHECK(w.b.tcp->counters().tcp_out_of_order == 0);
 }
 
-TEST_CASE("simultaneous open gives one connection, simultaneous close ends in TIME-WAIT on both sides") {
+TEST_CASE(
+    "simultaneous open gives one connection, simultaneous close ends in TIME-WAIT on both sides") {
   World w;
   auto a = w.a.tcp->connect(w.now, {kAddressA, 5000}, {kAddressB, 6000}, {}, 1);
   auto b = w.b.tcp->connect(w.now, {kAddressB, 6000}, {kAddressA, 5000}, {}, 2);
@@ -96,8 +98,9 @@ TEST_CASE("closed port: connect is refused") {
 }
 
 TEST_CASE("memory of a connection stays small") {
-  MESSAGE("sizeof(Connection) = ", sizeof(Connection), ", sizeof(HalfOpen) = ",
-          sizeof(tcp::HalfOpen), ", sizeof(Listener) = ", sizeof(Listener));
+  MESSAGE("sizeof(Connection) = ", sizeof(Connection),
+          ", sizeof(HalfOpen) = ", sizeof(tcp::HalfOpen),
+          ", sizeof(Listener) = ", sizeof(Listener));
   CHECK(sizeof(Connection) <= 1024);
   CHECK(sizeof(tcp::HalfOpen) <= 256);
 }

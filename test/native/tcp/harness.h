@@ -1,21 +1,22 @@
 // SPDX-License-Identifier: MIT
-// Two hosts with a whole stack each below TCP, joined by a wire in virtual time that a test can look into and
-// break: every packet passes a hook that may drop, change, delay or repeat it.
+// Two hosts with a whole stack each below TCP, joined by a wire in virtual time that a test can
+// look into and break: every packet passes a hook that may drop, change, delay or repeat it.
 #pragma once
 
 #include <doctest/doctest.h>
 
+#include <cstring>
 #include <functional>
 #include <map>
-#include <optional>
-#include <cstring>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "net/ip_layer.h"
 #include "support/memory_port.h"
 #include "tcp/connection.h"
+#include "tcp/invariants.h"
 #include "tcp/tcp.h"
 #include "wire/checksum.h"
 #include "wire/ipv4.h"
@@ -42,9 +43,7 @@ struct Packet {
   uint32_t length = 0;  // payload
   Instant at{};
   bool has(uint8_t flag) const { return (tcp.flags & flag) != 0; }
-  std::string payload() const {
-    return std::string(bytes.begin() + payload_offset, bytes.end());
-  }
+  std::string payload() const { return std::string(bytes.begin() + payload_offset, bytes.end()); }
 };
 
 inline Packet parse_packet(std::vector<uint8_t> bytes, Instant at) {
@@ -74,7 +73,8 @@ inline Packet parse_packet(std::vector<uint8_t> bytes, Instant at) {
 // Writes the TCP checksum of a changed packet anew.
 inline void fix_checksum(std::vector<uint8_t>& bytes) {
   const uint32_t ip = bytes[0] >> 4 == 4 ? 20 : 40;
-  const IpAddress from = ip == 20 ? IpAddress::v4_bytes(&bytes[12]) : IpAddress::v6_bytes(&bytes[8]);
+  const IpAddress from =
+      ip == 20 ? IpAddress::v4_bytes(&bytes[12]) : IpAddress::v6_bytes(&bytes[8]);
   const IpAddress to = ip == 20 ? IpAddress::v4_bytes(&bytes[16]) : IpAddress::v6_bytes(&bytes[24]);
   std::span<uint8_t> segment(bytes.data() + ip, bytes.size() - ip);
   segment[16] = segment[17] = 0;
@@ -135,7 +135,7 @@ struct Host : tcp::Handler {
   }
   void deliver(Instant now, std::span<const uint8_t> bytes, uint8_t flags = 0) {
     Frame* f = pool.alloc();
-    REQUIRE(f);
+    if (!f) return;  // as a card without buffers drops
     f->length = uint32_t(bytes.size());
     std::copy(bytes.begin(), bytes.end(), f->data());
     f->flags = flags;
@@ -267,8 +267,8 @@ struct World {
     run(delay * 2);
     REQUIRE(a.tcp->established(*ca));
   }
-  // Sends `bytes` pseudo-random bytes from A to B as fast as the stack takes them; checks every one.
-  // Returns the virtual time it took.
+  // Sends `bytes` pseudo-random bytes from A to B as fast as the stack takes them; checks every
+  // one. Returns the virtual time it took.
   Duration transfer(uint64_t bytes, Duration limit = Duration::seconds(600)) {
     const Instant start = now;
     uint64_t written = 0, got = 0;
@@ -288,6 +288,8 @@ struct World {
       for (size_t i = 0; i < in.size(); ++i) same = same && in[i] == byte_at(got + i);
       CHECK(same);
       got += in.size();
+      check_connection(*ca);
+      check_connection(*cb);
       return got == bytes;
     };
     base = a.tcp->acked_bytes(*ca);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Loss, reordering, duplication: what recovery must do, and what it must not do. RFC 5681, 6298, 6675, 8985.
+// Loss, reordering, duplication: what recovery must do, and what it must not do. RFC 5681, 6298,
+// 6675, 8985.
 #include "tcp/harness.h"
 
 using namespace millrace;

@@ -26,8 +26,8 @@ inline std::vector<uint8_t> make_packet(const Made& m, std::span<const uint8_t> 
   const uint32_t ip = v4 ? 20 : 40;
   std::vector<uint8_t> bytes(ip + 20 + options + m.payload.size());
   REQUIRE(v4);
-  wire::build_ipv4(bytes.data(),
-                   {.total_bytes = uint16_t(bytes.size()), .ttl = 64, .protocol = 6}, m.from, m.to);
+  wire::build_ipv4(bytes.data(), {.total_bytes = uint16_t(bytes.size()), .ttl = 64, .protocol = 6},
+                   m.from, m.to);
   wire::TcpHeader h{.source_port = m.from_port,
                     .destination_port = m.to_port,
                     .seq = Seq(m.seq),
@@ -136,7 +136,10 @@ struct Scene {
     CHECK(silent());
   }
   void data(const std::string& payload, uint8_t more = 0) {
-    send({.seq = peer_seq, .ack = host_seq, .flags = uint8_t(wire::kTcpAck | more), .payload = payload});
+    send({.seq = peer_seq,
+          .ack = host_seq,
+          .flags = uint8_t(wire::kTcpAck | more),
+          .payload = payload});
     peer_seq += uint32_t(payload.size()) + ((more & wire::kTcpFin) ? 1 : 0);
   }
   void ack(uint32_t number, uint16_t window = 65535) {

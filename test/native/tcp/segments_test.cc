@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Single segments in every state: what is answered, what is not. RFC 9293 3.10.7, 5961, 7323; rows C1 to C6, C22.
+// Single segments in every state: what is answered, what is not. RFC 9293 3.10.7, 5961, 7323; rows
+// C1 to C6, C22.
 #include "tcp/peer.h"
 
 using namespace millrace;
@@ -53,7 +54,9 @@ TEST_CASE("C3: SYN-SENT") {
   s.host.tcp->close(s.now, *c);
 }
 
-TEST_CASE("C4: a bad checksum changes nothing and is not answered; unfinished ones are taken where they may be") {
+TEST_CASE(
+    "C4: a bad checksum changes nothing and is not answered; unfinished ones are taken where they "
+    "may be") {
   Scene s;
   s.open();
   std::vector<uint8_t> bytes =
@@ -102,10 +105,17 @@ TEST_CASE("C6: data on a SYN is not taken") {
 }
 
 TEST_CASE("C22: broken and unknown options do no harm") {
-  const std::vector<std::vector<uint8_t>> all = {
-      {253, 8, 1, 2, 3, 4, 5, 6}, {2, 0, 5, 180}, {2, 1, 5, 180},      {2, 40, 5, 180},
-      {1, 1, 1, 8},               {8, 10, 1, 1},  {5, 3, 1, 1},        {29, 2, 1, 1},
-      {3, 3, 255, 0},             {0, 8, 10, 1},  {2, 4, 0, 1, 2, 4, 0, 0}};
+  const std::vector<std::vector<uint8_t>> all = {{253, 8, 1, 2, 3, 4, 5, 6},
+                                                 {2, 0, 5, 180},
+                                                 {2, 1, 5, 180},
+                                                 {2, 40, 5, 180},
+                                                 {1, 1, 1, 8},
+                                                 {8, 10, 1, 1},
+                                                 {5, 3, 1, 1},
+                                                 {29, 2, 1, 1},
+                                                 {3, 3, 255, 0},
+                                                 {0, 8, 10, 1},
+                                                 {2, 4, 0, 1, 2, 4, 0, 0}};
   for (const auto& options : all) {
     Scene s;
     s.listen();
@@ -113,7 +123,8 @@ TEST_CASE("C22: broken and unknown options do no harm") {
     CHECK(s.expect().tcp.flags == (kTcpSyn | kTcpAck));
     Scene t;
     t.open();
-    t.host.deliver(t.now, make_packet({.seq = t.peer_seq, .ack = t.host_seq, .payload = "x"}, options));
+    t.host.deliver(t.now,
+                   make_packet({.seq = t.peer_seq, .ack = t.host_seq, .payload = "x"}, options));
     CHECK(t.host.read(t.now, *t.c) == "x");
   }
 }
@@ -167,7 +178,8 @@ TEST_CASE("RFC 5961: only the exact RST kills; challenge ACKs are rationed") {
   CHECK(s.host.tcp->connection_count() == 0);
 }
 
-TEST_CASE("RFC 7323: PAWS drops old timestamps, not RSTs; TSecr follows the last in-sequence segment") {
+TEST_CASE(
+    "RFC 7323: PAWS drops old timestamps, not RSTs; TSecr follows the last in-sequence segment") {
   Scene s;
   s.open({.mss_bytes = 1460, .has_mss = true, .has_timestamps = true});
   s.ts = 1000;

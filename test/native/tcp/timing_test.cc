@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// When things happen: delayed ACKs, Nagle, probes, retries, keep-alive, the ends of states. Rows C7 to C21.
+// When things happen: delayed ACKs, Nagle, probes, retries, keep-alive, the ends of states. Rows C7
+// to C21.
 #include "tcp/peer.h"
 
 using namespace millrace;
@@ -8,11 +9,15 @@ using namespace millrace::wire;
 
 namespace {
 
-TcpOptions plain_syn() { return {.mss_bytes = 1460, .has_mss = true}; }
+TcpOptions plain_syn() {
+  return {.mss_bytes = 1460, .has_mss = true};
+}
 TcpOptions full_syn() {
   return {.mss_bytes = 1460, .has_mss = true, .has_timestamps = true, .sack_permitted = true};
 }
-double ms(Duration d) { return double(d.ns) / 1e6; }
+double ms(Duration d) {
+  return double(d.ns) / 1e6;
+}
 
 }  // namespace
 
@@ -85,7 +90,7 @@ TEST_CASE("C14: silly window avoidance on both sides") {
   CHECK(s.silent());
   s.ack(s.host_seq + 1000, 100);  // a silly window
   CHECK(s.silent());
-  s.ack(s.host_seq + 1000, 600);  // half of the largest
+  s.ack(s.host_seq + 1000, 600);    // half of the largest
   CHECK(s.expect().length == 460);  // the rest of the segment that was cut
   // Receiver: reading a little of a full buffer does not open a little window.
   tcp::StackOptions small;
@@ -222,12 +227,15 @@ TEST_CASE("C20: SYN-ACK retries at 1, 3, 7, 15, 31 s, then forgotten without RST
   CHECK(s.host.tcp->counters().tcp_half_open_expired == 1);
 }
 
-TEST_CASE("C21: data is given up after about 924 s, an orphan after about 100 s, by user timeout sooner") {
+TEST_CASE(
+    "C21: data is given up after about 924 s, an orphan after about 100 s, by user timeout "
+    "sooner") {
   Scene s;
   s.open(full_syn());
   s.write("into the void");
   Instant start = s.now;
-  while (s.host.errors.empty() && ms(s.now - start) < 2e6) s.advance(Duration::millis(100)), s.drain();
+  while (s.host.errors.empty() && ms(s.now - start) < 2e6)
+    s.advance(Duration::millis(100)), s.drain();
   CHECK(s.host.errors[9] == ETIMEDOUT);
   CHECK(ms(s.now - start) >= 924'000);
   CHECK(ms(s.now - start) <= 1'050'000);
@@ -250,7 +258,8 @@ TEST_CASE("C21: data is given up after about 924 s, an orphan after about 100 s,
   u.host.tcp->set_option(u.now, *u.c, tcp::Option::kUserTimeout, 5000);
   u.write("patience");
   start = u.now;
-  while (u.host.errors.empty() && ms(u.now - start) < 2e6) u.advance(Duration::millis(10)), u.drain();
+  while (u.host.errors.empty() && ms(u.now - start) < 2e6)
+    u.advance(Duration::millis(10)), u.drain();
   CHECK(u.host.errors[9] == ETIMEDOUT);
   CHECK(ms(u.now - start) >= 4'999);
   CHECK(ms(u.now - start) <= 5'100);
@@ -290,7 +299,8 @@ TEST_CASE("C7: an orphan in FIN-WAIT-2 lives 60 s") {
   CHECK(s.host.tcp->connection_count() == 0);
 }
 
-TEST_CASE("C10: TIME-WAIT survives RST, repeats the ACK of a FIN, and reopens for a newer SYN only") {
+TEST_CASE(
+    "C10: TIME-WAIT survives RST, repeats the ACK of a FIN, and reopens for a newer SYN only") {
   Scene s;
   s.open(full_syn());
   s.host.tcp->close(s.now, s.c);
@@ -369,7 +379,9 @@ TEST_CASE("idle: the congestion window is halved per RTO, down to the initial wi
   w.run(Duration::seconds(1));
 }
 
-TEST_CASE("path MTU: a believed ICMP cuts the segments and sends them again at once; a forged one does nothing") {
+TEST_CASE(
+    "path MTU: a believed ICMP cuts the segments and sends them again at once; a forged one does "
+    "nothing") {
   Scene s;
   s.open(full_syn());
   s.write(std::string(4 * 1448, 'm'));

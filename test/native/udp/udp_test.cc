@@ -316,13 +316,72 @@ TEST_CASE("packet too big narrows the path, for the sockets of the port only") {
   too_big(54);  // nobody of ours sent that
   CHECK(!w.send(socket, {w.peer4, 9}, Bytes(1472)));
   too_big(53);
-  CHECK(w.send(socket, {w.peer4, 9}, Bytes(1472)) == Error{EMSGSIZE});
+  w.ip.flush(w.now);
+  w.port.clear();
   CHECK(!w.send(socket, {w.peer4, 9}, Bytes(1272)));
+  Bytes packet = w.take_ip();
+  CHECK(wire::load16(packet.data() + 6) == 0x4000);
+  // Beyond it: routers may cut the datagram up.
+  CHECK(!w.send(socket, {w.peer4, 9}, Bytes(1273)));
+  packet = w.take_ip();
+  CHECK(packet.size() == 1301);
+  CHECK(wire::load16(packet.data() + 6) == 0);
+  CHECK(naive_checksum(Bytes(packet.begin(), packet.begin() + 20)) == 0);
+  CHECK(w.send(socket, {w.peer4, 9}, Bytes(1473)) == Error{EMSGSIZE});  // beyond the link
   CHECK(!w.send(socket, {ip("192.0.2.21"), 9}, Bytes(1472)));
   CHECK(w.notes.errors.empty());
   CHECK(!w.udp.connect(socket, {w.peer4, 9}));
   too_big(53);
   CHECK(w.notes.errors == std::vector<Error>{Error{EMSGSIZE}});
+}
+
+TEST_CASE("over a narrow IPv6 path a datagram is sent in fragments that make it up again") {
+  for (size_t size : {size_t(1232), size_t(1233), size_t(1452)}) {
+    CAPTURE(size);
+    UdpWorld w;
+    Socket& socket = w.bind("::", 53);
+    Bytes payload(size);
+    for (size_t i = 0; i < size; ++i) payload[i] = uint8_t(i * 11 + i / 256);
+    w.input_ip(icmp_packet(ip("2001:db8:f::1"), w.us6, 2, 0, 1280,
+                           udp_packet({w.us6, 53}, {w.peer6, 9}, Bytes(1400))));
+    CHECK(!w.send(socket, {w.peer6, 9}, payload));
+    const Bytes whole = test::udp({w.us6, 53}, {w.peer6, 9}, payload);
+    Bytes joined;
+    uint32_t identification = 0;
+    w.ip.flush(w.now);
+    const uint32_t pieces = w.port.sent_count();
+    CHECK(pieces == (size > 1232 ? 2 : 1));
+    for (uint32_t i = 0; i < pieces && pieces > 1; ++i) {
+      const Bytes packet = w.take_ip();
+      REQUIRE(packet.size() > 48);
+      CHECK(packet.size() <= 1280);
+      CHECK(wire::load16(packet.data() + 4) == packet.size() - 40);
+      CHECK(packet[6] == 44);
+      CHECK(packet[40] == 17);
+      CHECK(wire::load16(packet.data() + 42) == (joined.size() | (i + 1 < pieces ? 1 : 0)));
+      if (i == 0) identification = wire::load32(packet.data() + 44);
+      CHECK(wire::load32(packet.data() + 44) == identification);
+      joined.insert(joined.end(), packet.begin() + 48, packet.end());
+    }
+    if (pieces > 1) CHECK(joined == whole);
+    CHECK(w.ip.counters().ip_fragments_sent == (pieces > 1 ? 2 : 0));
+    CHECK(w.send(socket, {w.peer6, 9}, Bytes(1453)) == Error{EMSGSIZE});
+    w.port.clear();
+  }
+}
+
+TEST_CASE("a link too narrow for IPv6 refuses what does not fit it") {
+  UdpWorld w;
+  Socket& socket = w.bind("::", 53);
+  for (uint32_t mtu : {0u, 40u, 48u, 60u, 1279u}) {
+    Route route;
+    route.destination = w.peer6;
+    route.prefix_length = 128;
+    route.ifindex = World::kIfindex;
+    route.mtu_bytes = mtu;
+    CHECK(!w.ip.route_changed(route, true));
+    CHECK(w.send(socket, {w.peer6, 9}, Bytes(1300)) == (mtu ? Error{EMSGSIZE} : kOk));
+  }
 }
 
 TEST_CASE("a neighbour that does not answer is no error of the socket") {
