@@ -8,14 +8,27 @@ const { TCP } = internals();
 /** TCPConstants.SOCKET */
 const SOCKET = 0;
 
-let waiting: (() => void)[] = [];
+let closing: (() => void)[] = [];
+let following: (() => void)[] = [];
 
-/** Calls `callback` in the closing phase of this round of the loop, which does not end before. */
-export function whenClosing(callback: () => void): void {
-  if (waiting.push(callback) > 1) return;
+/** Calls `close` in the closing phase of this round of the loop: the last first, which is libuv's order. */
+export function whenClosing(close: () => void): void {
+  request();
+  closing.push(close);
+}
+
+/** Calls `callback` when this round of the loop is over and everything that closes in it has closed. */
+export function afterRound(callback: () => void): void {
+  request();
+  following.push(callback);
+}
+
+function request(): void {
+  if (closing.length > 0 || following.length > 0) return;
   new TCP(SOCKET).close(() => {
-    const due = waiting;
-    waiting = [];
+    const due = [...closing.reverse(), ...following];
+    closing = [];
+    following = [];
     for (const run of due) run();
   });
 }

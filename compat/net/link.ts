@@ -8,7 +8,7 @@
  */
 import type { Connection, ConnectionSink, ContextId, Engine, SocketAddress } from '../../lib/engine';
 import { type AddressOut, internals, type Request, type TcpHandle } from '../internals';
-import { whenClosing } from './closing';
+import { afterRound, whenClosing } from './closing';
 import type { SocketHandle } from './handle';
 import { Outbound } from './outbound';
 import { deliverError, ownerOf } from './upcall';
@@ -342,8 +342,12 @@ export class Link implements ConnectionSink {
     if (atEnd && !this.#endKept && (this.#errno === 0 || this.#ended)) return;
     if (this.#flushPosted) return;
     this.#flushPosted = true;
-    if (atEnd) setImmediate(() => this.#engine.post(this.#flushScope(), () => this.#flush()));
-    else this.#engine.post(this.#flushScope(), () => this.#flush());
+    if (atEnd) afterRound(() => this.#postNow());
+    else this.#postNow();
+  }
+
+  #postNow(): void {
+    this.#engine.post(this.#flushScope(), () => this.#flush());
   }
 
   /** An errno goes up through JavaScript whatever is on top, so it needs the context. */
