@@ -63,6 +63,12 @@ export const OPTION = {
   trafficClass: 8,
 } as const;
 
+/**
+ * Commands that may wait for the end of the callback. A program that writes much in one callback gets a turn in
+ * between, so that the peer has something to do meanwhile.
+ */
+const COMMANDS_PER_TURN = 64;
+
 /** Buffer's own string writers, which are faster than a copy through a new Buffer. */
 interface StringWriters {
   utf8Write(text: string, offset: number, length: number): number;
@@ -96,9 +102,8 @@ export class Rings {
   /** Begins a command and returns the word of its first argument; {@link publish} makes it visible. */
   command(op: number, slot: number, generation: number): number {
     const { words, layout } = this;
-    if ((this.#commandTail - Atomics.load(words, HEADER.commandHead)) >>> 0 >= layout.commands) {
-      this.#native.flush(); // takes every command
-    }
+    // A turn takes every command, so the ring never fills.
+    if ((this.#commandTail - Atomics.load(words, HEADER.commandHead)) >>> 0 >= COMMANDS_PER_TURN) this.#native.flush();
     const at = layout.commandsWord + (this.#commandTail & this.#commandMask) * RECORD_WORDS;
     words[at] = op;
     words[at + 1] = slot;
