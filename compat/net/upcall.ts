@@ -13,7 +13,9 @@ export function noteWrapper(lower: object, upper: object): void {
 /** The socket of a handle. */
 export function ownerOf(handle: object): object | undefined {
   const symbol = ownerSymbolOf(internals().TCP);
-  return symbol === undefined ? undefined : ((handle as Record<symbol, unknown>)[symbol] as object | undefined);
+  const owner = symbol === undefined ? undefined : (handle as Record<symbol, unknown>)[symbol];
+  // null until Node has given the handle to a socket
+  return (owner as object | null | undefined) ?? undefined;
 }
 
 interface Readable {

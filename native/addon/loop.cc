@@ -136,9 +136,11 @@ void Loop::run() {
   Napi::HandleScope scope(env_);
   more_ = false;
   for (int round = 0; round < kRounds && !closing_; ++round) {
+    // What was promised for later comes before what arrives now, as in a round of libuv.
+    const bool early = run_posts();
     const bool left = driver_->turn();
     const bool events = dispatch_events();
-    const bool posts = run_posts();
+    const bool posts = run_posts() || early;
     more_ = left || shared_.commands_waiting() > 0 || shared_.load(header::kPosts) > 0;
     if (events) hot_until_ns_ = uint64_t(monotonic_now().ns) + uint64_t(config_.spin_us) * 1000;
     if (!more_ || !(events || posts || shared_.commands_waiting() > 0)) break;
