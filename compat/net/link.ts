@@ -8,6 +8,7 @@
  */
 import type { Connection, ConnectionSink, ContextId, Engine, SocketAddress } from '../../lib/engine';
 import { type AddressOut, internals, type Request, type TcpHandle } from '../internals';
+import { whenClosing } from './closing';
 import type { SocketHandle } from './handle';
 import { Outbound } from './outbound';
 import { deliverError, ownerOf } from './upcall';
@@ -62,6 +63,7 @@ export class Link implements ConnectionSink {
   #errno = 0;
   #errnoTold = false;
   #flushPosted = false;
+  #flushContext: ContextId = 0;
 
   constructor(engine: Engine, handle: SocketHandle) {
     this.#engine = engine;
@@ -180,8 +182,12 @@ export class Link implements ConnectionSink {
     if (reset || this.#kept.length > 0 || this.#connectRequest !== null) this.#connection?.abort();
     else this.#connection?.close();
     this.#kept = [];
-    if (this.#connectRequest !== null) {
-      const request = this.#connectRequest;
+    whenClosing(() => this.#finishClose(callback));
+  }
+
+  #finishClose(callback: (() => void) | undefined): void {
+    const request = this.#connectRequest;
+    if (request !== null) {
       const context = this.#connectContext;
       this.#connectRequest = null;
       this.#engine.post(context, () => {
@@ -225,6 +231,10 @@ export class Link implements ConnectionSink {
 
   onData(slab: ArrayBuffer, offset: number, length: number): void {
     if (this.#closed) return;
+    if (this.#consumer !== 'script') {
+      this.outbound.runCompletions();
+      if (this.#closed) return;
+    }
     if (this.#reading && this.#kept.length === 0 && this.userBuffer === null) {
       this.#deliver(slab, offset, length);
       return;
@@ -239,7 +249,7 @@ export class Link implements ConnectionSink {
     if (this.#closed) return;
     this.#endSeen = true;
     this.#endKept = true;
-    if (this.#reading && this.#kept.length === 0) this.#deliverEnd();
+    if (this.#reading) this.#postFlush();
   }
 
   onError(errno: number): void {
@@ -251,8 +261,7 @@ export class Link implements ConnectionSink {
       if (this.outbound.busy) this.#errnoTold = true;
       this.outbound.fail(errno);
       this.#updateHold();
-    } else if (this.#kept.length === 0 && this.#scope() !== 0) this.#deliverErrno();
-    else this.#postFlush();
+    } else this.#postFlush();
   }
 
   onWritable(): void {
@@ -324,24 +333,39 @@ export class Link implements ConnectionSink {
     if (!this.#closed) this.outbound.fail(this.#errno);
   }
 
-  /** Hands up what is kept soon, one piece per callback, as the kernel's would come. */
+  /**
+   * Hands up what is kept soon, one piece per callback. The end and an error come in a later round of the loop than the
+   * bytes before them, as from the kernel, where each is found by a read of its own: programs use setImmediate between.
+   */
   #postFlush(): void {
-    const anything = this.#kept.length > 0 || this.#endKept || (this.#errno !== 0 && !this.#ended);
-    if (!anything || this.#flushPosted) return;
+    const atEnd = this.#kept.length === 0;
+    if (atEnd && !this.#endKept && (this.#errno === 0 || this.#ended)) return;
+    if (this.#flushPosted) return;
     this.#flushPosted = true;
+    if (atEnd) setImmediate(() => this.#engine.post(this.#flushScope(), () => this.#flush()));
+    else this.#engine.post(this.#flushScope(), () => this.#flush());
+  }
+
+  /** An errno goes up through JavaScript whatever is on top, so it needs the context. */
+  #flushScope(): ContextId {
     const onlyErrno = this.#kept.length === 0 && !this.#endKept;
-    const context = onlyErrno ? this.#context : this.#scope();
-    this.#engine.post(context, () => {
-      this.#flushPosted = false;
+    this.#flushContext = this.#closed ? 0 : onlyErrno ? this.#context : this.#scope();
+    return this.#flushContext;
+  }
+
+  #flush(): void {
+    this.#flushPosted = false;
+    if (this.#closed || !this.#reading) return;
+    const onlyErrno = this.#kept.length === 0 && !this.#endKept;
+    // Otherwise somebody else is on top since: once more, in the right context.
+    if (this.#flushContext === (onlyErrno ? this.#context : this.#scope())) {
+      if (this.#flushContext === 0) this.outbound.runCompletions();
       if (this.#closed || !this.#reading) return;
-      const wanted = this.#kept.length > 0 || this.#endKept ? this.#scope() : this.#context;
-      if (wanted === context) {
-        if (this.#kept.length > 0) this.#deliverKept();
-        else if (this.#endKept) this.#deliverEnd();
-        else if (this.#errno !== 0 && !this.#ended) this.#deliverErrno();
-      }
-      if (this.#reading && !this.#closed) this.#postFlush();
-    });
+      if (this.#kept.length > 0) this.#deliverKept();
+      else if (this.#endKept) this.#deliverEnd();
+      else if (this.#errno !== 0 && !this.#ended) this.#deliverErrno();
+    }
+    if (this.#reading && !this.#closed) this.#postFlush();
   }
 
   #afterClose(callback: (() => void) | undefined): void {

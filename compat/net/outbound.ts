@@ -31,6 +31,8 @@ export class Outbound {
   totalBytes = 0;
   /** Requests whose completion is posted and has not run. */
   #completing = 0;
+  /** Those of C++ among them. */
+  #done: { readonly pending: Pending; readonly status: number }[] = [];
   #queue: Pending[] = [];
   #shutdownPosted = false;
   /** Place in the head of the queue: chunk, and offset in it. */
@@ -146,8 +148,27 @@ export class Outbound {
     return true;
   }
 
+  /**
+   * Runs what is due of the completions of C++ consumers. Before a consumer is given the peer's answer it must know that
+   * what was answered has been written: TLSWrap sends nothing while it waits for that. To be called without a scope.
+   */
+  runCompletions(): void {
+    while (this.#done.length > 0) {
+      const due = this.#done;
+      this.#done = [];
+      for (const { pending, status } of due) {
+        this.#completing--;
+        this.#finish(pending, status);
+      }
+    }
+  }
+
   #complete(pending: Pending, status: number): void {
     this.#completing++;
+    if (pending.native) {
+      if (this.#done.push({ pending, status }) === 1) this.#engine.post(0, () => this.runCompletions());
+      return;
+    }
     this.#engine.post(pending.context, () => {
       this.#completing--;
       this.#finish(pending, status);
