@@ -51,6 +51,7 @@ export const CAPABILITIES: Readonly<Record<string, number>> = {
   CAP_NET_RAW: 13,
   CAP_IPC_LOCK: 14,
   CAP_SYS_ADMIN: 21,
+  CAP_PERFMON: 38,
   CAP_BPF: 39,
 };
 

@@ -36,6 +36,9 @@ struct Core {
   List<Listener, AllTag> all_listeners;
   List<Connection, QueueTag> time_waits;  // oldest first
 
+  // What queues must leave of the pool: with no frame to receive an ACK in, nothing that is queued
+  // would ever be freed.
+  bool memory_scarce() const { return pool.available() <= pool.capacity() / 16 + 2; }
   uint64_t flow_hash(const wire::FlowKey& key) const {
     return SipHash::hash(flow_key, {reinterpret_cast<const uint8_t*>(&key), sizeof key});
   }

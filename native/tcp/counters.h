@@ -39,6 +39,7 @@
   X(tcp_duplicates, "segments received that held nothing new")                           \
   X(tcp_out_of_order, "segments queued out of order")                                    \
   X(tcp_out_of_order_dropped, "out-of-order segments dropped to bound memory")           \
+  X(tcp_memory_dropped, "segments dropped because the frame pool was nearly empty")      \
   X(tcp_coalesced, "small segments copied together in a receive queue")                  \
   X(tcp_out_of_window, "segments outside the receive window")                            \
   X(tcp_paws_dropped, "segments dropped for an old timestamp (RFC 7323 5)")              \

@@ -104,7 +104,9 @@ bool send_new_frame(Core& core, Instant now, Connection& c, uint32_t limit_bytes
   Frame* f = q.unsent;
   TxNote& n = note_of(f);
   const uint32_t limit = std::min<uint32_t>(limit_bytes, c.snd.mss_bytes);
-  if (n.length > limit && !q.split(core.pool, f, limit)) {
+  // While something is in flight its ACK frees memory, if there is a frame to receive it in.
+  const bool must_wait = q.in_flight() && core.memory_scarce();
+  if (n.length > limit && (must_wait || !q.split(core.pool, f, limit))) {
     ++core.counters.tcp_no_memory;
     return false;
   }

@@ -14,9 +14,15 @@ constexpr uint32_t kAtoMinUs = 40'000;     // Linux TCP_ATO_MIN
 constexpr uint32_t kDelayMaxUs = 200'000;  // Linux TCP_DELACK_MAX; RFC 9293 3.8.6.3 allows 500 ms
 constexpr uint8_t kQuickAcks = 16;
 
-uint32_t free_bytes(const Connection& c) {
+// Under memory pressure windows do not open beyond a few segments (as Linux below tcp_mem): the
+// pool is everybody's, and the readers of a few connections must not be able to starve the rest.
+uint32_t free_bytes(const Core& core, const Connection& c) {
   const Receiver& r = c.rcv;
-  return r.buffer_bytes > r.queued_bytes ? r.buffer_bytes - r.queued_bytes : 0;
+  uint32_t buffer = r.buffer_bytes;
+  if (core.pool.available() < core.pool.capacity() / 8) {
+    buffer = std::min<uint32_t>(buffer, std::max<uint32_t>(4u * r.peer_segment_bytes, 8192));
+  }
+  return buffer > r.queued_bytes ? buffer - r.queued_bytes : 0;
 }
 
 void tune_buffer(Core& core, Instant now, Connection& c) {
@@ -72,7 +78,7 @@ uint16_t announce_window(const Core& core, Connection& c) {
   Receiver& r = c.rcv;
   // RFC 9293 3.8.6.2.2: the right edge moves only by something worth a segment, and never back.
   const uint32_t worth = std::min<uint32_t>(r.peer_segment_bytes, r.buffer_bytes / 2);
-  Seq limit = r.nxt + free_bytes(c);
+  Seq limit = r.nxt + free_bytes(core, c);
   if (limit - r.edge < int32_t(worth)) limit = wire::seq_max(r.edge, r.nxt);
   const uint32_t window = uint32_t(limit - r.nxt);
   const uint8_t shift = c.scaling ? core.window_shift : 0;
@@ -80,7 +86,7 @@ uint16_t announce_window(const Core& core, Connection& c) {
   // Rounded up, so that the edge does not move back by less than the scale's unit (RFC 7323 2.4),
   // but only into space that is there: with segments smaller than the unit the window would
   // otherwise never close.
-  const bool room_for_unit = ((field + 1) << shift) <= free_bytes(c);
+  const bool room_for_unit = ((field + 1) << shift) <= free_bytes(core, c);
   if (r.nxt + (field << shift) < r.edge && field < 65535 && room_for_unit) ++field;
   const Seq edge = r.nxt + (field << shift);
   r.edge = wire::seq_max(r.edge, edge);
@@ -154,7 +160,7 @@ void after_read(Core& core, Instant now, Connection& c) {
   tune_buffer(core, now, c);
   if (c.rcv.fin_received || !c.can_receive()) return;
   const uint32_t offered = offered_window(c);
-  const uint32_t possible = free_bytes(c);
+  const uint32_t possible = free_bytes(core, c);
   const uint32_t worth = std::min<uint32_t>(2u * c.rcv.peer_segment_bytes, c.rcv.buffer_bytes / 2);
   // An update only when the peer's idea of the window at least doubles by it (Linux).
   if (possible >= 2ull * offered && possible - offered >= worth) send_ack(core, now, c);
