@@ -79,12 +79,6 @@ export function readMachine(): MachineFacts {
   };
 }
 
-/** The names of all interfaces of this network namespace. */
-export function interfaceNames(): string[] {
-  const lines = readText('/proc/self/net/dev').split('\n').slice(2);
-  return lines.map((line) => line.split(':')[0]?.trim() ?? '').filter((name) => name !== '');
-}
-
 export function memlockOf(limits: string): number {
   const soft = /^Max locked memory\s+(\S+)/m.exec(limits)?.[1];
   return soft === undefined ? 0 : soft === 'unlimited' ? Number.POSITIVE_INFINITY : Number(soft);

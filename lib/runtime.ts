@@ -6,6 +6,7 @@ import { loadBinding, type NativeConfig } from './binding';
 import { loadOptions } from './config';
 import type { Engine } from './engine';
 import { UnavailableError } from './errors';
+import { checkInterfaces } from './interfaces';
 import { lifecycle } from './lifecycle';
 import { formatValue, type Options } from './options';
 import { compilePolicy, type Operation, type Policy, type Protocol } from './policy';
@@ -29,10 +30,11 @@ interface Settings {
 let settings: Settings | undefined;
 let engine: StackEngine | null | undefined;
 
-/** Reads and checks the options once. @throws OptionError */
+/** Reads and checks the options once. @throws OptionError, UnknownOptionError, InterfaceError */
 export function configure(): Settings {
   if (settings === undefined) {
     const options = loadOptions();
+    if (options.enabled) checkInterfaces(options.interface);
     settings = { options, policy: compilePolicy(options.accelerate) };
   }
   return settings;
