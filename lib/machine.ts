@@ -6,6 +6,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { arch, release } from 'node:os';
 import { basename, join } from 'node:path';
+import { interfaceNames } from './interfaces';
 
 export interface InterfaceFacts {
   readonly name: string;
