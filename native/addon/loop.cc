@@ -81,8 +81,8 @@ void Loop::close(void (*done)(void*), void* argument) {
 
 // --- upcalls
 
-// `prepare` is ours, and returns what Node or the program is to be called with: a function that runs with none of our
-// frames below it, as an outermost callback in its context.
+// `prepare` is ours, and returns what Node or the program is to be called with: a function that
+// runs with none of our frames below it, as an outermost callback in its context.
 bool Loop::call(napi_value prepare, uint32_t context) {
   napi_value receiver = receiver_.Value(), upcall, result;
   napi_status status = napi_call_function(env_, receiver, prepare, 0, nullptr, &upcall);
