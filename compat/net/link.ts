@@ -52,6 +52,7 @@ export class Link implements ConnectionSink {
   #reading = false;
   #referenced = true;
   #held = false;
+  #established = false;
   #closed = false;
   #shutDown = false;
   /** What was received while nobody wanted it. */
@@ -77,6 +78,7 @@ export class Link implements ConnectionSink {
     this.#connection = connection;
     this.#context = this.#engine.createContext(this.handle, 'TCPWRAP');
     connection.sink = this;
+    this.#established = true;
     connection.context = this.#scope();
     this.outbound.open(connection);
   }
@@ -179,7 +181,7 @@ export class Link implements ConnectionSink {
     // A closing handle keeps the loop alive until it has closed, referenced or not.
     this.#engine.hold(true);
     this.#updateHold();
-    if (reset || this.#kept.length > 0 || this.#connectRequest !== null) this.#connection?.abort();
+    if (reset || this.#kept.length > 0 || !this.#established) this.#connection?.abort();
     else this.#connection?.close();
     this.#kept = [];
     whenClosing(() => this.#finishClose(callback));
@@ -202,6 +204,7 @@ export class Link implements ConnectionSink {
   onConnect(status: number): void {
     const connection = this.#connection;
     if (connection === null) return;
+    this.#established = status === 0;
     // A server in this process learns of the connection first, as under the kernel, where the handshake is over before
     // the client looks.
     const near = status === 0 && connection.local.address === connection.remote.address;
