@@ -62,6 +62,7 @@ struct Sender {
   uint32_t window_max_bytes = 0;
   uint16_t mss_bytes = 536;       // payload of a full segment now
   uint16_t peer_mss_bytes = 536;  // as announced
+  uint16_t mss_max_bytes = 0;     // the user's limit (TCP_MAXSEG); 0: none
   uint16_t pmtu_bytes = 0;        // learnt by ICMP; 0: none
   uint8_t shift = 0;              // window scale of the peer
   bool fin_queued = false;        // shutdown_write() was called

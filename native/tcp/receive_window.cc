@@ -160,7 +160,10 @@ void after_read(Core& core, Instant now, Connection& c) {
   tune_buffer(core, now, c);
   if (c.rcv.fin_received || !c.can_receive()) return;
   const uint32_t offered = offered_window(c);
-  const uint32_t possible = free_bytes(core, c);
+  // Without window scaling the field is the limit: what it cannot say must not be announced again
+  // and again, the peer would take the repetitions for duplicate ACKs.
+  const uint32_t sayable = 65535u << (c.scaling ? core.window_shift : 0);
+  const uint32_t possible = std::min(free_bytes(core, c), sayable);
   const uint32_t worth = std::min<uint32_t>(2u * c.rcv.peer_segment_bytes, c.rcv.buffer_bytes / 2);
   // An update only when the peer's idea of the window at least doubles by it (Linux).
   if (possible >= 2ull * offered && possible - offered >= worth) send_ack(core, now, c);

@@ -197,6 +197,10 @@ void Tcp::set_option(Instant now, Connection& c, Option option, uint32_t value) 
     case Option::kTrafficClass:
       c.traffic_class = uint8_t(value);
       return;
+    case Option::kMssMax:
+      c.snd.mss_max_bytes = uint16_t(std::min<uint32_t>(value, 65535));
+      update_mss(*core_, c);
+      return;
   }
   if (established(c)) restart_keepalive(*core_, now, c);
 }
