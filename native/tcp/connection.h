@@ -27,6 +27,7 @@ class Listener;
 struct FlowTag;
 struct AllTag;
 struct QueueTag;
+struct HeldTag;
 struct PortTag;
 
 // RFC 9293 3.3.2, with Linux's numbers.
@@ -155,7 +156,7 @@ struct ConnectionStats {
   uint32_t segments_sent = 0, segments_received = 0, segments_resent = 0;
 };
 
-class Connection : public FlowNode, public ListNode<QueueTag> {
+class Connection : public FlowNode, public ListNode<QueueTag>, public ListNode<HeldTag> {
  public:
   Connection(Core& core, Timer::Callback fire);
   ~Connection();

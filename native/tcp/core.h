@@ -35,6 +35,7 @@ struct Core {
   List<FlowNode, AllTag> all;
   List<Listener, AllTag> all_listeners;
   List<Connection, QueueTag> time_waits;  // oldest first
+  List<Connection, HeldTag> held_acks;    // see StackOptions::hold_acks
 
   // What queues must leave of the pool: with no frame to receive an ACK in, nothing that is queued
   // would ever be freed.

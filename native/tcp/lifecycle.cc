@@ -203,6 +203,7 @@ void reap(Core& core, Connection& c) {
   if (c.state != State::kClosed || c.owned || c.queued) return;
   release_received(core, c);
   static_cast<ListNode<AllTag>&>(c).unlink();
+  static_cast<ListNode<HeldTag>&>(c).unlink();
   core.connections.destroy(&c);
 }
 
