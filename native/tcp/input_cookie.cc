@@ -64,6 +64,7 @@ bool take_cookie(Core& core, Instant now, Listener& l, const wire::FlowKey& key,
   Connection* c = create_accepted(core, now, l, key, hash, h, s);
   if (!c) return true;
   if (instead_of) destroy_half_open(core, *instead_of);
+  core.cookies.spend(h.irs, h.iss);
   ++core.counters.tcp_cookies_accepted;
   begin_accepted(core, now, l, *c, s);
   return true;

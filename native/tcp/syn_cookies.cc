@@ -63,6 +63,7 @@ SynCookies::Found SynCookies::check(Instant now, const wire::FlowKey& flow, wire
   if (of_flow != (hash(flow_key_, flow, minute, {}) & kPartMask)) return {};
   const uint32_t index = (value - hash(segment_key_, flow, minute, irs)) & kPartMask;
   if (index >= kMssCount) return {Verdict::kLater, 0};
+  if (spent_[slot(irs, cookie)] == Spent{irs, cookie}) return {};
   return {Verdict::kGood, kMssTable[index]};
 }
 

@@ -12,6 +12,7 @@
 // that the peer rightly believes open.
 #pragma once
 
+#include <array>
 #include <cstdint>
 
 #include "base/random.h"
@@ -33,7 +34,7 @@ class SynCookies {
   // The sequence number for the answer to a SYN numbered `irs` of a peer with this MSS.
   wire::Seq make(Instant now, const wire::FlowKey& flow, wire::Seq irs, uint16_t mss_bytes) const;
   enum class Verdict : uint8_t {
-    kForged,  // or too old
+    kForged,  // or too old, or spent
     kLater,   // ours, but the segment is not the first that brings it back
     kGood,
   };
@@ -43,14 +44,27 @@ class SynCookies {
   };
   // What a segment numbered `irs` + 1 holds that acknowledges `cookie`.
   Found check(Instant now, const wire::FlowKey& flow, wire::Seq irs, wire::Seq cookie) const;
+  // It has made its connection. Best effort: without it a repeated ACK that comes after the end of
+  // that connection would make another, which nobody asked for.
+  void spend(wire::Seq irs, wire::Seq cookie) { spent_[slot(irs, cookie)] = {irs, cookie}; }
   // Looking at one more ACK is within the bound on work and on guesses. The chance of a guess is
   // 2^-28: with this many a second a spoofed connection is an hour's work.
   bool may_check(Instant now);
 
  private:
+  static constexpr uint32_t kSpentMax = 4096;
+  struct Spent {
+    wire::Seq irs, cookie;
+    bool operator==(const Spent&) const = default;
+  };
+  static uint32_t slot(wire::Seq irs, wire::Seq cookie) {
+    return (irs.value() ^ cookie.value()) % kSpentMax;
+  }
+
   SipKey mask_key_;
   SipKey flow_key_;
   SipKey segment_key_;
+  std::array<Spent, kSpentMax> spent_{};
   Instant checks_since_{};
   uint32_t checks_ = 0;
 };

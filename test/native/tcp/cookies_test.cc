@@ -201,6 +201,25 @@ TEST_CASE("cookies: a later segment overtakes the one that completes; it comes a
   CHECK(s.host.read(s.now, *s.c) == "firstsecond");
 }
 
+TEST_CASE("cookies: one makes one connection, not another when its ACK comes again") {
+  Flooded s;
+  s.ask(kFullSyn);
+  const uint32_t good = s.host_seq, echo = s.ts_echo;
+  CHECK(s.answer(true));
+  s.accept();
+  s.send({.seq = s.peer_seq + 1, .flags = kTcpRst});
+  CHECK(s.host.errors[9] == ECONNRESET);
+  s.host.tcp->close(s.now, s.c);
+  s.host_seq = good;
+  s.ts_echo = echo;
+  CHECK(!s.answer(true));
+  CHECK(s.expect().tcp.flags == kTcpRst);
+  // A new connection between the same ports is another matter.
+  s.peer_seq += 100'000;
+  s.ask(kFullSyn);
+  CHECK(s.answer(true));
+}
+
 TEST_CASE("cookies: good for a minute at least and two at most") {
   for (auto [seconds, good] : {std::pair{1, true}, {59, true}, {120, false}, {180, false}}) {
     CAPTURE(seconds);
