@@ -212,6 +212,7 @@ void destroy_half_open(Core& core, HalfOpen& h) {
   core.flows.remove(&h);
   static_cast<ListNode<AllTag>&>(h).unlink();
   static_cast<ListNode<QueueTag>&>(h).unlink();
+  --h.listener->half_opens;
   core.half_opens.destroy(&h);
 }
 
