@@ -27,6 +27,7 @@ class Listener;
 struct FlowTag;
 struct AllTag;
 struct QueueTag;
+struct HeldTag;
 struct PortTag;
 
 // RFC 9293 3.3.2, with Linux's numbers.
@@ -62,6 +63,7 @@ struct Sender {
   uint32_t window_max_bytes = 0;
   uint16_t mss_bytes = 536;       // payload of a full segment now
   uint16_t peer_mss_bytes = 536;  // as announced
+  uint16_t mss_max_bytes = 0;     // the user's limit (TCP_MAXSEG); 0: none
   uint16_t pmtu_bytes = 0;        // learnt by ICMP; 0: none
   uint8_t shift = 0;              // window scale of the peer
   bool fin_queued = false;        // shutdown_write() was called
@@ -154,7 +156,7 @@ struct ConnectionStats {
   uint32_t segments_sent = 0, segments_received = 0, segments_resent = 0;
 };
 
-class Connection : public FlowNode, public ListNode<QueueTag> {
+class Connection : public FlowNode, public ListNode<QueueTag>, public ListNode<HeldTag> {
  public:
   Connection(Core& core, Timer::Callback fire);
   ~Connection();

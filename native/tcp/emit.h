@@ -11,7 +11,7 @@ namespace millrace::tcp {
 // Largest payload with which a segment of the connection still fits the path, into snd.mss_bytes.
 void update_mss(Core& core, Connection& c);
 // MSS to announce for a path (RFC 6691: options are not deducted).
-uint16_t announced_mss(const net::Path& path);
+uint16_t announced_mss(const net::Path& path, uint16_t mss_max_bytes);
 
 // Sends the payload of a queued frame. False when nothing left (no memory, or refused below).
 bool send_frame(Core& core, Instant now, Connection& c, Frame* frame);

@@ -14,7 +14,8 @@ const wire::IpAddress kLocal = wire::IpAddress::v4(0x7f000001);
 constexpr uint32_t kBudget = 256;
 
 struct Bed {
-  explicit Bed(uint32_t frames = 2048) : stack(config(frames), Random::from_seed(1), Instant{}) {
+  explicit Bed(uint32_t frames = 2048) : Bed(config(frames)) {}
+  explicit Bed(const StackConfig& settings) : stack(settings, Random::from_seed(1), Instant{}) {
     const uint32_t mtu = 16384 - FramePool::kTxHeadroom;
     net::LinkConfig link;
     link.mtu_bytes = mtu;
@@ -110,6 +111,29 @@ TEST_CASE("bytes wait in the stack while nobody reads, and none is lost") {
   }
   CHECK(got.size() == sent.size());
   CHECK(got == sent);
+}
+
+TEST_CASE("an answer carries the acknowledgement; without an answer it goes with the next turn") {
+  StackConfig config = Bed::config(2048);
+  config.tcp.hold_acks = true;
+  Bed bed(config);
+  auto [client, server] = bed.connect();
+  bed.script.read_on(client);
+  bed.script.read_on(server);
+  while (bed.turn()) {
+  }
+  const auto frames = [&] { return bed.stack.ports()[0]->stats().tx_frames; };
+  const uint64_t before = frames();
+  bed.script.write(client, "question");
+  bed.turn();
+  CHECK(frames() - before == 1);
+  bed.script.write(server, "answer");
+  CHECK(bed.turn());  // more to do: an ACK is held
+  CHECK(frames() - before == 2);
+  CHECK_FALSE(bed.turn());  // the client did not answer: it goes on its own
+  CHECK(frames() - before == 3);
+  CHECK_FALSE(bed.turn());
+  CHECK(frames() - before == 3);
 }
 
 TEST_CASE("small writes of one turn arrive as one chunk") {
