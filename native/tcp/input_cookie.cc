@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // SYNs under a flood, and the ACKs that bring their cookies back (RFC 4987 3.6). What a cookie
-// cannot hold is given up: without timestamps window scaling and SACK, and always the repeating of
-// a lost SYN-ACK, which the peer's next SYN makes good.
+// cannot hold is given up: window scaling and SACK where the peer has no timestamps, and the
+// repeating of the SYN-ACK. When the ACK is lost the connection is made by what the peer sends
+// next, its first segment or a repeated one.
 #include <algorithm>
 
 #include "tcp/emit.h"

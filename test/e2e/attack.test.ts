@@ -109,8 +109,10 @@ t.test(`malformed packets (${mode})`, { skip }, async (t) => {
   checkGrowth(t, before, server, 'afterwards');
   if (mode === 'millrace') {
     const live = await home.liveStats(server);
-    t.ok(count(live, /^tcp_bad_header$/) > 100, 'malformed headers have come and were counted');
-    t.ok(count(live, /^tcp_bad_checksum$/) > 100, 'so were wrong checksums');
+    t.ok(count(live, /^kernel_malformed$/) > 100, 'malformed headers have come and were left to the kernel');
+    t.ok(count(live, /^kernel_fragment$/) > 100, 'so were fragments');
+    t.ok(count(live, /^tcp_bad_checksum$/) > 100, 'wrong checksums have come and were counted');
+    t.ok(count(live, /^tcp_resets_sent$/) > 100, 'ACKs of nothing were reset');
   }
   await stopAndReport(t, home, server);
 });

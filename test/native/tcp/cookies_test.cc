@@ -327,6 +327,40 @@ TEST_CASE("cookies: a listener's share is its backlog, 128 at least") {
   }
 }
 
+TEST_CASE("cookies: the numbers alone, over IPv6, at every second of their life") {
+  using Verdict = tcp::SynCookies::Verdict;
+  Random random = Random::from_seed(4);
+  tcp::SynCookies cookies(random);
+  FlowKey flow;
+  uint8_t address[16] = {0xfd, 0x77};
+  flow.local = {IpAddress::v6_bytes(address), 443};
+  address[15] = 9;
+  flow.remote = {IpAddress::v6_bytes(address), 50000};
+  for (int64_t start = 0; start < 60; start += 7) {
+    const Instant made = Instant{} + Duration::seconds(100 * 60 + start);
+    const Seq cookie = cookies.make(made, flow, Seq(0xfffffff0), 9000);
+    for (int64_t age = 0; age < 16000; age += age < 200 ? 1 : 599) {
+      const auto found =
+          cookies.check(made + Duration::seconds(age), flow, Seq(0xfffffff0), cookie);
+      const bool good = start + age < 120;
+      CHECK((found.verdict == Verdict::kGood) == good);
+      CHECK(found.mss_bytes == (good ? 8940 : 0));
+    }
+    CHECK(cookies.check(made, flow, Seq(0xfffffff1), cookie).verdict == Verdict::kLater);
+    FlowKey other = flow;
+    other.remote.port = 50001;
+    CHECK(cookies.check(made, other, Seq(0xfffffff0), cookie).verdict == Verdict::kForged);
+  }
+  // A guess: one in 2^28 is good, one in 2^19 passes for a later segment.
+  uint32_t passed = 0;
+  for (uint32_t i = 0; i < 1'000'000; ++i) {
+    const auto found = cookies.check(Instant{5}, flow, Seq(i), Seq(random.next_u32()));
+    CHECK_FALSE(found.verdict == Verdict::kGood);
+    passed += found.verdict == Verdict::kLater ? 1 : 0;
+  }
+  CHECK(passed < 20);
+}
+
 TEST_CASE("cookies: timestamps that carry options never run ahead of the clock") {
   for (uint32_t ts : {0u, 1u, 63u, 64u, 0x7fffffc0u, 0xffffffffu}) {
     for (uint8_t scale = 0; scale <= 14; ++scale) {
