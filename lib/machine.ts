@@ -6,6 +6,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { arch, release } from 'node:os';
 import { basename, join } from 'node:path';
+import { interfaceNames } from './interfaces';
 
 export interface InterfaceFacts {
   readonly name: string;
@@ -51,6 +52,7 @@ export const CAPABILITIES: Readonly<Record<string, number>> = {
   CAP_NET_RAW: 13,
   CAP_IPC_LOCK: 14,
   CAP_SYS_ADMIN: 21,
+  CAP_PERFMON: 38,
   CAP_BPF: 39,
 };
 
@@ -76,12 +78,6 @@ export function readMachine(): MachineFacts {
     interfaces: readInterfaces(),
     hugePages: hugePagesOf(readText('/proc/meminfo')),
   };
-}
-
-/** The names of all interfaces of this network namespace. */
-export function interfaceNames(): string[] {
-  const lines = readText('/proc/self/net/dev').split('\n').slice(2);
-  return lines.map((line) => line.split(':')[0]?.trim() ?? '').filter((name) => name !== '');
 }
 
 export function memlockOf(limits: string): number {

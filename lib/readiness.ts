@@ -32,9 +32,13 @@ const NEEDED: readonly (readonly [string, string])[] = [
   ['CAP_NET_RAW', 'to open an AF_XDP socket'],
   ['CAP_NET_ADMIN', 'to attach the XDP program'],
   ['CAP_BPF', 'to load the XDP program'],
+  ['CAP_PERFMON', 'because the XDP program reads packets by pointer'],
 ];
 
-const GRANT = '+net_raw,+net_admin,+bpf,+ipc_lock';
+/** What CAP_SYS_ADMIN has in it, from the time before they were of their own. */
+const WITHIN_SYS_ADMIN = new Set(['CAP_BPF', 'CAP_PERFMON']);
+
+const GRANT = '+net_raw,+net_admin,+bpf,+perfmon,+ipc_lock';
 
 /** Starts a command with the capabilities and without the rest of root. File capabilities on node would not do: then Node ignores NODE_OPTIONS. */
 export const GRANT_COMMAND = `sudo setpriv --reuid "$(id -u)" --regid "$(id -g)" --init-groups --inh-caps ${GRANT} --ambient-caps ${GRANT} -- npx millrace run ...`;
@@ -84,8 +88,8 @@ function xdpGaps(machine: MachineFacts, named: readonly string[]): Gap[] {
 }
 
 function capabilityGaps(machine: MachineFacts): Gap[] {
-  const has = (name: string) =>
-    machine.capabilities.includes(name) || (name === 'CAP_BPF' && machine.capabilities.includes('CAP_SYS_ADMIN'));
+  const isAdmin = machine.capabilities.includes('CAP_SYS_ADMIN');
+  const has = (name: string) => machine.capabilities.includes(name) || (WITHIN_SYS_ADMIN.has(name) && isAdmin);
   const gaps: Gap[] = NEEDED.filter(([name]) => !has(name)).map(([name, why]) => {
     return { level: 'error', what: `${name} is missing (${why})`, missing: name, mend: GRANT_COMMAND };
   });
@@ -97,7 +101,7 @@ function capabilityGaps(machine: MachineFacts): Gap[] {
   if (machine.seccomp && gaps.length === 0) {
     const what = 'a seccomp filter is active and may refuse the bpf system call';
     const mend =
-      'docker run --cap-add=NET_RAW --cap-add=NET_ADMIN --cap-add=BPF --cap-add=IPC_LOCK --security-opt seccomp=unconfined ...';
+      'docker run --cap-add=NET_RAW --cap-add=NET_ADMIN --cap-add=BPF --cap-add=PERFMON --cap-add=IPC_LOCK --security-opt seccomp=unconfined ...';
     gaps.push({ level: 'warning', what, missing: 'bpf', mend });
   }
   return gaps;

@@ -6,14 +6,14 @@ const running = new Set();
 
 /**
  * Never rejects. `code` is the exit code, 124 after a timeout, 127 when the program could not be started.
- * @param {{timeoutSeconds?: number, env?: object, onText?: (text: string) => void}} options
+ * @param {{timeoutSeconds?: number, env?: object, cwd?: string, onText?: (text: string) => void}} options
  */
-export function run(command, args, { timeoutSeconds = 600, env = {}, onText = () => {} } = {}) {
+export function run(command, args, { timeoutSeconds = 600, env = {}, cwd = ROOT, onText = () => {} } = {}) {
   return new Promise((resolve) => {
     let output = '';
     let late = false;
     const child = spawn(command, args, {
-      cwd: ROOT,
+      cwd,
       env: { ...process.env, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
       detached: true,

@@ -54,7 +54,7 @@ function hookFamily(internals: Internals, gate: Gate, bind: 'bind' | 'bind6', co
 function offer(internals: Internals, gate: Gate, handle: UdpHandle, wish: Wish): number {
   // A handle without an owner is made by cluster's primary for its workers.
   const symbol = ownerSymbolOf(internals.UDP);
-  if (symbol === undefined || handle[symbol] === undefined) return 0;
+  if (symbol === undefined || !handle[symbol]) return 0;
   const local: AddressOut = {};
   if (handle.getsockname(local) !== 0 || !local.port) return 0;
   const port = wish.operation === 'bind' ? local.port : wish.port;

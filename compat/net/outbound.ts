@@ -6,7 +6,7 @@
  * was made. Requests of C++ consumers (TLS, http2) arrive by onwrite and onshutdown and must never complete inside those
  * calls; their completion is a MakeCallback of Node's own, so it runs without a scope of ours.
  */
-import type { Connection, ContextId, Engine } from '../../lib/engine';
+import type { Connection, ContextId, Engine, Upcall } from '../../lib/engine';
 import type { Request } from '../internals';
 
 /** The part of JSStream by which requests of C++ are completed. */
@@ -51,6 +51,11 @@ export class Outbound {
   /** Is a request under way? */
   get busy(): boolean {
     return this.#queue.length > 0 || this.#completing > 0;
+  }
+
+  /** Are completions posted that have not run? */
+  get completing(): boolean {
+    return this.#completing > 0;
   }
 
   /** True when a write may go straight to the connection. */
@@ -119,10 +124,10 @@ export class Outbound {
     if (this.#shutdownPosted) return;
     this.#shutdownPosted = true;
     this.#engine.post(pending.context, () => {
-      if (this.#queue[0] !== pending) return; // cancelled
+      if (this.#queue[0] !== pending) return undefined; // cancelled
       this.#queue.shift();
       connection.shutdown();
-      this.#finish(pending, 0);
+      return this.#finish(pending, 0);
     });
   }
 
@@ -150,15 +155,16 @@ export class Outbound {
     this.#completing++;
     this.#engine.post(pending.context, () => {
       this.#completing--;
-      this.#finish(pending, status);
+      return this.#finish(pending, status);
     });
   }
 
-  #finish({ request, context, chunks, native }: Pending, status: number): void {
+  #finish({ request, context, chunks, native }: Pending, status: number): Upcall {
     if (context !== 0) this.#engine.freeContext(context);
     this.#changed();
-    if (!native) request.oncomplete?.(status, this.#handle, undefined);
-    else if (chunks === null) this.#handle.finishShutdown(request, status);
-    else this.#handle.finishWrite(request, status);
+    const handle = this.#handle;
+    if (!native) return request.oncomplete?.bind(request, status, handle, undefined);
+    const finish = chunks === null ? handle.finishShutdown : handle.finishWrite;
+    return finish.bind(handle, request, status);
   }
 }

@@ -91,7 +91,8 @@ export function hasWrap(lower: object): boolean {
 export function wrapOwner(lower: object): Record<PropertyKey, unknown> | undefined {
   const symbol = ownerSymbolOf(internals().TCP);
   const wrap = youngOn.get(lower)?.wrap;
-  return symbol === undefined ? undefined : (wrap?.[symbol] as Record<PropertyKey, unknown> | undefined);
+  const owner = symbol === undefined ? undefined : (wrap?.[symbol] as Record<PropertyKey, unknown> | null | undefined);
+  return owner ?? undefined;
 }
 
 /** Makes the TLSWrap that is on `lower`, and those on it, again on `next`. */
@@ -129,8 +130,8 @@ export function rewrap(lower: object, next: object): void {
 /** The socket knows its TLSWrap as `_handle`, `ssl` and under a symbol. */
 function replaceIn(old: TlsWrap, made: TlsWrap): void {
   const symbol = ownerSymbolOf(internals().TCP);
-  const owner = symbol === undefined ? undefined : (old[symbol] as Record<PropertyKey, unknown> | undefined);
-  if (owner === undefined) return;
+  const owner = symbol === undefined ? undefined : (old[symbol] as Record<PropertyKey, unknown> | null | undefined);
+  if (owner === undefined || owner === null) return;
   for (const key of Reflect.ownKeys(owner)) {
     const property = Object.getOwnPropertyDescriptor(owner, key);
     if (property?.value === old) owner[key] = made;

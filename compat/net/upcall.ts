@@ -1,6 +1,5 @@
 /** Calls up into Node that concern the whole pile of handles on a connection, not only ours at its bottom. */
 import { internals, ownerSymbolOf, ownSymbol } from '../internals';
-import { scrubFrames } from '../frames';
 
 /** The TLSWrap (or other wrapping handle) that was put on a handle. */
 const wrappers = new WeakMap<object, object>();
@@ -13,7 +12,9 @@ export function noteWrapper(lower: object, upper: object): void {
 /** The socket of a handle. */
 export function ownerOf(handle: object): object | undefined {
   const symbol = ownerSymbolOf(internals().TCP);
-  return symbol === undefined ? undefined : ((handle as Record<symbol, unknown>)[symbol] as object | undefined);
+  const owner = symbol === undefined ? undefined : (handle as Record<symbol, unknown>)[symbol];
+  // null until Node has given the handle to a socket
+  return (owner as object | null | undefined) ?? undefined;
 }
 
 interface Readable {
@@ -25,14 +26,6 @@ export function topmost(handle: object): Readable {
   let top = handle;
   for (let next = wrappers.get(top); next !== undefined; next = wrappers.get(top)) top = next;
   return top as Readable;
-}
-
-/** Runs an upcall that makes Node create an error for the handle's socket, and takes our frames out of its stack. */
-export function deliverError(handle: object, deliver: (top: Readable) => void): void {
-  const top = topmost(handle);
-  const owner = ownerOf(top) as { errored?: unknown } | undefined;
-  deliver(top);
-  scrubFrames(owner?.errored);
 }
 
 /** A socket remembers the async id of its handle: the id follows when the handle changes. */

@@ -43,7 +43,7 @@ class Loop {
   uint32_t context_of(const uint32_t* event) const;
   bool dispatch_events();
   bool run_posts();
-  bool call(napi_value function, uint32_t context);
+  bool call(napi_value prepare, uint32_t context);
   void before_wait();
   void spin();
   void arm_timer();

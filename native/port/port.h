@@ -18,18 +18,18 @@ enum class LinkType : uint8_t {
 };
 
 struct PortInfo {
-  const char* name = "";       // "loopback", "af_xdp"
+  const char* name = "";  // "loopback", "af_xdp"
   LinkType link = LinkType::kEthernet;
-  uint32_t mtu_bytes = 1500;   // largest IP packet
+  uint32_t mtu_bytes = 1500;  // largest IP packet
   uint32_t queues = 1;
-  const char* mode = "";       // what was got, in words: "native copy", "zero-copy", "generic copy"
+  const char* mode = "";  // what was got, in words: "native copy", "zero-copy", "generic copy"
 };
 
 struct PortStats {
   uint64_t rx_frames = 0, rx_bytes = 0, tx_frames = 0, tx_bytes = 0;
-  uint64_t rx_dropped = 0;     // the device had a frame but no memory or ring slot for it
-  uint64_t tx_dropped = 0;     // refused by the device after it was accepted
-  uint64_t tx_full = 0;        // transmit() could not take a frame at once
+  uint64_t rx_dropped = 0;  // the device had a frame but no memory or ring slot for it
+  uint64_t tx_dropped = 0;  // refused by the device after it was accepted
+  uint64_t tx_full = 0;     // transmit() could not take a frame at once
 };
 
 class Port {
@@ -41,8 +41,9 @@ class Port {
   // Up to out.size() received frames, each with one reference that now is the caller's. Frames that
   // the device has finished sending are given back here as well.
   virtual uint32_t receive(Instant now, std::span<Frame*> out) = 0;
-  // Takes a prefix of `frames` and returns its length. The port takes a reference of its own on each
-  // and counts it in tx_pending until the device is done with it; the caller's reference stays the caller's.
+  // Takes a prefix of `frames` and returns its length. The port takes a reference of its own on
+  // each and counts it in tx_pending until the device is done with it; the caller's reference stays
+  // the caller's.
   virtual uint32_t transmit(Instant now, std::span<Frame* const> frames) = 0;
   // Tells the device of what was queued (AF_XDP: the wake-up system call). Once per turn.
   virtual void flush(Instant now) = 0;

@@ -62,6 +62,9 @@ bool Stack::turn(Instant now, uint32_t frames_budget) {
   last_turn_ = now;
   take_commands(now);
   timers_.advance(now);
+  // What arrived in the last turn has been seen by now: an answer takes the ACK along.
+  push_written(now);
+  tcp_.send_held_acks(now);
   bool more = false;
   // What is sent over an in-process port can be received at once: go round until nothing moves.
   for (uint32_t left = frames_budget;;) {
@@ -78,7 +81,7 @@ bool Stack::turn(Instant now, uint32_t frames_budget) {
   const bool waiting = !publish(now);
   ip_.flush(now);  // window updates for what publish() read
   offer_frames();
-  return more || waiting;
+  return more || waiting || tcp_.has_held_acks();
 }
 
 uint32_t Stack::receive_burst(Instant now, uint32_t budget) {
@@ -141,8 +144,13 @@ Result<wire::Endpoint> Stack::choose_local(const wire::Endpoint& local,
     chosen.port = *port;
     return chosen;
   }
-  chosen.port = uint16_t(kEphemeralFirst + random_.below(kEphemeralLast - kEphemeralFirst + 1));
-  return chosen;
+  // As Linux: never a port on which somebody listens. (A connection to that very port would
+  // otherwise meet itself, a simultaneous open with one end.)
+  for (int tries = 0; tries < kPortTries; ++tries) {
+    chosen.port = uint16_t(kEphemeralFirst + random_.below(kEphemeralLast - kEphemeralFirst + 1));
+    if (!tcp_.find_listener(chosen)) return chosen;
+  }
+  return Error{EADDRNOTAVAIL};
 }
 
 Result<Stack::Opened> Stack::connect(Instant now, const wire::Endpoint& local,

@@ -57,7 +57,10 @@ class Stack final : tcp::Handler, udp::Handler {
   // The same, counted as the guardian's.
   bool guardian_turn(Instant now, uint32_t frames_budget) {
     ++counters_.guardian_turns;
-    return turn(now, frames_budget);
+    const bool more = turn(now, frames_budget);
+    tcp_.send_held_acks(now);  // JavaScript is busy: nobody answers soon
+    ip_.flush(now);
+    return more;
   }
   // When the next turn is due though nothing arrives.
   Instant next_deadline() const;

@@ -27,6 +27,7 @@ class Listener;
 struct FlowTag;
 struct AllTag;
 struct QueueTag;
+struct HeldTag;
 struct PortTag;
 
 // RFC 9293 3.3.2, with Linux's numbers.
@@ -155,7 +156,7 @@ struct ConnectionStats {
   uint32_t segments_sent = 0, segments_received = 0, segments_resent = 0;
 };
 
-class Connection : public FlowNode, public ListNode<QueueTag> {
+class Connection : public FlowNode, public ListNode<QueueTag>, public ListNode<HeldTag> {
  public:
   Connection(Core& core, Timer::Callback fire);
   ~Connection();
@@ -225,24 +226,28 @@ class Connection : public FlowNode, public ListNode<QueueTag> {
   }
 };
 
-struct HalfOpen : FlowNode, ListNode<QueueTag> {
+// What the two SYNs of a passive opening agreed on.
+struct Handshake {
+  Seq iss, irs;
+  uint32_t ts_recent = 0;
+  uint32_t ts_offset = 0;
+  uint16_t peer_mss_bytes = 536;
+  uint16_t window_bytes = 0;  // ours, as announced
+  uint8_t peer_shift = 0;
+  bool scaling = false;
+  bool sack = false;
+  bool timestamps = false;
+};
+
+struct HalfOpen : FlowNode, ListNode<QueueTag>, Handshake {
   HalfOpen(Core& c, Timer::Callback fire) : core(c), timer(fire, this) {}
   Core& core;
   Timer timer;
   Listener* listener = nullptr;
   Instant sent{};
   Instant answered{};  // last answer to something odd, for its rate limit
-  Seq iss, irs;
-  uint32_t ts_recent = 0;
-  uint32_t ts_offset = 0;
-  uint16_t peer_mss_bytes = 536;
   uint16_t peer_window_bytes = 0;
-  uint16_t window_bytes = 0;  // ours, as announced
-  uint8_t peer_shift = 0;
   uint8_t retries = 0;
-  bool scaling = false;
-  bool sack = false;
-  bool timestamps = false;
 };
 
 class Listener : public HashNode<PortTag>, public ListNode<AllTag> {
@@ -251,7 +256,9 @@ class Listener : public HashNode<PortTag>, public ListNode<AllTag> {
   bool dual_stack = false;
   uint32_t user = 0;
   uint32_t backlog = 0;
-  uint32_t ready = 0;  // connections in `acceptable`
+  uint32_t ready = 0;       // connections in `acceptable`
+  uint32_t half_opens = 0;  // handshakes in `half_open`
+  Instant cookies_until{};  // a SYN cookie sent before may still come back until then
   ConnectionOptions options;
   List<Connection, QueueTag> acceptable;
   List<HalfOpen, QueueTag> half_open;

@@ -7,6 +7,7 @@
 #include "base/random.h"
 #include "net/ip_layer.h"
 #include "tcp/connection.h"
+#include "tcp/syn_cookies.h"
 #include "tcp/tcp.h"
 
 namespace millrace::tcp {
@@ -23,9 +24,10 @@ struct Core {
   Handler& handler;
   StackOptions options;
   Counters counters;
-  SipKey flow_key;           // hash table of flows: not to be steered from the wire
-  SipKey isn_key;            // RFC 6528
-  SipKey clock_key;          // offsets of the timestamp clocks
+  SipKey flow_key;   // hash table of flows: not to be steered from the wire
+  SipKey isn_key;    // RFC 6528
+  SipKey clock_key;  // offsets of the timestamp clocks
+  SynCookies cookies;
   uint8_t window_shift = 0;  // what we announce, from receive_buffer_max_bytes
   ObjectPool<Connection> connections;
   ObjectPool<Listener> listeners;
@@ -35,7 +37,11 @@ struct Core {
   List<FlowNode, AllTag> all;
   List<Listener, AllTag> all_listeners;
   List<Connection, QueueTag> time_waits;  // oldest first
+  List<Connection, HeldTag> held_acks;    // see StackOptions::hold_acks
 
+  // What queues must leave of the pool: with no frame to receive an ACK in, nothing that is queued
+  // would ever be freed.
+  bool memory_scarce() const { return pool.available() <= pool.capacity() / 16 + 2; }
   uint64_t flow_hash(const wire::FlowKey& key) const {
     return SipHash::hash(flow_key, {reinterpret_cast<const uint8_t*>(&key), sizeof key});
   }

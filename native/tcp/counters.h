@@ -20,6 +20,9 @@
   X(tcp_listen_overflows, "SYNs and handshakes dropped because the backlog was full")    \
   X(tcp_half_open_full, "SYNs dropped because no half-open slot was free")               \
   X(tcp_half_open_expired, "half-open connections forgotten after the last SYN-ACK")     \
+  X(tcp_cookies_sent, "SYNs answered with a SYN cookie, keeping no state (RFC 4987)")    \
+  X(tcp_cookies_accepted, "connections made from a SYN cookie that came back")           \
+  X(tcp_cookies_rejected, "ACKs whose SYN cookie was forged, old or spent")              \
   X(tcp_connections_full, "connections refused past connections_max")                    \
   X(tcp_syn_acks_resent, "SYN-ACKs sent again")                                          \
   X(tcp_time_wait_recycled, "TIME-WAITs ended early to make room")                       \
@@ -39,6 +42,7 @@
   X(tcp_duplicates, "segments received that held nothing new")                           \
   X(tcp_out_of_order, "segments queued out of order")                                    \
   X(tcp_out_of_order_dropped, "out-of-order segments dropped to bound memory")           \
+  X(tcp_memory_dropped, "segments dropped because the frame pool was nearly empty")      \
   X(tcp_coalesced, "small segments copied together in a receive queue")                  \
   X(tcp_out_of_window, "segments outside the receive window")                            \
   X(tcp_paws_dropped, "segments dropped for an old timestamp (RFC 7323 5)")              \

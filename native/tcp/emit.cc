@@ -231,11 +231,12 @@ void send_syn(Core& core, Instant now, Connection& c) {
   core.pool.release(f);
 }
 
-void send_syn_ack(Core& core, Instant now, HalfOpen& h) {
-  Result<net::Path> path = core.ip.resolve(h.key.local.address, h.key.remote.address);
-  if (!path) return;
+bool send_syn_ack(Core& core, Instant now, const wire::FlowKey& key, const Listener& l,
+                  const Handshake& h, uint32_t ts_value) {
+  Result<net::Path> path = core.ip.resolve(key.local.address, key.remote.address);
+  if (!path) return false;
   Frame* f = alloc_control(core);
-  if (!f) return;
+  if (!f) return false;
   wire::TcpHeader header;
   wire::TcpOptions options;
   header.seq = h.iss;
@@ -248,14 +249,18 @@ void send_syn_ack(Core& core, Instant now, HalfOpen& h) {
   options.has_window_scale = h.scaling;
   options.window_scale = core.window_shift;
   options.has_timestamps = h.timestamps;
-  options.ts_value = ts_now(now, h.ts_offset);
+  options.ts_value = ts_value;
   options.ts_echo = h.ts_recent;
-  h.sent = now;
   const net::SendOptions how{.protocol = wire::kTcpProtocol,
-                             .ttl = h.listener->options.ttl,
-                             .traffic_class = h.listener->options.traffic_class};
-  (void)transmit(core, now, h.key, *path, f, header, options, how);
+                             .ttl = l.options.ttl,
+                             .traffic_class = l.options.traffic_class};
+  (void)transmit(core, now, key, *path, f, header, options, how);
   core.pool.release(f);
+  return true;
+}
+
+void send_syn_ack(Core& core, Instant now, HalfOpen& h) {
+  if (send_syn_ack(core, now, h.key, *h.listener, h, ts_now(now, h.ts_offset))) h.sent = now;
 }
 
 void send_half_open_ack(Core& core, Instant now, HalfOpen& h) {

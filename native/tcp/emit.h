@@ -26,6 +26,9 @@ void send_challenge_ack(Core& core, Instant now, Connection& c);
 bool challenge_allowed(Core& core, Instant now, Connection& c);
 
 void send_syn_ack(Core& core, Instant now, HalfOpen& h);
+// The same without a HalfOpen, for a SYN cookie. False when nothing left.
+bool send_syn_ack(Core& core, Instant now, const wire::FlowKey& key, const Listener& l,
+                  const Handshake& h, uint32_t ts_value);
 void send_half_open_ack(Core& core, Instant now, HalfOpen& h);
 // RST in answer to a segment that no connection takes (RFC 9293 3.5.2 group 1).
 void answer_with_reset(Core& core, Instant now, const wire::FlowKey& key, const Segment& s);

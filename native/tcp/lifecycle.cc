@@ -203,6 +203,7 @@ void reap(Core& core, Connection& c) {
   if (c.state != State::kClosed || c.owned || c.queued) return;
   release_received(core, c);
   static_cast<ListNode<AllTag>&>(c).unlink();
+  static_cast<ListNode<HeldTag>&>(c).unlink();
   core.connections.destroy(&c);
 }
 
@@ -211,6 +212,7 @@ void destroy_half_open(Core& core, HalfOpen& h) {
   core.flows.remove(&h);
   static_cast<ListNode<AllTag>&>(h).unlink();
   static_cast<ListNode<QueueTag>&>(h).unlink();
+  --h.listener->half_opens;
   core.half_opens.destroy(&h);
 }
 

@@ -54,6 +54,10 @@ struct StackOptions {
   ConnectionOptions defaults;
   // Tests that name absolute numbers: every connection begins at `isn`, and its timestamp clock has
   // no offset. Against RFC 6528; nothing but native/testing sets it.
+  // An ACK for in-order data may wait for send_held_acks(), which the owner calls once the data has
+  // been seen by the application: the answer then carries it. A reader of the kernel's is just as
+  // fast.
+  bool hold_acks = false;
   bool fixed_isn = false;
   uint32_t isn = 0;
 };

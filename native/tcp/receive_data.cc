@@ -35,6 +35,12 @@ bool trim_to_window(Core& core, Connection& c, Segment& s) {
   return s.length > 0 || s.has(wire::kTcpFin);
 }
 
+// The last frames are for connections that hold few: who has much unread waits until the peer sends
+// again.
+bool starving(const Core& core, const Receiver& r) {
+  return core.pool.available() < core.pool.capacity() / 32 && r.queue.size() > 8;
+}
+
 void fin_reached(Core& core, Instant now, Connection& c) {
   Receiver& r = c.rcv;
   r.nxt += 1;
@@ -74,7 +80,16 @@ void receive_payload(Core& core, Instant now, Connection& c, Segment& s) {
   if (s.length) note_data_received(core, now, c, s);
   if (s.seq != r.nxt) {
     r.ack_now = true;  // RFC 5681 4.2: out of order
-    if (s.length) reassemble(core, c, s);
+    if (s.length && core.memory_scarce()) {
+      ++core.counters.tcp_memory_dropped;
+    } else if (s.length) {
+      reassemble(core, c, s);
+    }
+    return;
+  }
+  if (s.length && starving(core, r)) {
+    ++core.counters.tcp_memory_dropped;
+    r.ack_now = true;
     return;
   }
   if (s.length) {

@@ -10,13 +10,22 @@ namespace millrace::tcp {
 
 namespace {
 
+// So much may be acknowledged by one ACK that was held; a kernel that merges segments does the
+// same.
+constexpr uint32_t kHeldSegments = 16;
 constexpr uint32_t kAtoMinUs = 40'000;     // Linux TCP_ATO_MIN
 constexpr uint32_t kDelayMaxUs = 200'000;  // Linux TCP_DELACK_MAX; RFC 9293 3.8.6.3 allows 500 ms
 constexpr uint8_t kQuickAcks = 16;
 
-uint32_t free_bytes(const Connection& c) {
+// Under memory pressure windows do not open beyond a few segments (as Linux below tcp_mem): the
+// pool is everybody's, and the readers of a few connections must not be able to starve the rest.
+uint32_t free_bytes(const Core& core, const Connection& c) {
   const Receiver& r = c.rcv;
-  return r.buffer_bytes > r.queued_bytes ? r.buffer_bytes - r.queued_bytes : 0;
+  uint32_t buffer = r.buffer_bytes;
+  if (core.pool.available() < core.pool.capacity() / 8) {
+    buffer = std::min<uint32_t>(buffer, std::max<uint32_t>(4u * r.peer_segment_bytes, 8192));
+  }
+  return buffer > r.queued_bytes ? buffer - r.queued_bytes : 0;
 }
 
 void tune_buffer(Core& core, Instant now, Connection& c) {
@@ -66,13 +75,17 @@ void schedule_ack(Core& core, Instant now, Connection& c) {
   if (c.ack_at.is_never() || at < c.ack_at) set_deadline(core, c, c.ack_at, at);
 }
 
+void hold_ack(Core& core, Connection& c) {
+  if (!static_cast<ListNode<HeldTag>&>(c).linked()) core.held_acks.push_back(&c);
+}
+
 }  // namespace
 
 uint16_t announce_window(const Core& core, Connection& c) {
   Receiver& r = c.rcv;
   // RFC 9293 3.8.6.2.2: the right edge moves only by something worth a segment, and never back.
   const uint32_t worth = std::min<uint32_t>(r.peer_segment_bytes, r.buffer_bytes / 2);
-  Seq limit = r.nxt + free_bytes(c);
+  Seq limit = r.nxt + free_bytes(core, c);
   if (limit - r.edge < int32_t(worth)) limit = wire::seq_max(r.edge, r.nxt);
   const uint32_t window = uint32_t(limit - r.nxt);
   const uint8_t shift = c.scaling ? core.window_shift : 0;
@@ -80,7 +93,7 @@ uint16_t announce_window(const Core& core, Connection& c) {
   // Rounded up, so that the edge does not move back by less than the scale's unit (RFC 7323 2.4),
   // but only into space that is there: with segments smaller than the unit the window would
   // otherwise never close.
-  const bool room_for_unit = ((field + 1) << shift) <= free_bytes(c);
+  const bool room_for_unit = ((field + 1) << shift) <= free_bytes(core, c);
   if (r.nxt + (field << shift) < r.edge && field < 65535 && room_for_unit) ++field;
   const Seq edge = r.nxt + (field << shift);
   r.edge = wire::seq_max(r.edge, edge);
@@ -89,6 +102,7 @@ uint16_t announce_window(const Core& core, Connection& c) {
 
 void note_ack_sent(Instant, Connection& c) {
   Receiver& r = c.rcv;
+  static_cast<ListNode<HeldTag>&>(c).unlink();
   r.acked = r.nxt;
   r.ack_now = false;
   r.ack_pending = false;
@@ -142,7 +156,15 @@ void note_data_sent(Core&, Instant now, Connection& c) {
 void acknowledge(Core& core, Instant now, Connection& c) {
   Receiver& r = c.rcv;
   if (!r.ack_now && !r.ack_pending) return;
-  const bool second = r.nxt - r.acked > int32_t(r.peer_segment_bytes);  // RFC 5681 4.2
+  const int32_t waiting_bytes = r.nxt - r.acked;
+  const bool second = waiting_bytes > int32_t(r.peer_segment_bytes);  // RFC 5681 4.2
+  // What arrives out of order, fills a gap or ends the stream is answered at once (ack_now).
+  const bool may_hold = core.options.hold_acks && !r.ack_now &&
+                        waiting_bytes <= int32_t(kHeldSegments * r.peer_segment_bytes);
+  if (may_hold && (second || (r.quick_acks > 0 && !r.interactive))) {
+    hold_ack(core, c);
+    return;
+  }
   if (r.ack_now || second || (r.quick_acks > 0 && !r.interactive)) {
     send_ack(core, now, c);
   } else {
@@ -157,10 +179,15 @@ void after_read(Core& core, Instant now, Connection& c) {
   // Without window scaling the field is the limit: what it cannot say must not be announced again
   // and again, the peer would take the repetitions for duplicate ACKs.
   const uint32_t sayable = 65535u << (c.scaling ? core.window_shift : 0);
-  const uint32_t possible = std::min(free_bytes(c), sayable);
+  const uint32_t possible = std::min(free_bytes(core, c), sayable);
   const uint32_t worth = std::min<uint32_t>(2u * c.rcv.peer_segment_bytes, c.rcv.buffer_bytes / 2);
   // An update only when the peer's idea of the window at least doubles by it (Linux).
-  if (possible >= 2ull * offered && possible - offered >= worth) send_ack(core, now, c);
+  if (possible < 2ull * offered || possible - offered < worth) return;
+  if (core.options.hold_acks) {
+    hold_ack(core, c);
+  } else {
+    send_ack(core, now, c);
+  }
 }
 
 }  // namespace millrace::tcp

@@ -235,6 +235,16 @@ Info Tcp::info(const Connection& c) const {
   return i;
 }
 
+void Tcp::send_held_acks(Instant now) {
+  while (Connection* c = core_->held_acks.pop_front()) {
+    if (c->state != State::kClosed) send_ack(*core_, now, *c);
+  }
+}
+
+bool Tcp::has_held_acks() const {
+  return !core_->held_acks.empty();
+}
+
 uint32_t Tcp::connection_count() const {
   return core_->connections.live();
 }

@@ -19,7 +19,7 @@ const good: MachineFacts = {
   kernel: '6.1.0-18-amd64',
   node: 'v20.0.0',
   addon: { file: '/x.node', origin: 'compiled', problem: null },
-  capabilities: ['CAP_NET_ADMIN', 'CAP_NET_RAW', 'CAP_BPF'],
+  capabilities: ['CAP_NET_ADMIN', 'CAP_NET_RAW', 'CAP_BPF', 'CAP_PERFMON'],
   memlockBytes: Number.POSITIVE_INFINITY,
   seccomp: false,
   interfaces: [{ ...eth1, name: 'lo', driver: '', mtuBytes: 65536 }, eth1],
@@ -46,14 +46,14 @@ t.test('each missing capability is named, with the command that grants it', asyn
   t.equal(state.usable, false);
   t.same(
     state.gaps.map((gap) => gap.missing),
-    ['CAP_NET_RAW', 'CAP_NET_ADMIN', 'CAP_BPF'],
+    ['CAP_NET_RAW', 'CAP_NET_ADMIN', 'CAP_BPF', 'CAP_PERFMON'],
   );
-  t.match(state.why, /CAP_NET_RAW is missing.*CAP_NET_ADMIN is missing.*CAP_BPF is missing/);
+  t.match(state.why, /CAP_NET_RAW is missing.*CAP_NET_ADMIN is missing.*CAP_BPF is missing.*CAP_PERFMON is missing/);
   for (const gap of state.gaps) t.equal(gap.mend, GRANT_COMMAND);
   t.equal(
     xdp({ capabilities: ['CAP_NET_ADMIN', 'CAP_NET_RAW', 'CAP_SYS_ADMIN'] }).usable,
     true,
-    'CAP_SYS_ADMIN has CAP_BPF in it',
+    'CAP_SYS_ADMIN has CAP_BPF and CAP_PERFMON in it',
   );
   t.equal(readiness({ ...good, capabilities: [] }, [])[0]?.usable, true, 'loopback needs none');
 });

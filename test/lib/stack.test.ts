@@ -223,9 +223,11 @@ test('posts run in order, from the loop, and keep the process alive until then',
   const engine = openEngine();
   const order: number[] = [];
   await new Promise<void>((resolve) => {
-    engine.post(0, () => order.push(1));
+    engine.post(0, () => {
+      order.push(1);
+    });
     const context = engine.createContext({}, 'TEST');
-    engine.post(context, () => order.push(2));
+    engine.post(context, () => () => order.push(2));
     engine.post(0, () => {
       order.push(3);
       engine.freeContext(context);

@@ -263,6 +263,12 @@ Scenario draw_scenario(uint64_t seed) {
       host.listeners.push_back(l);
     }
   }
+  // So little memory that buffers cannot be had in full: frames are dropped, nothing may be lost or
+  // hang.
+  if (d.chance(8)) {
+    s.clean = false;
+    s.hosts[d.range(0, 1)].pool_frames = uint32_t(d.log_range(64, 512));
+  }
   const bool many = d.chance(15);
   // With fewer places a crowd that knocks in step is not let in within the ten tries of a SYN.
   for (HostPlan& host : s.hosts) {
@@ -276,7 +282,7 @@ Scenario draw_scenario(uint64_t seed) {
   for (HostPlan& host : s.hosts) {
     if (!big || d.chance(30)) continue;
     host.tcp.receive_buffer_max_bytes = host.tcp.send_buffer_max_bytes = 4 << 20;
-    host.pool_frames = host.frame_bytes > 4096 ? 2048 : 8192;
+    if (host.pool_frames > 512) host.pool_frames = host.frame_bytes > 4096 ? 2048 : 8192;
   }
   for (uint32_t i = 0; i < count; ++i) {
     ConnectionPlan c = draw_connection(d, i, bytes_max, hosts);

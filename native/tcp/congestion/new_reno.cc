@@ -21,7 +21,9 @@ void NewReno::on_ack(CongestionWindow& window, const AckEvent& event) {
 
 uint32_t NewReno::on_loss(const CongestionWindow& window, uint32_t flight_bytes) {
   credit_bytes_ = 0;
-  return std::max(flight_bytes / 2, 2 * window.mss_bytes);  // RFC 5681 equation 4
+  // RFC 5681 equation 4. What SACK has covered still counts as in flight there; beyond the window
+  // it must not.
+  return std::max(std::min(flight_bytes, window.cwnd_bytes) / 2, 2 * window.mss_bytes);
 }
 
 }  // namespace millrace::tcp

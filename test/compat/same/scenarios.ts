@@ -44,17 +44,23 @@ export const scenarios: Record<string, Scenario> = {
     });
   },
 
+  // Each side by itself: which of the two closes first is a matter of what one poll of the kernel happens to find.
   'half-open on both sides': (log) => {
+    const sides = { server: [] as string[], client: [] as string[] };
     const server = net.createServer({ allowHalfOpen: true }, (socket) => {
-      watch(log, 'server', socket);
+      watch((text) => sides.server.push(text), 'server', socket);
       socket.on('end', () => setTimeout(() => socket.end('late'), 20));
     });
     serve(server, (port) => {
       const client = net.connect({ port, host: '127.0.0.1', allowHalfOpen: true });
-      watch(log, 'client', client);
+      const note = (text: string) => sides.client.push(text);
+      watch(note, 'client', client);
       client.end('early');
-      client.on('end', () => log(`${client.readyState} ${client.writable} ${client.readable} ${client.destroyed}`));
+      client.on('end', () => note(`${client.readyState} ${client.writable} ${client.readable} ${client.destroyed}`));
       client.on('close', () => server.close());
+    });
+    process.on('exit', () => {
+      for (const text of [...sides.server, ...sides.client]) log(text);
     });
   },
 
@@ -174,7 +180,7 @@ export const scenarios: Record<string, Scenario> = {
     });
   },
 
-  'timeouts': (log) => {
+  timeouts: (log) => {
     const server = net.createServer((socket) => {
       socket.setTimeout(50, () => {
         log('server timeout');

@@ -121,7 +121,7 @@ t.test('a missing capability is named', async (t) => {
   const options = loadOptions({ env: { MILLRACE_INTERFACE: 'lo' }, directory: '/nonexistent-directory' });
   const error = whyNot(options, () => ({ ...readMachine(), capabilities: [] }));
   t.match(error, { code: 'ERR_MILLRACE_UNAVAILABLE' });
-  for (const name of ['CAP_NET_RAW', 'CAP_NET_ADMIN', 'CAP_BPF']) {
+  for (const name of ['CAP_NET_RAW', 'CAP_NET_ADMIN', 'CAP_BPF', 'CAP_PERFMON']) {
     t.ok(error?.missing.includes(name), `${name} is in the list`);
     t.ok(error?.message.includes(name), `${name} is in the message`);
   }

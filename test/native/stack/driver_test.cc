@@ -108,7 +108,8 @@ TEST_CASE("both threads at once: every byte arrives once and in order") {
       const std::string piece(777, char('a' + i % 26));
       const uint32_t* line = bed.driver->stack().shared().socket(client);
       const uint32_t unacknowledged =
-          uint32_t(sent.size()) - std::atomic_ref(const_cast<uint32_t&>(line[socket_word::kAcked])).load();
+          uint32_t(sent.size()) -
+          std::atomic_ref(const_cast<uint32_t&>(line[socket_word::kAcked])).load();
       if (unacknowledged < 60'000) sent += piece.substr(0, bed.script->write(client, piece));
     }
     bed.driver->loop_runs();

@@ -14,7 +14,8 @@ const wire::IpAddress kLocal = wire::IpAddress::v4(0x7f000001);
 constexpr uint32_t kBudget = 256;
 
 struct Bed {
-  explicit Bed(uint32_t frames = 2048) : stack(config(frames), Random::from_seed(1), Instant{}) {
+  explicit Bed(uint32_t frames = 2048) : Bed(config(frames)) {}
+  explicit Bed(const StackConfig& settings) : stack(settings, Random::from_seed(1), Instant{}) {
     const uint32_t mtu = 16384 - FramePool::kTxHeadroom;
     net::LinkConfig link;
     link.mtu_bytes = mtu;
@@ -112,6 +113,29 @@ TEST_CASE("bytes wait in the stack while nobody reads, and none is lost") {
   CHECK(got == sent);
 }
 
+TEST_CASE("an answer carries the acknowledgement; without an answer it goes with the next turn") {
+  StackConfig config = Bed::config(2048);
+  config.tcp.hold_acks = true;
+  Bed bed(config);
+  auto [client, server] = bed.connect();
+  bed.script.read_on(client);
+  bed.script.read_on(server);
+  while (bed.turn()) {
+  }
+  const auto frames = [&] { return bed.stack.ports()[0]->stats().tx_frames; };
+  const uint64_t before = frames();
+  bed.script.write(client, "question");
+  bed.turn();
+  CHECK(frames() - before == 1);
+  bed.script.write(server, "answer");
+  CHECK(bed.turn());  // more to do: an ACK is held
+  CHECK(frames() - before == 2);
+  CHECK_FALSE(bed.turn());  // the client did not answer: it goes on its own
+  CHECK(frames() - before == 3);
+  CHECK_FALSE(bed.turn());
+  CHECK(frames() - before == 3);
+}
+
 TEST_CASE("small writes of one turn arrive as one chunk") {
   Bed bed;
   auto [client, server] = bed.connect();
@@ -155,6 +179,21 @@ TEST_CASE("a late command for a closed socket only gives its frame back") {
   bed.script.publish();
   bed.turn();
   CHECK(bed.stack.pool().available() == before);
+}
+
+TEST_CASE("a connection never gets a local port on which somebody listens") {
+  Bed bed;
+  std::vector<bool> listening(65536);
+  for (uint32_t port = 32768; port < 33500; ++port) {
+    REQUIRE(bed.stack.listen(bed.now, {kLocal, uint16_t(port)}, false, 8).ok());
+    listening[port] = true;
+  }
+  for (int i = 0; i < 200; ++i) {
+    auto client = bed.stack.connect(bed.now, {wire::IpAddress::v4(0), 0}, {kLocal, 32768});
+    REQUIRE(client.ok());
+    CHECK_FALSE(listening[client->flow.local.port]);
+    bed.stack.close_now(bed.now, client->slot);
+  }
 }
 
 TEST_CASE("a full event ring only delays: every connection is told in the end") {

@@ -325,3 +325,41 @@ TEST_CASE(
   CHECK(w.b.tcp->info(*w.cb).receive_window_bytes > 1'000'000);
   CHECK(took < Duration::seconds(8));  // 256 KiB per 100 ms would take 23 s
 }
+
+TEST_CASE("sleeping readers cannot take all packet memory: others still get through") {
+  tcp::StackOptions options;
+  World w(options, options);
+  w.listen({}, 200);
+  // 64 MiB of windows would be open: twice the pool.
+  std::vector<Connection*> ends;
+  for (uint16_t i = 0; i < 128; ++i) {
+    auto c =
+        w.a.tcp->connect(w.now, {kAddressA, uint16_t(30000 + i)}, {kAddressB, 80}, {}, 100 + i);
+    REQUIRE(c.ok());
+    ends.push_back(*c);
+  }
+  w.run(Duration::seconds(1));
+  std::vector<Connection*> sleeping;
+  while (Connection* c = w.b.tcp->accept(*w.listener, 50)) sleeping.push_back(c);
+  REQUIRE(sleeping.size() == 128);
+  for (int round = 0; round < 40; ++round) {
+    for (Connection* c : ends) {
+      if (w.a.tcp->info(*c).bytes_sent - w.a.tcp->acked_bytes(*c) < 20000 &&
+          w.a.pool.available() > 4000) {
+        w.a.write(*c, std::string(14480, 's'));
+        w.a.tcp->push(w.now, *c);
+      }
+    }
+    w.run(Duration::millis(200));
+  }
+  CHECK(w.b.pool.available() > 100);
+  auto late = w.a.tcp->connect(w.now, {kAddressA, 50000}, {kAddressB, 80}, {}, 1);
+  REQUIRE(late.ok());
+  w.ca = *late;
+  w.run(Duration::seconds(2));
+  w.cb = w.b.tcp->accept(*w.listener, 2);
+  REQUIRE(w.cb);
+  w.transfer(100'000, Duration::seconds(60));
+  for (Connection* c : sleeping) w.b.tcp->abort(w.now, c);
+  for (Connection* c : ends) w.a.tcp->abort(w.now, c);
+}

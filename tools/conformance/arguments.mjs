@@ -1,0 +1,72 @@
+// The command line of the conformance run.
+import { parseArgs } from 'node:util';
+
+export const PREFIXES = ['net', 'dgram', 'http', 'https', 'tls', 'http2', 'cluster'];
+
+export const USAGE = `usage: npm run conformance -- [options]
+Runs the tests of Node's own tree twice, plain and with all loopback traffic through the stack, and compares.
+
+  --tree DIR          a tree of Node's source instead of the one of the distribution's source package
+  --node BINARY       the Node to test; default: the one that runs this command
+  --node-version N    fetches that version (22, 24.1.0 ...) from npm and tests it
+  --prefix A,B        only these of ${PREFIXES.join(', ')}
+  --only NAME,NAME    only tests with NAME in their file name
+  --jobs N            tests at a time, 1 to 10; default 2
+  --timeout SECONDS   for one run of one test; default 60
+  --none              hooks installed, nothing accelerated: must equal plain Node
+  --json FILE         writes every result
+  --docs              writes the table and the exceptions to docs/compatibility.md
+  --help`;
+
+/** @returns the options, or `{ problem }` with what is wrong. */
+export function parseArguments(args) {
+  try {
+    const { values } = parseArgs({
+      args,
+      options: {
+        tree: { type: 'string' },
+        node: { type: 'string' },
+        'node-version': { type: 'string' },
+        prefix: { type: 'string', multiple: true },
+        only: { type: 'string', multiple: true },
+        jobs: { type: 'string', default: '2' },
+        timeout: { type: 'string', default: '60' },
+        none: { type: 'boolean', default: false },
+        json: { type: 'string' },
+        docs: { type: 'boolean', default: false },
+        help: { type: 'boolean', default: false },
+      },
+    });
+    return check(values);
+  } catch (error) {
+    return { problem: error.message };
+  }
+}
+
+function check(values) {
+  const prefixes = split(values.prefix) ?? PREFIXES;
+  const unknown = prefixes.find((prefix) => !PREFIXES.includes(prefix));
+  if (unknown !== undefined) return { problem: `no prefix '${unknown}'; there are ${PREFIXES.join(', ')}` };
+  const jobs = Number(values.jobs);
+  if (!Number.isInteger(jobs) || jobs < 1 || jobs > 10) return { problem: '--jobs is 1 to 10' };
+  const timeoutSeconds = Number(values.timeout);
+  if (!(timeoutSeconds > 0)) return { problem: '--timeout is a number of seconds' };
+  if (values.node !== undefined && values['node-version'] !== undefined) {
+    return { problem: '--node and --node-version exclude each other' };
+  }
+  const complete = values.only === undefined && values.prefix === undefined && !values.none;
+  if (values.docs && !complete) return { problem: '--docs needs a whole run: no --prefix, --only or --none' };
+  return {
+    ...values,
+    nodeVersion: values['node-version'],
+    prefixes,
+    only: split(values.only),
+    jobs,
+    timeoutSeconds,
+    complete,
+  };
+}
+
+function split(list) {
+  return list?.flatMap((text) => text.split(',')).filter((text) => text !== '');
+}

@@ -1,0 +1,45 @@
+// The tests that are known to differ from plain Node, each with its reason.
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { ROOT } from '../files.mjs';
+import { differs } from './compare.mjs';
+
+export const EXPECTATIONS = join(ROOT, 'test/conformance/expectations.json');
+
+/** Of the tests that pass under plain Node. */
+const SHARE_MAX = 0.01;
+
+/** @returns {{test: string, nodes: number[], reason: string}[]} */
+export function readExpectations(path = EXPECTATIONS) {
+  if (!existsSync(path)) return [];
+  const list = JSON.parse(readFileSync(path, 'utf8'));
+  const seen = new Set();
+  for (const { test, nodes, reason } of list) {
+    const good = /^(?:parallel|sequential)\/test-[\w.-]+$/.test(test) && Array.isArray(nodes) && nodes.length > 0;
+    if (!good || typeof reason !== 'string' || reason.length < 20 || seen.has(test)) {
+      throw new Error(`${path}: bad or repeated entry for ${test}: it has test, nodes (majors) and reason, in words`);
+    }
+    seen.add(test);
+  }
+  return list;
+}
+
+/**
+ * Splits the differences: `expected`, `unexpected`, and `stale`: expected ones that ran and did not differ. `tooMany` is
+ * true when more differ than may.
+ */
+export function judge(results, expectations, major) {
+  const known = new Map(expectations.filter(({ nodes }) => nodes.includes(major)).map((entry) => [entry.test, entry]));
+  const judged = { expected: [], unexpected: [], stale: [], unsteady: [], tooMany: false };
+  for (const result of results) {
+    const entry = known.get(result.test);
+    if (result.unsteady) judged.unsteady.push(result);
+    if (differs(result)) {
+      if (entry === undefined) judged.unexpected.push(result);
+      else judged.expected.push({ ...result, reason: entry.reason });
+    } else if (entry !== undefined && !result.unsteady && result.plain === 'pass') judged.stale.push(result);
+  }
+  const passed = results.filter((result) => result.plain === 'pass').length;
+  judged.tooMany = judged.expected.length > Math.max(passed * SHARE_MAX, 0);
+  return judged;
+}
