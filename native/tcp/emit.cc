@@ -244,7 +244,7 @@ bool send_syn_ack(Core& core, Instant now, const wire::FlowKey& key, const Liste
   header.flags = wire::kTcpSyn | wire::kTcpAck;
   header.window = h.window_bytes;
   options.has_mss = true;
-  options.mss_bytes = announced_mss(*path, h.listener->options.mss_max_bytes);
+  options.mss_bytes = announced_mss(*path, l.options.mss_max_bytes);
   options.sack_permitted = h.sack;
   options.has_window_scale = h.scaling;
   options.window_scale = core.window_shift;
