@@ -36,6 +36,7 @@ OpenConfig open_config(const Napi::Object& o) {
   stack.tcp.send_buffer_bytes = number(o, "sendBufferBytes");
   stack.tcp.receive_buffer_bytes = number(o, "receiveBufferBytes");
   stack.tcp.hold_acks = true;
+  stack.tcp.reuse_time_wait = config.port == "loopback";
   tcp::ConnectionOptions& defaults = stack.tcp.defaults;
   defaults.congestion = text(o, "congestion") == "newreno" ? tcp::CongestionControl::kNewReno
                                                            : tcp::CongestionControl::kCubic;
