@@ -25,8 +25,7 @@
  * independent of each other. A blocking call may be left waiting by one thread while another goes
  * on: see `wait` below.
  */
-#ifndef MILLRACE_TESTING_H
-#define MILLRACE_TESTING_H
+#pragma once
 
 #include <poll.h>
 #include <stddef.h>
@@ -213,5 +212,4 @@ MRT_API int mrt_poll(struct mrt_stack* stack, struct pollfd* fds, nfds_t count, 
 
 #ifdef __cplusplus
 }
-#endif
 #endif

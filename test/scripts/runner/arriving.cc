@@ -117,7 +117,7 @@ bool Machine::tcp_word(Flow& flow, const Words& words, size_t& at, Fields& f, in
     f.seq = uint32_t(value) + flow.peer_isn;
     seq_given = true;
   } else if (word == "ack") {
-    f.ack = uint32_t(value) + options_.isn;
+    f.ack = uint32_t(value) + flow.host_isn;
   } else if (word == "win") {
     f.window = uint16_t(value);
   } else if (word == "len") {
@@ -141,10 +141,10 @@ bool Machine::arrive_tcp(Flow& flow, const Words& words) {
   f.seq = flow.peer_next + flow.peer_isn;
   f.window = flow.window;
   const bool has_ack = std::find(words.begin(), words.end(), "ACK") != words.end();
-  f.ack = has_ack ? flow.host_next + options_.isn : 0;
+  f.ack = has_ack ? flow.host_next + flow.host_isn : 0;
   int64_t length = 0;
   bool seq_given = false, options_given = false;
-  const OptionContext context{options_.isn, flow.ts_last, current_ ? current_->i : 0};
+  const OptionContext context{flow.host_isn, flow.ts_last, current_ ? current_->i : 0};
   for (size_t at = 0; at < words.size(); ++at) {
     if (words[at] == "opt") {
       std::string wrong;
@@ -213,7 +213,7 @@ bool Machine::quote_word(Flow& flow, const Words& words, size_t& at, Fields& f) 
   } else {
     int64_t seq = 0;
     if (!number(what, seq)) return false;
-    quoted.seq = uint32_t(seq) + options_.isn;
+    quoted.seq = uint32_t(seq) + flow.host_isn;
     quoted.flags = kAck;
     quoted.payload = Bytes(1000, 0);
   }

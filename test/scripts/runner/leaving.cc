@@ -28,7 +28,7 @@ std::string Machine::describe(const View& v) {
     const Flow* flow = owner_of(v);
     const uint32_t isn = flow ? flow->peer_isn : 0;
     text = flow && flow->name != "main" ? flow->name + ": " : flow ? "" : "(no flow) ";
-    text += format_flags(v.flags) + " seq " + std::to_string(v.seq - options_.isn);
+    text += format_flags(v.flags) + " seq " + std::to_string(v.seq - (flow ? flow->host_isn : 0));
     if (v.flags & kAck) text += " ack " + std::to_string(v.ack - isn);
     if (!v.payload.empty()) text += " len " + std::to_string(v.payload.size());
     text += " win " + std::to_string(v.window);
@@ -146,6 +146,7 @@ bool Machine::compare_tcp(Flow& flow, const Words& words, const View& v, std::st
   uint8_t flags = 0;
   std::string length = "0";
   if (v.protocol != kTcp) difference = "not TCP";
+  if (kernel_ && (v.flags & kSyn) && owner_of(v) == &flow) flow.host_isn = v.seq;
   for (size_t at = 0; at < words.size() && difference.empty(); ++at) {
     const std::string& word = words[at];
     if (const auto flag = parse_flag(word)) {
@@ -164,7 +165,7 @@ bool Machine::compare_tcp(Flow& flow, const Words& words, const View& v, std::st
     if (word == "len") {
       length = value;
     } else if (word == "seq") {
-      if (!match_number(word, value, v.seq - options_.isn, difference)) return false;
+      if (!match_number(word, value, v.seq - flow.host_isn, difference)) return false;
     } else if (word == "ack") {
       if (!match_number(word, value, v.ack - flow.peer_isn, difference)) return false;
     } else if (word == "win") {
@@ -180,7 +181,7 @@ bool Machine::compare_tcp(Flow& flow, const Words& words, const View& v, std::st
     if (flow.host_port == 0 && flags == kSyn) flow.host_port = v.from_port;
   }
   if (difference.empty() && owner_of(v) != &flow) difference = "addresses or ports differ";
-  const uint32_t relative = v.seq - options_.isn;
+  const uint32_t relative = v.seq - flow.host_isn;
   if (!(v.flags & (kSyn | kRst))) (void)check_payload(v.payload, relative - 1u, difference);
   const uint32_t end =
       relative + uint32_t(v.payload.size()) + (v.flags & kSyn ? 1 : 0) + (v.flags & kFin ? 1 : 0);

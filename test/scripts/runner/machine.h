@@ -20,6 +20,7 @@ struct Flow {
   Address host, peer;
   uint16_t host_port = 80, peer_port = 40000;
   uint32_t peer_isn = 0;
+  uint32_t host_isn = 0;
   uint32_t host_next = 0;   // behind the last byte that the stack has sent
   uint32_t peer_next = 0;   // behind the last that the peer has sent
   bool timestamps = false;  // agreed: the peer's segments carry them unless told otherwise
@@ -36,10 +37,14 @@ struct Sock {
 
 class Machine {
  public:
-  Machine(const Script& script, bool verbose);
+  // `kernel`: behind the interface is the kernel, in real time, whose initial numbers are learnt.
+  Machine(const Script& script, bool verbose, bool kernel);
   ~Machine();
   // True when all went as written; otherwise `report` says what did not, with what came before.
   bool run(std::string& report);
+  // True for a script that cannot run against the kernel: blocking calls, settings that a kernel
+  // does not have, or more than `most_ns` of time.
+  bool beyond_kernel(int64_t most_ns);
 
  private:
   using Words = std::vector<std::string>;
@@ -124,6 +129,7 @@ class Machine {
 
   const Script& script_;
   bool verbose_;
+  bool kernel_;
   std::vector<Step> steps_;
   size_t next_ = 0;
   const Step* current_ = nullptr;
