@@ -181,8 +181,9 @@ class Connection : public FlowNode, public ListNode<QueueTag>, public ListNode<H
   bool read_closed = false;  // close() was called: data that arrives now means RST
   bool cwnd_limited = false;
   bool syn_resent = false;
-  bool blocked = false;    // could not send for want of memory or ring; retried at ack_at
-  bool announced = false;  // on_readable is due when this call ends
+  bool syn_resent_again = false;  // more than once
+  bool blocked = false;           // could not send for want of memory or ring; retried at ack_at
+  bool announced = false;         // on_readable is due when this call ends
   bool send_buffer_fixed = false;
   uint8_t ttl = 64;
   uint8_t traffic_class = 0;

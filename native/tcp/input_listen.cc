@@ -45,6 +45,7 @@ void begin_half_open(Core& core, Instant now, Listener& l, const wire::FlowKey& 
 // The first round trip, of the SYN-ACK.
 void sample_handshake(Core& core, Instant now, const HalfOpen& h, Connection& c, const Segment& s) {
   c.syn_resent = h.retries > 0;
+  c.syn_resent_again = h.retries > 1;
   if (h.retries == 0) {
     c.rtt.sample(now, now - h.sent, c.snd.una, c.snd.nxt, uint32_t(core.options.rto_min.micros()));
   } else if (c.timestamps && s.options.has_timestamps) {
