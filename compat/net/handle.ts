@@ -8,6 +8,7 @@
 import type { Connection, Engine } from '../../lib/engine';
 import { type AddressOut, internals, type Request } from '../internals';
 import { Link } from './link';
+import { isWrapped } from './upcall';
 
 const { JSStream, stream, uv } = internals();
 const state = stream.streamBaseState;
@@ -16,6 +17,11 @@ const kAsync = stream.kLastWriteWasAsync;
 const EINVAL = uv['UV_EINVAL'] as number;
 const EISCONN = uv['UV_EISCONN'] as number;
 const EALREADY = uv['UV_EALREADY'] as number;
+/**
+ * What onwrite answers when the write is done. StreamBase knows a write as under way by an answer of 0, and by no other;
+ * as an error counts what is negative.
+ */
+const DONE = 1;
 
 /** JSStream, without what we define anew: TypeScript need not know that those are accessors in C++. */
 const Base = JSStream as unknown as {
@@ -265,8 +271,12 @@ class TCP extends Base {
         if (taken < chunk.byteLength) break;
       }
     }
-    if (index === chunks.length) outbound.completeNative(request);
-    else outbound.queueWrite(request, index === 0 ? chunks : chunks.slice(index), taken, true);
+    if (index === chunks.length) {
+      // Who destroys an http2 session while a write is under way loses its GOAWAY. Over the kernel a write that is taken
+      // whole is done at once, and so here; TLSWrap alone takes no other answer than 0.
+      if (!isWrapped(this)) return DONE;
+      outbound.completeNative(request);
+    } else outbound.queueWrite(request, index === 0 ? chunks : chunks.slice(index), taken, true);
     link.requestQueued();
     return 0;
   }
