@@ -141,8 +141,13 @@ Result<wire::Endpoint> Stack::choose_local(const wire::Endpoint& local,
     chosen.port = *port;
     return chosen;
   }
-  chosen.port = uint16_t(kEphemeralFirst + random_.below(kEphemeralLast - kEphemeralFirst + 1));
-  return chosen;
+  // As Linux: never a port on which somebody listens. (A connection to that very port would
+  // otherwise meet itself, a simultaneous open with one end.)
+  for (int tries = 0; tries < kPortTries; ++tries) {
+    chosen.port = uint16_t(kEphemeralFirst + random_.below(kEphemeralLast - kEphemeralFirst + 1));
+    if (!tcp_.find_listener(chosen)) return chosen;
+  }
+  return Error{EADDRNOTAVAIL};
 }
 
 Result<Stack::Opened> Stack::connect(Instant now, const wire::Endpoint& local,

@@ -76,6 +76,13 @@ bool resend_lost(Core& core, Instant now, Connection& c) {
   return true;
 }
 
+// While something is on its way its ACK will free memory, if there is a frame left to receive it
+// in.
+bool split_frame(Core& core, Connection& c, Frame* f, uint32_t keep) {
+  if (core.memory_scarce() && pipe_bytes(c) > 0) return false;
+  return c.snd.queue.split(core.pool, f, keep);
+}
+
 }  // namespace
 
 uint32_t initial_window_bytes(const Connection& c) {
@@ -84,7 +91,7 @@ uint32_t initial_window_bytes(const Connection& c) {
 
 bool resend_frame(Core& core, Instant now, Connection& c, Frame* frame) {
   TxNote& n = note_of(frame);
-  if (n.length > c.snd.mss_bytes && !c.snd.queue.split(core.pool, frame, c.snd.mss_bytes)) {
+  if (n.length > c.snd.mss_bytes && !split_frame(core, c, frame, c.snd.mss_bytes)) {
     ++core.counters.tcp_no_memory;
     return false;
   }
@@ -104,9 +111,7 @@ bool send_new_frame(Core& core, Instant now, Connection& c, uint32_t limit_bytes
   Frame* f = q.unsent;
   TxNote& n = note_of(f);
   const uint32_t limit = std::min<uint32_t>(limit_bytes, c.snd.mss_bytes);
-  // While something is in flight its ACK frees memory, if there is a frame to receive it in.
-  const bool must_wait = q.in_flight() && core.memory_scarce();
-  if (n.length > limit && (must_wait || !q.split(core.pool, f, limit))) {
+  if (n.length > limit && !split_frame(core, c, f, limit)) {
     ++core.counters.tcp_no_memory;
     return false;
   }

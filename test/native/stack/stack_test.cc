@@ -157,6 +157,21 @@ TEST_CASE("a late command for a closed socket only gives its frame back") {
   CHECK(bed.stack.pool().available() == before);
 }
 
+TEST_CASE("a connection never gets a local port on which somebody listens") {
+  Bed bed;
+  std::vector<bool> listening(65536);
+  for (uint32_t port = 32768; port < 33500; ++port) {
+    REQUIRE(bed.stack.listen(bed.now, {kLocal, uint16_t(port)}, false, 8).ok());
+    listening[port] = true;
+  }
+  for (int i = 0; i < 200; ++i) {
+    auto client = bed.stack.connect(bed.now, {wire::IpAddress::v4(0), 0}, {kLocal, 32768});
+    REQUIRE(client.ok());
+    CHECK_FALSE(listening[client->flow.local.port]);
+    bed.stack.close_now(bed.now, client->slot);
+  }
+}
+
 TEST_CASE("a full event ring only delays: every connection is told in the end") {
   Bed bed;
   std::vector<uint32_t> servers;
