@@ -118,6 +118,12 @@ export interface Engine {
   /** Calls `callback` from the event loop, soon, never synchronously, in `context` (0: with no scope). In order. */
   post(context: ContextId, callback: () => void): void;
   /**
+   * In the closing phase of this round of the loop, behind the callbacks of setImmediate, where libuv calls those of
+   * close(): calls `closing` with no scope, then runs what that posted, then calls `after`, whose posts wait for the next
+   * round. To be called once per round.
+   */
+  atRoundEnd(closing: () => void, after: () => void): void;
+  /**
    * Opens a connection if policy and route say that it is ours. null: the kernel's. A negative number: ours, and failed at
    * once. `local` is given when the socket was bound before (the caller keeps the kernel's socket as reservation).
    */

@@ -184,7 +184,7 @@ export class Link implements ConnectionSink {
     if (reset || this.#kept.length > 0 || !this.#established) this.#connection?.abort();
     else this.#connection?.close();
     this.#kept = [];
-    whenClosing(() => this.#finishClose(callback));
+    whenClosing(this.#engine, () => this.#finishClose(callback));
   }
 
   #finishClose(callback: (() => void) | undefined): void {
@@ -345,7 +345,7 @@ export class Link implements ConnectionSink {
     if (atEnd && !this.#endKept && (this.#errno === 0 || this.#ended)) return;
     if (this.#flushPosted) return;
     this.#flushPosted = true;
-    if (atEnd) afterRound(() => this.#postNow());
+    if (atEnd) afterRound(this.#engine, () => this.#postNow());
     else this.#postNow();
   }
 

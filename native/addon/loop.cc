@@ -11,6 +11,12 @@ namespace {
 Loop* owner(void* handle) {
   return static_cast<Loop*>(static_cast<uv_handle_t*>(handle)->data);
 }
+
+// Only a handle that closes leads into the closing phase.
+struct RoundEnd {
+  uv_idle_t handle{};
+  Napi::FunctionReference closing, after;
+};
 }  // namespace
 
 Loop::Loop(napi_env env, std::shared_ptr<Driver> driver, const LoopConfig& config,
@@ -69,17 +75,42 @@ void Loop::close(void (*done)(void*), void* argument) {
   closing_ = true;
   done_ = done;
   done_argument_ = argument;
-  const auto closed = [](uv_handle_t* h) {
-    Loop* self = owner(h);
-    if (--self->open_handles_ == 0 && self->done_) self->done_(self->done_argument_);
-  };
+  const auto closed = [](uv_handle_t* h) { owner(h)->handle_closed(); };
   for (void* h : {(void*)&prepare_, (void*)&check_, (void*)&idle_, (void*)&timer_, (void*)&poll_}) {
     uv_close(static_cast<uv_handle_t*>(h), closed);
   }
   if (control_.data) uv_close(reinterpret_cast<uv_handle_t*>(&control_), closed);
 }
 
+void Loop::handle_closed() {
+  if (--open_handles_ == 0 && done_) done_(done_argument_);
+}
+
+void Loop::at_round_end(Napi::Function closing, Napi::Function after) {
+  if (closing_) return;
+  auto* end = new RoundEnd{{}, Napi::Persistent(closing), Napi::Persistent(after)};
+  uv_idle_init(prepare_.loop, &end->handle);
+  end->handle.data = this;
+  ++open_handles_;
+  uv_close(reinterpret_cast<uv_handle_t*>(&end->handle), [](uv_handle_t* h) {
+    // The handle is the first member.
+    std::unique_ptr<RoundEnd> end(reinterpret_cast<RoundEnd*>(h));
+    Loop* self = owner(h);
+    if (!self->closing_) {
+      Napi::HandleScope scope(self->env_);
+      self->finish_round(end->closing.Value(), end->after.Value());
+    }
+    end.reset();
+    self->handle_closed();
+  });
+}
+
 // --- upcalls
+
+void Loop::finish_round(napi_value closing, napi_value after) {
+  if (call(closing, kNoContext)) run_posts();
+  if (!closing_) call(after, kNoContext);
+}
 
 bool Loop::call(napi_value function, uint32_t context) {
   napi_value result;

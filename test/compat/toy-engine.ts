@@ -19,8 +19,10 @@ import {
   NOT_OURS,
   type SocketAddress,
 } from '../../lib/engine';
+import { internals } from '../../compat/internals';
 
 const { ECONNREFUSED, ECONNRESET } = constants.errno;
+const { TCP } = internals();
 const MAX_CHUNK = 65536;
 
 type Arrival = { kind: 'data'; bytes: Buffer } | { kind: 'end' } | { kind: 'reset' };
@@ -67,6 +69,13 @@ export class ToyEngine implements Engine {
     const resource = this.#contexts.get(context);
     if (context !== 0 && resource === undefined) throw new Error(`context ${context} is not there`);
     setImmediate(() => (resource === undefined ? callback() : resource.runInAsyncScope(callback)));
+  }
+
+  atRoundEnd(closing: () => void, after: () => void): void {
+    new TCP(0).close(() => {
+      closing();
+      after();
+    });
   }
 
   /** Runs an upcall in the context which its source has now. */
