@@ -1,6 +1,6 @@
 /** The public API. Unmodified programs need none of it: `--require millrace/register` is enough. */
 import { currentEngine } from './runtime';
-import { type Stats, statsOf } from './stats';
+import type { Stats } from './stats';
 
 export type { PortReport } from './binding';
 export type * from './engine';
@@ -13,5 +13,6 @@ export type { Stats } from './stats';
 
 /** The counters of the stack in this environment. */
 export function stats(): Stats {
+  const { statsOf } = require('./stats') as typeof import('./stats');
   return statsOf(currentEngine());
 }

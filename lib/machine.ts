@@ -6,6 +6,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { arch, release } from 'node:os';
 import { basename, join } from 'node:path';
+import { interfaceNames } from './interfaces';
 
 export interface InterfaceFacts {
   readonly name: string;
@@ -77,12 +78,6 @@ export function readMachine(): MachineFacts {
     interfaces: readInterfaces(),
     hugePages: hugePagesOf(readText('/proc/meminfo')),
   };
-}
-
-/** The names of all interfaces of this network namespace. */
-export function interfaceNames(): string[] {
-  const lines = readText('/proc/self/net/dev').split('\n').slice(2);
-  return lines.map((line) => line.split(':')[0]?.trim() ?? '').filter((name) => name !== '');
 }
 
 export function memlockOf(limits: string): number {

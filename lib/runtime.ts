@@ -2,15 +2,15 @@
  * The engine of this environment: opened when the first socket wants it, never otherwise, so that a program without
  * accelerated sockets pays nothing. When it cannot be opened, everything stays with the kernel and one line says why.
  */
-import { loadBinding, type NativeConfig } from './binding';
+import type { NativeConfig } from './binding';
 import { loadOptions } from './config';
 import type { Engine } from './engine';
 import { UnavailableError } from './errors';
+import { checkInterfaces } from './interfaces';
 import { lifecycle } from './lifecycle';
 import { formatValue, type Options } from './options';
 import { compilePolicy, type Operation, type Policy, type Protocol } from './policy';
-import { StackEngine } from './stack';
-import { writeReportAtExit } from './stats';
+import type { StackEngine } from './stack';
 
 const LOOPBACK_FRAME_BYTES = 16_384;
 const ETHERNET_FRAME_BYTES = 2048;
@@ -29,10 +29,11 @@ interface Settings {
 let settings: Settings | undefined;
 let engine: StackEngine | null | undefined;
 
-/** Reads and checks the options once. @throws OptionError */
+/** Reads and checks the options once. @throws OptionError, UnknownOptionError, InterfaceError */
 export function configure(): Settings {
   if (settings === undefined) {
     const options = loadOptions();
+    if (options.enabled) checkInterfaces(options.interface);
     settings = { options, policy: compilePolicy(options.accelerate) };
   }
   return settings;
@@ -55,12 +56,18 @@ export function acquireEngine(): Engine | null {
   if (!options.enabled || options.port === 'none') return null;
   engine = null;
   try {
+    // Loaded here: the preload reaches many processes that never get as far.
+    const { StackEngine } = require('./stack') as typeof import('./stack');
+    const { loadBinding } = require('./binding') as typeof import('./binding');
     engine = new StackEngine(loadBinding(), nativeConfig(options), policy);
   } catch (error) {
     fallBack(options, error instanceof Error ? error.message : String(error));
     return null;
   }
-  if (options.report !== '') writeReportAtExit(engine, options.report);
+  if (options.report !== '') {
+    const { writeReportAtExit } = require('./stats') as typeof import('./stats');
+    writeReportAtExit(engine, options.report);
+  }
   lifecycle.emit('open', engine.ports());
   return engine;
 }

@@ -3,8 +3,9 @@ import { spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import { join } from 'node:path';
 import { loadOptions } from '../config';
-import { InterfaceError, UnavailableError } from '../errors';
-import { interfaceNames, type MachineFacts, readMachine } from '../machine';
+import { UnavailableError } from '../errors';
+import { checkInterfaces } from '../interfaces';
+import { type MachineFacts, readMachine } from '../machine';
 import type { Options } from '../options';
 import { readiness } from '../readiness';
 import { environmentFor, parseFlags } from './flags';
@@ -36,10 +37,7 @@ export function whyNot(options: Options, read: () => MachineFacts): UnavailableE
   if (options.port === 'none') {
     return new UnavailableError('nothing is accelerated: no --interface and no --port was given', ['interface']);
   }
-  const existing = process.platform === 'linux' ? interfaceNames() : options.interface;
-  for (const name of options.interface) {
-    if (!existing.includes(name)) throw new InterfaceError(name, existing);
-  }
+  checkInterfaces(options.interface);
   const state = readiness(read(), options.interface).find((one) => one.port === options.port);
   const errors = state?.gaps.filter((gap) => gap.level === 'error') ?? [];
   if (errors.length === 0) return null;

@@ -1,5 +1,6 @@
 import t from 'tap';
-import { capabilitiesOf, interfaceNames, memlockOf, readMachine } from '../../lib/machine';
+import { interfaceNames } from '../../lib/interfaces';
+import { capabilitiesOf, memlockOf, readMachine } from '../../lib/machine';
 
 t.test('capabilities by name', async (t) => {
   t.same(capabilitiesOf('0000000000000000'), []);

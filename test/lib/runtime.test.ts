@@ -56,16 +56,23 @@ t.test('over loopback', async (t) => {
   t.ok(Object.keys(report.counters).length > 0, 'the report has counters');
 });
 
+t.test('an interface that does not exist is a mistake, and the error names those that do', async (t) => {
+  const program = 'try { api.configure(); } catch (error) { console.log(error.code, error.message); }';
+  t.match(run(program, { MILLRACE_INTERFACE: 'mr-nowhere' }), {
+    stdout: /^ERR_MILLRACE_INTERFACE there is no interface 'mr-nowhere'; those that exist: .*\blo\b/,
+  });
+  t.match(run(program, { MILLRACE_INTERFACE: 'mr-nowhere', MILLRACE: 'off' }), { stdout: '' });
+});
+
 t.test('where the port cannot be opened', async (t) => {
-  // No privilege opens a queue of an interface that is not there.
-  const env = { MILLRACE_INTERFACE: 'mr-nowhere' };
+  const env = { MILLRACE_PORT: 'loopback', MILLRACE_PCAP: '/nowhere/at/all/capture' };
   const program =
     "api.lifecycle.on('fallback', (reason) => console.log(reason !== '')); console.log(api.acquireEngine(), api.stats().accelerated);";
   const fallen = run(program, env);
   t.match(fallen, {
     code: 0,
     stdout: 'true\nnull false\n',
-    stderr: /^millrace: sockets stay with the kernel: [^\n]*mr-nowhere[^\n]*\n$/,
+    stderr: /^millrace: sockets stay with the kernel: [^\n]*nowhere[^\n]*\n$/,
   });
   const required = run('try { api.acquireEngine(); } catch (error) { console.log(error.code); }', {
     ...env,
