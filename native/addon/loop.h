@@ -31,8 +31,8 @@ class Loop {
   Contexts& contexts() { return contexts_; }
   // Keeps the process alive, or no longer.
   void hold(bool on);
-  // In the closing phase of this round of libuv's loop: calls `closing` with no scope, then runs all
-  // posts, then calls `after`.
+  // In the closing phase of this round of libuv's loop: calls `closing` with no scope, then runs
+  // all posts, then calls `after`.
   void at_round_end(Napi::Function closing, Napi::Function after);
   // Ends the handles; `done` is called when libuv has let go of them.
   void close(void (*done)(void*), void* argument);
