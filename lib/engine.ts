@@ -115,6 +115,13 @@ export interface Engine {
   /** An async context for a resource (a handle, a request), captured now. Free it when the resource is done. */
   createContext(resource: object, type: string): ContextId;
   freeContext(context: ContextId): void;
+  /** Changes from one round of the event loop to the next, behind the upcalls and before setImmediate's callbacks. */
+  readonly round: number;
+  /**
+   * May what comes now be an answer to an upcall of this same round? Of that the kernel would tell in the next round, for
+   * it is asked once per round.
+   */
+  readonly answering: boolean;
   /** Calls `callback` from the event loop, soon, never synchronously, in `context` (0: with no scope). In order. */
   post(context: ContextId, callback: () => void): void;
   /**

@@ -89,6 +89,14 @@ export class StackEngine implements Engine, ConnectionHost {
     this.#native.freeContext(context);
   }
 
+  get round(): number {
+    return this.#words[HEADER.rounds] as number;
+  }
+
+  get answering(): boolean {
+    return this.#words[HEADER.answering] === 1;
+  }
+
   post(context: ContextId, callback: () => void): void {
     // Whoever posted waits for it: the loop must not end before.
     if (this.#postsHead === this.#posts.length) this.hold(true);

@@ -39,6 +39,8 @@ export class Link implements ConnectionSink {
   readonly handle: SocketHandle;
   readonly outbound: Outbound;
   bytesRead = 0;
+  /** The round of the loop that last brought bytes. */
+  #lastRead = -1;
   /** The buffer of net's `onread` option. */
   userBuffer: Uint8Array | null = null;
   /** The kernel's handle that holds the local address, when the socket was bound before it connected. */
@@ -252,7 +254,11 @@ export class Link implements ConnectionSink {
     if (this.#closed) return;
     this.#endSeen = true;
     this.#endKept = true;
-    if (this.#reading) this.#postFlush();
+    if (!this.#reading) return;
+    if (this.#kept.length > 0 || this.#flushPosted || this.#isForNextRound()) return this.#postFlush();
+    // At once: what other connections hear in this round comes behind it.
+    if (this.#consumer !== 'script') this.outbound.runCompletions();
+    if (!this.#closed && this.#reading) this.#deliverEnd();
   }
 
   onError(errno: number): void {
@@ -271,6 +277,11 @@ export class Link implements ConnectionSink {
     if (!this.#closed) this.outbound.pump();
   }
 
+  /** Would the kernel tell of the end, or of an error, in the next round of the loop? */
+  #isForNextRound(): boolean {
+    return this.#lastRead === this.#engine.round || this.#engine.answering;
+  }
+
   /** The context in which the engine must call: none when the way up is C++. */
   #scope(): ContextId {
     return this.#consumer === 'script' ? this.#context : 0;
@@ -278,6 +289,7 @@ export class Link implements ConnectionSink {
 
   #deliver(slab: ArrayBuffer, offset: number, length: number): void {
     this.bytesRead += length;
+    this.#lastRead = this.#engine.round;
     if (this.#consumer === 'script') {
       state[kRead] = length;
       state[kOffset] = offset;
@@ -305,6 +317,7 @@ export class Link implements ConnectionSink {
     chunk.length -= length;
     if (chunk.length === 0) this.#kept.shift();
     this.bytesRead += length;
+    this.#lastRead = this.#engine.round;
     state[kRead] = length;
     const next = (this.handle.onread as (slab: undefined) => unknown)(undefined);
     if (next instanceof Uint8Array && this.userBuffer !== null) this.userBuffer = next;
@@ -345,7 +358,7 @@ export class Link implements ConnectionSink {
     if (atEnd && !this.#endKept && (this.#errno === 0 || this.#ended)) return;
     if (this.#flushPosted) return;
     this.#flushPosted = true;
-    if (atEnd) afterRound(this.#engine, () => this.#postNow());
+    if (atEnd && this.#isForNextRound()) afterRound(this.#engine, () => this.#postNow());
     else this.#postNow();
   }
 

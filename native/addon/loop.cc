@@ -52,7 +52,11 @@ void Loop::start(uv_loop_t* loop) {
     prepare(static_cast<uv_handle_t*>(h), this);
   }
   uv_prepare_start(&prepare_, [](uv_prepare_t* h) { owner(h)->before_wait(); });
-  uv_check_start(&check_, [](uv_check_t* h) { owner(h)->driver_->loop_runs(); });
+  uv_check_start(&check_, [](uv_check_t* h) {
+    Loop* self = owner(h);
+    self->driver_->loop_runs();
+    self->shared_.store(header::kRounds, self->shared_.load(header::kRounds) + 1);
+  });
   uv_poll_start(&poll_, UV_READABLE, [](uv_poll_t* h, int, int) { owner(h)->run(); });
   if (driver_->control_fd() >= 0) {
     MR_ASSERT(uv_poll_init(loop, &control_, driver_->control_fd()) == 0);
@@ -169,6 +173,7 @@ void Loop::run() {
   for (int round = 0; round < kRounds && !closing_; ++round) {
     // What was promised for later comes before what arrives now, as in a round of libuv.
     const bool early = run_posts();
+    shared_.store(header::kAnswering, round > 0 || early ? 1 : 0);
     const bool left = driver_->turn();
     const bool events = dispatch_events();
     const bool posts = run_posts() || early;
@@ -176,6 +181,7 @@ void Loop::run() {
     if (events) hot_until_ns_ = uint64_t(monotonic_now().ns) + uint64_t(config_.spin_us) * 1000;
     if (!more_ || !(events || posts || shared_.commands_waiting() > 0)) break;
   }
+  shared_.store(header::kAnswering, 0);
   running_ = false;
 }
 

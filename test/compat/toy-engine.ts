@@ -43,6 +43,7 @@ export class ToyEngine implements Engine {
   readonly open = new Set<ToyConnection>();
   #contexts = new Map<ContextId, AsyncResource>();
   #lastContext = 0;
+  #round = 0;
   #lastPort = 40000;
   #keepAlive: NodeJS.Timeout | null = null;
 
@@ -64,6 +65,13 @@ export class ToyEngine implements Engine {
   freeContext(context: ContextId): void {
     if (!this.#contexts.delete(context)) throw new Error(`context ${context} freed twice`);
   }
+
+  /** Every upcall has a round of the loop for itself. */
+  get round(): number {
+    return this.#round++;
+  }
+
+  readonly answering = false;
 
   post(context: ContextId, callback: () => void): void {
     const resource = this.#contexts.get(context);
