@@ -392,7 +392,7 @@ export class Link implements ConnectionSink {
     this.#engine.hold(false);
     this.#engine.freeContext(this.#context);
     live.delete(this.handle);
-    this.reservation?.close();
+    if (this.reservation !== null) Reflect.apply(internals().TCP.prototype.close, this.reservation, []);
     this.reservation = null;
     callback?.call(this.handle);
   }
