@@ -14,6 +14,7 @@ const { JSStream, stream, uv } = internals();
 const state = stream.streamBaseState;
 const kBytes = stream.kBytesWritten;
 const kAsync = stream.kLastWriteWasAsync;
+const kError = stream.kLastWriteErr;
 const EINVAL = uv['UV_EINVAL'] as number;
 const EISCONN = uv['UV_EISCONN'] as number;
 const EALREADY = uv['UV_EALREADY'] as number;
@@ -50,7 +51,7 @@ class TCP extends Base {
     return #link in handle ? (handle as TCP).#link : undefined;
   }
 
-  writeBuffer(request: Request, data: Uint8Array): number {
+  writeBuffer(request: Request | null, data: Uint8Array): number | Request {
     const link = this.#link;
     const total = data.byteLength;
     const outbound = link.outbound;
@@ -67,7 +68,7 @@ class TCP extends Base {
     return this.#keep(request, [data], 0, total);
   }
 
-  writeUtf8String(request: Request, text: string): number {
+  writeUtf8String(request: Request | null, text: string): number | Request {
     const link = this.#link;
     if (link.outbound.idle) {
       const errno = link.writeError();
@@ -84,7 +85,7 @@ class TCP extends Base {
     return this.writeBuffer(request, Buffer.from(text, 'utf8'));
   }
 
-  writeLatin1String(request: Request, text: string): number {
+  writeLatin1String(request: Request | null, text: string): number | Request {
     const link = this.#link;
     if (link.outbound.idle) {
       const errno = link.writeError();
@@ -101,15 +102,15 @@ class TCP extends Base {
     return this.writeBuffer(request, Buffer.from(text, 'latin1'));
   }
 
-  writeAsciiString(request: Request, text: string): number {
+  writeAsciiString(request: Request | null, text: string): number | Request {
     return this.writeLatin1String(request, text);
   }
 
-  writeUcs2String(request: Request, text: string): number {
+  writeUcs2String(request: Request | null, text: string): number | Request {
     return this.writeBuffer(request, Buffer.from(text, 'utf16le'));
   }
 
-  writev(request: Request, list: readonly unknown[], allBuffers: boolean): number {
+  writev(request: Request | null, list: readonly unknown[], allBuffers: boolean): number | Request {
     const chunks = allBuffers ? (list as readonly Uint8Array[]) : encodeChunks(list);
     const link = this.#link;
     const outbound = link.outbound;
@@ -289,14 +290,20 @@ class TCP extends Base {
     return this.#link.closed;
   }
 
-  /** Keeps what was not taken of a write of JavaScript. */
-  #keep(request: Request, chunks: readonly Uint8Array[], taken: number, total: number): number {
+  /**
+   * Keeps what was not taken of a write of JavaScript. Node 26 and later give no request and want one only of a write
+   * that is under way.
+   */
+  #keep(given: Request | null, chunks: readonly Uint8Array[], taken: number, total: number): number | Request {
     const link = this.#link;
+    const request = given ?? new stream.WriteWrap();
     link.outbound.queueWrite(request, chunks, taken, false);
     link.requestQueued();
     state[kBytes] = total;
     state[kAsync] = 1;
-    return 0;
+    if (given !== null) return 0;
+    if (kError !== undefined) state[kError] = 0;
+    return request;
   }
 }
 

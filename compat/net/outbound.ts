@@ -8,6 +8,7 @@
  */
 import type { Connection, ContextId, Engine } from '../../lib/engine';
 import type { Request } from '../internals';
+import { deliverError } from './upcall';
 
 /** The part of JSStream by which requests of C++ are completed. */
 interface Completer {
@@ -178,7 +179,8 @@ export class Outbound {
   #finish({ request, context, chunks, native }: Pending, status: number): void {
     if (context !== 0) this.#engine.freeContext(context);
     this.#changed();
-    if (!native) request.oncomplete?.(status, this.#handle, undefined);
+    if (!native && status < 0) deliverError(this.#handle, () => request.oncomplete?.(status, this.#handle, undefined));
+    else if (!native) request.oncomplete?.(status, this.#handle, undefined);
     else if (chunks === null) this.#handle.finishShutdown(request, status);
     else this.#handle.finishWrite(request, status);
   }

@@ -238,7 +238,7 @@ t.test('what a program has put on the handle before it connects', async (t) => {
   const handle = (client as unknown as { _handle: Record<string, unknown> })._handle;
   const calls: unknown[] = [];
   handle['note'] = 'mine';
-  handle['setKeepAlive'] = (...args: unknown[]) => calls.push(args);
+  handle['setKeepAlive'] = (...args: unknown[]) => calls.push(args.slice(0, 2)); // 24 has more
   // A method kept under another name goes on working.
   handle['kept'] = handle['close'];
   handle['close'] = function (this: { kept(callback: () => void): void; note: string }, callback: () => void) {
