@@ -269,6 +269,21 @@ TEST_CASE("datagrams: boundaries, empty ones and the sender's address") {
   CHECK(get_address(events[2].args + 4) == kLocal);
 }
 
+TEST_CASE("a datagram survives the closing of its socket") {
+  Bed bed;
+  auto a = bed.stack.bind(bed.now, {kLocal, 5000}, false);
+  auto b = bed.stack.bind(bed.now, {kLocal, 5001}, false);
+  REQUIRE(a.ok());
+  REQUIRE(b.ok());
+  bed.script.read_on(*b);
+  bed.script.send(*a, "last words", {kLocal, 5001});
+  bed.stack.close_now(bed.now, *a);
+  bed.turn();
+  const auto events = bed.script.events();
+  REQUIRE(events.size() == 1);
+  CHECK(events[0].bytes == "last words");
+}
+
 TEST_CASE("with every frame taken by JavaScript the stack goes on, and offers frames again") {
   Bed bed(1024);
   auto [client, server] = bed.connect();
