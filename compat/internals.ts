@@ -84,6 +84,9 @@ interface StreamBinding {
   kArrayBufferOffset: number;
   kBytesWritten: number;
   kLastWriteWasAsync: number;
+  /** Node 26 and later. */
+  kLastWriteErr?: number;
+  WriteWrap: new () => Request;
 }
 
 export interface Internals {

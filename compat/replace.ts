@@ -1,7 +1,7 @@
 /** Puts a method in the place of another, with the same attributes as the one found. */
 export function replaceMethod<T extends object>(
   target: T,
-  name: string,
+  name: string | symbol,
   make: (original: (...args: unknown[]) => unknown) => (...args: never[]) => unknown,
 ): void {
   const own = Object.getOwnPropertyDescriptor(target, name);

@@ -59,6 +59,7 @@ export interface NativeStack {
   addSlab(slab: ArrayBuffer, id: number): void;
   flush(): void;
   hold(on: boolean): void;
+  atRoundEnd(closing: () => void, after: () => void): void;
   close(): void;
   createContext(resource: object, type: string): number;
   freeContext(context: number): void;

@@ -120,8 +120,21 @@ export interface Engine {
   /** An async context for a resource (a handle, a request), captured now. Free it when the resource is done. */
   createContext(resource: object, type: string): ContextId;
   freeContext(context: ContextId): void;
+  /** Changes from one round of the event loop to the next, behind the upcalls and before setImmediate's callbacks. */
+  readonly round: number;
+  /**
+   * May what comes now be an answer to an upcall of this same round? Of that the kernel would tell in the next round, for
+   * it is asked once per round.
+   */
+  readonly answering: boolean;
   /** Calls `callback` from the event loop, soon, never synchronously, and what it returns in `context`. In order. */
   post(context: ContextId, callback: () => Upcall): void;
+  /**
+   * In the closing phase of this round of the loop, behind the callbacks of setImmediate, where libuv calls those of
+   * close(): calls `closing` with no scope, then runs what that posted, then calls `after`, whose posts wait for the next
+   * round. To be called once per round.
+   */
+  atRoundEnd(closing: () => void, after: () => void): void;
   /**
    * Opens a connection if policy and route say that it is ours. null: the kernel's. A negative number: ours, and failed at
    * once. `local` is given when the socket was bound before (the caller keeps the kernel's socket as reservation).

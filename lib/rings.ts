@@ -19,6 +19,8 @@ export const HEADER = {
   epoch: 100,
   frameWaiters: 112,
   posts: 113,
+  rounds: 114,
+  answering: 115,
   remoteAddress: 128,
   localAddress: 132,
   localPort: 136,

@@ -37,6 +37,11 @@ function isScoped(address: string): boolean {
   return /^fe[89ab]/i.test(address);
 }
 
+interface Post {
+  readonly context: ContextId;
+  readonly callback: () => Upcall;
+}
+
 /** Where an accepted connection's upcalls go until its receiver has set its own sink. */
 const UNCLAIMED: ConnectionSink = {
   onConnect: () => undefined,
@@ -53,7 +58,7 @@ export class StackEngine implements Engine, ConnectionHost {
   readonly #policy: Policy;
   readonly #sockets: (Socket | undefined)[] = [];
   readonly #slabs: (ArrayBuffer | undefined)[] = new Array(SLAB_NUMBERS).fill(undefined);
-  readonly #posts: { context: ContextId; callback: () => Upcall }[] = [];
+  #posts: Post[] = [];
   #postsHead = 0;
   readonly #frameWaiters: StackConnection[] = [];
   #eventHead = 0;
@@ -85,11 +90,35 @@ export class StackEngine implements Engine, ConnectionHost {
     this.#native.freeContext(context);
   }
 
+  get round(): number {
+    return this.#words[HEADER.rounds] as number;
+  }
+
+  get answering(): boolean {
+    return this.#words[HEADER.answering] === 1;
+  }
+
   post(context: ContextId, callback: () => Upcall): void {
     // Whoever posted waits for it: the loop must not end before.
     if (this.#postsHead === this.#posts.length) this.hold(true);
     this.#posts.push({ context, callback });
     this.#words[HEADER.posts] = this.#posts.length - this.#postsHead;
+  }
+
+  atRoundEnd(closing: () => void, after: () => void): void {
+    let earlier = { posts: this.#posts, head: this.#postsHead };
+    this.#native.atRoundEnd(
+      () => {
+        // What was posted before is not due yet.
+        earlier = { posts: this.#posts, head: this.#postsHead };
+        this.#setPosts([], 0);
+        closing();
+      },
+      () => {
+        this.#setPosts(earlier.posts, earlier.head);
+        after();
+      },
+    );
   }
 
   connect(
@@ -277,6 +306,12 @@ export class StackEngine implements Engine, ConnectionHost {
 
   #nextPost(): ContextId {
     return this.#postsHead < this.#posts.length ? (this.#posts[this.#postsHead]?.context ?? 0) : -1;
+  }
+
+  #setPosts(posts: Post[], head: number): void {
+    this.#posts = posts;
+    this.#postsHead = head;
+    this.#words[HEADER.posts] = posts.length - head;
   }
 
   #runPost(): Upcall {

@@ -1,34 +1,47 @@
 /**
  * The closing phase of libuv's loop, which comes behind the callbacks of setImmediate. A handle's close callback belongs
- * there, and only a handle of libuv that closes leads there: one for all that close in a round of the loop.
+ * there: a timer that is due in the next round must find it done.
  */
-import { internals } from '../internals';
+import type { Engine } from '../../lib/engine';
 
-const { TCP } = internals();
-/** TCPConstants.SOCKET */
-const SOCKET = 0;
-
+let requested = false;
 let closing: (() => void)[] = [];
 let following: (() => void)[] = [];
+let followingNow: (() => void)[] = [];
 
-/** Calls `close` in the closing phase of this round of the loop: the last first, which is libuv's order. */
-export function whenClosing(close: () => void): void {
-  request();
+/**
+ * Calls `close`, with no scope, in the closing phase of this round of the loop: the last first, which is libuv's order.
+ * What it posts runs in the same phase.
+ */
+export function whenClosing(engine: Engine, close: () => void): void {
+  request(engine);
   closing.push(close);
 }
 
 /** Calls `callback` when this round of the loop is over and everything that closes in it has closed. */
-export function afterRound(callback: () => void): void {
-  request();
+export function afterRound(engine: Engine, callback: () => void): void {
+  request(engine);
   following.push(callback);
 }
 
-function request(): void {
-  if (closing.length > 0 || following.length > 0) return;
-  new TCP(SOCKET).close(() => {
-    const due = [...closing.reverse(), ...following];
-    closing = [];
-    following = [];
-    for (const run of due) run();
-  });
+function request(engine: Engine): void {
+  if (requested) return;
+  requested = true;
+  engine.atRoundEnd(runClosing, runFollowing);
+}
+
+function runClosing(): void {
+  // What closes from now on closes in the next round.
+  requested = false;
+  followingNow = following;
+  following = [];
+  const due = closing.reverse();
+  closing = [];
+  for (const run of due) run();
+}
+
+function runFollowing(): void {
+  const due = followingNow;
+  followingNow = [];
+  for (const run of due) run();
 }

@@ -3,7 +3,7 @@
  * connection. The exchange is done by hand: Node's own kReinitializeHandle forgets an end() that came before.
  */
 import type { Engine, SocketAddress } from '../../lib/engine';
-import { type AddressOut, ownSymbol, type Request, type TcpHandle } from '../internals';
+import { type AddressOut, internals, ownSymbol, type Request, type TcpHandle } from '../internals';
 import { linkOf, SocketHandle } from './handle';
 import { hasWrap, rewrap, wrapOwner } from './tls';
 import { ownerOf, setAsyncId } from './upcall';
@@ -46,7 +46,8 @@ export function connectOurs(
   }
   rewrap(kernel, handle);
   if (!kernel.hasRef()) handle.unref();
-  if (local === null) kernel.close();
+  // Not a close() that the program put there: that is for the socket's handle.
+  if (local === null) Reflect.apply(internals().TCP.prototype.close, kernel, []);
   return 0;
 }
 
@@ -62,14 +63,32 @@ function localAddress(kernel: TcpHandle): SocketAddress | null {
  * socket's handle, whichever it is.
  */
 function moveProperties(kernel: TcpHandle, handle: SocketHandle, owner: Owner | undefined): void {
-  for (const symbol of Object.getOwnPropertySymbols(kernel)) {
-    (handle as unknown as Record<symbol, unknown>)[symbol] = kernel[symbol];
+  for (const key of Reflect.ownKeys(kernel)) {
+    if (key === 'reading' || key === 'onconnection') continue;
+    const property = Object.getOwnPropertyDescriptor(kernel, key) as PropertyDescriptor;
+    if (typeof property.value === 'function') property.value = sameMethod(kernel, handle, property.value);
+    Object.defineProperty(handle, key, property);
   }
   if (typeof kernel.onread === 'function') handle.onread = kernel.onread;
   const reading = Object.getOwnPropertyDescriptor(kernel, 'reading');
   if (reading !== undefined && 'value' in reading && reading.value !== undefined) handle.reading = reading.value;
   const buffer = owner === undefined || owner._handle !== kernel ? undefined : userBufferOf(owner);
   if (buffer !== undefined) handle.useUserBuffer(buffer);
+}
+
+/** A method of the kernel's handle, kept under another name, does not work on ours: the one of the same name does. */
+function sameMethod(kernel: TcpHandle, handle: SocketHandle, value: unknown): unknown {
+  for (
+    let type: object = Object.getPrototypeOf(kernel);
+    type !== Object.prototype;
+    type = Object.getPrototypeOf(type)
+  ) {
+    for (const name of Object.getOwnPropertyNames(type)) {
+      const method = Object.getOwnPropertyDescriptor(type, name)?.value;
+      if (method === value && name !== 'constructor') return (handle as unknown as Record<string, unknown>)[name];
+    }
+  }
+  return value;
 }
 
 /** The buffer of net's `onread` option. */

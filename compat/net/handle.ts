@@ -8,14 +8,21 @@
 import type { Connection, Engine } from '../../lib/engine';
 import { type AddressOut, internals, type Request } from '../internals';
 import { Link } from './link';
+import { isWrapped } from './upcall';
 
 const { JSStream, stream, uv } = internals();
 const state = stream.streamBaseState;
 const kBytes = stream.kBytesWritten;
 const kAsync = stream.kLastWriteWasAsync;
+const kError = stream.kLastWriteErr;
 const EINVAL = uv['UV_EINVAL'] as number;
 const EISCONN = uv['UV_EISCONN'] as number;
 const EALREADY = uv['UV_EALREADY'] as number;
+/**
+ * What onwrite answers when the write is done. StreamBase knows a write as under way by an answer of 0, and by no other;
+ * as an error counts what is negative.
+ */
+const DONE = 1;
 
 /** JSStream, without what we define anew: TypeScript need not know that those are accessors in C++. */
 const Base = JSStream as unknown as {
@@ -44,7 +51,7 @@ class TCP extends Base {
     return #link in handle ? (handle as TCP).#link : undefined;
   }
 
-  writeBuffer(request: Request, data: Uint8Array): number {
+  writeBuffer(request: Request | null, data: Uint8Array): number | Request {
     const link = this.#link;
     const total = data.byteLength;
     const outbound = link.outbound;
@@ -61,7 +68,7 @@ class TCP extends Base {
     return this.#keep(request, [data], 0, total);
   }
 
-  writeUtf8String(request: Request, text: string): number {
+  writeUtf8String(request: Request | null, text: string): number | Request {
     const link = this.#link;
     if (link.outbound.idle) {
       const errno = link.writeError();
@@ -78,7 +85,7 @@ class TCP extends Base {
     return this.writeBuffer(request, Buffer.from(text, 'utf8'));
   }
 
-  writeLatin1String(request: Request, text: string): number {
+  writeLatin1String(request: Request | null, text: string): number | Request {
     const link = this.#link;
     if (link.outbound.idle) {
       const errno = link.writeError();
@@ -95,15 +102,15 @@ class TCP extends Base {
     return this.writeBuffer(request, Buffer.from(text, 'latin1'));
   }
 
-  writeAsciiString(request: Request, text: string): number {
+  writeAsciiString(request: Request | null, text: string): number | Request {
     return this.writeLatin1String(request, text);
   }
 
-  writeUcs2String(request: Request, text: string): number {
+  writeUcs2String(request: Request | null, text: string): number | Request {
     return this.writeBuffer(request, Buffer.from(text, 'utf16le'));
   }
 
-  writev(request: Request, list: readonly unknown[], allBuffers: boolean): number {
+  writev(request: Request | null, list: readonly unknown[], allBuffers: boolean): number | Request {
     const chunks = allBuffers ? (list as readonly Uint8Array[]) : encodeChunks(list);
     const link = this.#link;
     const outbound = link.outbound;
@@ -265,8 +272,12 @@ class TCP extends Base {
         if (taken < chunk.byteLength) break;
       }
     }
-    if (index === chunks.length) outbound.completeNative(request);
-    else outbound.queueWrite(request, index === 0 ? chunks : chunks.slice(index), taken, true);
+    if (index === chunks.length) {
+      // Who destroys an http2 session while a write is under way loses its GOAWAY. Over the kernel a write that is taken
+      // whole is done at once, and so here; TLSWrap alone takes no other answer than 0.
+      if (!isWrapped(this)) return DONE;
+      outbound.completeNative(request);
+    } else outbound.queueWrite(request, index === 0 ? chunks : chunks.slice(index), taken, true);
     link.requestQueued();
     return 0;
   }
@@ -279,14 +290,20 @@ class TCP extends Base {
     return this.#link.closed;
   }
 
-  /** Keeps what was not taken of a write of JavaScript. */
-  #keep(request: Request, chunks: readonly Uint8Array[], taken: number, total: number): number {
+  /**
+   * Keeps what was not taken of a write of JavaScript. Node 26 and later give no request and want one only of a write
+   * that is under way.
+   */
+  #keep(given: Request | null, chunks: readonly Uint8Array[], taken: number, total: number): number | Request {
     const link = this.#link;
+    const request = given ?? new stream.WriteWrap();
     link.outbound.queueWrite(request, chunks, taken, false);
     link.requestQueued();
     state[kBytes] = total;
     state[kAsync] = 1;
-    return 0;
+    if (given !== null) return 0;
+    if (kError !== undefined) state[kError] = 0;
+    return request;
   }
 }
 

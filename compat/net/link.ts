@@ -39,6 +39,8 @@ export class Link implements ConnectionSink {
   readonly handle: SocketHandle;
   readonly outbound: Outbound;
   bytesRead = 0;
+  /** The round of the loop that last brought bytes. */
+  #lastRead = -1;
   /** The buffer of net's `onread` option. */
   userBuffer: Uint8Array | null = null;
   /** The kernel's handle that holds the local address, when the socket was bound before it connected. */
@@ -184,7 +186,7 @@ export class Link implements ConnectionSink {
     if (reset || this.#kept.length > 0 || !this.#established) this.#connection?.abort();
     else this.#connection?.close();
     this.#kept = [];
-    whenClosing(() => this.#finishClose(callback));
+    whenClosing(this.#engine, () => this.#finishClose(callback));
   }
 
   #finishClose(callback: (() => void) | undefined): void {
@@ -249,11 +251,18 @@ export class Link implements ConnectionSink {
     return this.#deliverKept();
   }
 
-  onEnd(): undefined {
-    if (this.#closed) return;
+  onEnd(): Upcall {
+    if (this.#closed) return undefined;
     this.#endSeen = true;
     this.#endKept = true;
-    if (this.#reading) this.#postFlush();
+    if (!this.#reading) return undefined;
+    const behind = this.#consumer !== 'script' && this.outbound.completing;
+    if (this.#kept.length > 0 || this.#flushPosted || behind || this.#isForNextRound()) {
+      this.#postFlush();
+      return undefined;
+    }
+    // At once: what other connections hear in this round comes behind it.
+    return this.#deliverEnd();
   }
 
   onError(errno: number): undefined {
@@ -272,6 +281,11 @@ export class Link implements ConnectionSink {
     if (!this.#closed) this.outbound.pump();
   }
 
+  /** Would the kernel tell of the end, or of an error, in the next round of the loop? */
+  #isForNextRound(): boolean {
+    return this.#lastRead === this.#engine.round || this.#engine.answering;
+  }
+
   /** The context in which the engine must call: none when the way up is C++. */
   #scope(): ContextId {
     return this.#consumer === 'script' ? this.#context : 0;
@@ -279,6 +293,7 @@ export class Link implements ConnectionSink {
 
   #deliver(slab: ArrayBuffer, offset: number, length: number): Upcall {
     this.bytesRead += length;
+    this.#lastRead = this.#engine.round;
     if (this.#consumer === 'script') {
       state[kRead] = length;
       state[kOffset] = offset;
@@ -307,6 +322,7 @@ export class Link implements ConnectionSink {
     chunk.length -= length;
     if (chunk.length === 0) this.#kept.shift();
     this.bytesRead += length;
+    this.#lastRead = this.#engine.round;
     state[kRead] = length;
     const next = (this.handle.onread as (slab: undefined) => unknown)(undefined);
     if (next instanceof Uint8Array && this.userBuffer !== null) this.userBuffer = next;
@@ -347,7 +363,7 @@ export class Link implements ConnectionSink {
     if (atEnd && !this.#endKept && (this.#errno === 0 || this.#ended)) return;
     if (this.#flushPosted) return;
     this.#flushPosted = true;
-    if (atEnd) afterRound(() => this.#postNow());
+    if (atEnd && this.#isForNextRound()) afterRound(this.#engine, () => this.#postNow());
     else this.#postNow();
   }
 
@@ -381,7 +397,7 @@ export class Link implements ConnectionSink {
     this.#engine.hold(false);
     this.#engine.freeContext(this.#context);
     live.delete(this.handle);
-    this.reservation?.close();
+    if (this.reservation !== null) Reflect.apply(internals().TCP.prototype.close, this.reservation, []);
     this.reservation = null;
     return callback?.bind(this.handle);
   }

@@ -8,8 +8,8 @@ import type { AddressOut, TcpHandle } from '../internals';
 import { linkOf, SocketHandle } from './handle';
 import { ownerOf } from './upcall';
 
-/** Kernel handles with an engine's listener beside them. */
-const listening = new WeakSet<object>();
+/** Kernel handles with an engine's listener beside them, and what ends that. */
+const listening = new WeakMap<object, () => void>();
 
 interface Server {
   _handle?: unknown;
@@ -46,7 +46,8 @@ export function listenOurs(
       return accept(engine, kernel, connection, () => closed);
     },
   });
-  if (listener === null || typeof listener === 'number') return listener;
+  // Whether the address is free is the kernel's to say: with reusePort it lets several listen, of which one is ours.
+  if (listener === null || typeof listener === 'number') return null;
   const context = keepStores(kernel, () => engine.createContext(kernel, 'TCPSERVERWRAP'));
   listener.context = context;
   const end = () => {
@@ -64,7 +65,7 @@ export function listenOurs(
     end();
     return errno;
   }
-  listening.add(kernel);
+  listening.set(kernel, end);
   const close = kernel.close;
   Object.defineProperty(kernel, 'close', {
     configurable: true,
@@ -75,6 +76,11 @@ export function listenOurs(
     },
   });
   return 0;
+}
+
+/** The kernel alone listens from now on. */
+export function listenNoMore(kernel: unknown): void {
+  if (typeof kernel === 'object' && kernel !== null) listening.get(kernel)?.();
 }
 
 function accept(engine: Engine, kernel: TcpHandle, connection: Connection, isClosed: () => boolean): () => Upcall {

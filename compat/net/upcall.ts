@@ -9,6 +9,11 @@ export function noteWrapper(lower: object, upper: object): void {
   wrappers.set(lower, upper);
 }
 
+/** Is there a TLSWrap on this handle? */
+export function isWrapped(handle: object): boolean {
+  return wrappers.has(handle);
+}
+
 /** The socket of a handle. */
 export function ownerOf(handle: object): object | undefined {
   const symbol = ownerSymbolOf(internals().TCP);

@@ -3,9 +3,10 @@
  * to exist.
  */
 import { types } from 'node:util';
-import type { Internals } from '../internals';
+import { type Internals, ownSymbol } from '../internals';
 import { replaceMethod } from '../replace';
 import { linkOf } from './handle';
+import { listenNoMore } from './listen';
 
 interface Resettable {
   _handle: unknown;
@@ -17,6 +18,7 @@ interface Resettable {
 export function patchUsers(internals: Internals): void {
   patchResetAndDestroy();
   patchSendHandle(internals);
+  patchTransfer();
 }
 
 /** net.Socket's own refuses every handle that is not `instanceof TCP`, which ours must not pretend to be. */
@@ -35,6 +37,21 @@ function patchResetAndDestroy(): void {
         if (types.isNativeError(error)) Error.captureStackTrace(error, this.resetAndDestroy);
         throw error;
       }
+    };
+  });
+}
+
+/** A server that moves to another thread (Node 24 and later) takes only the kernel's listener along. */
+function patchTransfer(): void {
+  const { Server } = require('node:net') as typeof import('node:net');
+  const transfer = ownSymbol(Server.prototype, 'messaging_transfer_symbol');
+  if (transfer === undefined) return;
+  replaceMethod(Server.prototype, transfer, (original) => {
+    return function (this: { _handle: unknown }) {
+      const handle = this._handle;
+      const moved = Reflect.apply(original, this, []);
+      listenNoMore(handle);
+      return moved;
     };
   });
 }

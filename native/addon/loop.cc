@@ -11,6 +11,12 @@ namespace {
 Loop* owner(void* handle) {
   return static_cast<Loop*>(static_cast<uv_handle_t*>(handle)->data);
 }
+
+// Only a handle that closes leads into the closing phase.
+struct RoundEnd {
+  uv_idle_t handle{};
+  Napi::FunctionReference closing, after;
+};
 }  // namespace
 
 Loop::Loop(napi_env env, std::shared_ptr<Driver> driver, const LoopConfig& config,
@@ -46,7 +52,11 @@ void Loop::start(uv_loop_t* loop) {
     prepare(static_cast<uv_handle_t*>(h), this);
   }
   uv_prepare_start(&prepare_, [](uv_prepare_t* h) { owner(h)->before_wait(); });
-  uv_check_start(&check_, [](uv_check_t* h) { owner(h)->driver_->loop_runs(); });
+  uv_check_start(&check_, [](uv_check_t* h) {
+    Loop* self = owner(h);
+    self->driver_->loop_runs();
+    self->shared_.store(header::kRounds, self->shared_.load(header::kRounds) + 1);
+  });
   uv_poll_start(&poll_, UV_READABLE, [](uv_poll_t* h, int, int) { owner(h)->run(); });
   if (driver_->control_fd() >= 0) {
     MR_ASSERT(uv_poll_init(loop, &control_, driver_->control_fd()) == 0);
@@ -69,17 +79,42 @@ void Loop::close(void (*done)(void*), void* argument) {
   closing_ = true;
   done_ = done;
   done_argument_ = argument;
-  const auto closed = [](uv_handle_t* h) {
-    Loop* self = owner(h);
-    if (--self->open_handles_ == 0 && self->done_) self->done_(self->done_argument_);
-  };
+  const auto closed = [](uv_handle_t* h) { owner(h)->handle_closed(); };
   for (void* h : {(void*)&prepare_, (void*)&check_, (void*)&idle_, (void*)&timer_, (void*)&poll_}) {
     uv_close(static_cast<uv_handle_t*>(h), closed);
   }
   if (control_.data) uv_close(reinterpret_cast<uv_handle_t*>(&control_), closed);
 }
 
+void Loop::handle_closed() {
+  if (--open_handles_ == 0 && done_) done_(done_argument_);
+}
+
+void Loop::at_round_end(Napi::Function closing, Napi::Function after) {
+  if (closing_) return;
+  auto* end = new RoundEnd{{}, Napi::Persistent(closing), Napi::Persistent(after)};
+  uv_idle_init(prepare_.loop, &end->handle);
+  end->handle.data = this;
+  ++open_handles_;
+  uv_close(reinterpret_cast<uv_handle_t*>(&end->handle), [](uv_handle_t* h) {
+    // The handle is the first member.
+    std::unique_ptr<RoundEnd> end(reinterpret_cast<RoundEnd*>(h));
+    Loop* self = owner(h);
+    if (!self->closing_) {
+      Napi::HandleScope scope(self->env_);
+      self->finish_round(end->closing.Value(), end->after.Value());
+    }
+    end.reset();
+    self->handle_closed();
+  });
+}
+
 // --- upcalls
+
+void Loop::finish_round(napi_value closing, napi_value after) {
+  if (call(closing, kNoContext)) run_posts();
+  if (!closing_) call(after, kNoContext);
+}
 
 // `prepare` is ours, and returns what Node or the program is to be called with: a function that
 // runs with none of our frames below it, as an outermost callback in its context.
@@ -145,6 +180,7 @@ void Loop::run() {
   for (int round = 0; round < kRounds && !closing_; ++round) {
     // What was promised for later comes before what arrives now, as in a round of libuv.
     const bool early = run_posts();
+    shared_.store(header::kAnswering, round > 0 || early ? 1 : 0);
     const bool left = driver_->turn();
     const bool events = dispatch_events();
     const bool posts = run_posts() || early;
@@ -152,6 +188,7 @@ void Loop::run() {
     if (events) hot_until_ns_ = uint64_t(monotonic_now().ns) + uint64_t(config_.spin_us) * 1000;
     if (!more_ || !(events || posts || shared_.commands_waiting() > 0)) break;
   }
+  shared_.store(header::kAnswering, 0);
   running_ = false;
 }
 

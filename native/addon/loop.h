@@ -31,6 +31,9 @@ class Loop {
   Contexts& contexts() { return contexts_; }
   // Keeps the process alive, or no longer.
   void hold(bool on);
+  // In the closing phase of this round of libuv's loop: calls `closing` with no scope, then runs
+  // all posts, then calls `after`.
+  void at_round_end(Napi::Function closing, Napi::Function after);
   // Ends the handles; `done` is called when libuv has let go of them.
   void close(void (*done)(void*), void* argument);
 
@@ -43,6 +46,8 @@ class Loop {
   uint32_t context_of(const uint32_t* event) const;
   bool dispatch_events();
   bool run_posts();
+  void finish_round(napi_value closing, napi_value after);
+  void handle_closed();
   bool call(napi_value prepare, uint32_t context);
   void before_wait();
   void spin();

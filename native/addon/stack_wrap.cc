@@ -36,6 +36,7 @@ OpenConfig open_config(const Napi::Object& o) {
   stack.tcp.send_buffer_bytes = number(o, "sendBufferBytes");
   stack.tcp.receive_buffer_bytes = number(o, "receiveBufferBytes");
   stack.tcp.hold_acks = true;
+  stack.tcp.reuse_time_wait = config.port == "loopback";
   tcp::ConnectionOptions& defaults = stack.tcp.defaults;
   defaults.congestion = text(o, "congestion") == "newreno" ? tcp::CongestionControl::kNewReno
                                                            : tcp::CongestionControl::kCubic;
@@ -61,6 +62,7 @@ Napi::Function StackWrap::define(Napi::Env env) {
                       InstanceMethod<&W::add_slab>("addSlab"),
                       InstanceMethod<&W::flush>("flush"),
                       InstanceMethod<&W::hold>("hold"),
+                      InstanceMethod<&W::at_round_end>("atRoundEnd"),
                       InstanceMethod<&W::close>("close"),
                       InstanceMethod<&W::create_context>("createContext"),
                       InstanceMethod<&W::free_context>("freeContext"),
@@ -174,6 +176,10 @@ void StackWrap::add_slab(Info info) {
 
 void StackWrap::flush(Info) {
   if (driver_) driver_->turn();
+}
+
+void StackWrap::at_round_end(Info info) {
+  if (loop_) loop_->at_round_end(info[0].As<Napi::Function>(), info[1].As<Napi::Function>());
 }
 
 void StackWrap::hold(Info info) {

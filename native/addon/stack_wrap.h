@@ -30,6 +30,7 @@ class StackWrap : public Napi::ObjectWrap<StackWrap> {
   // Running.
   void flush(Info info);
   void hold(Info info);
+  void at_round_end(Info info);
   void close(Info info);
   Napi::Value create_context(Info info);
   void free_context(Info info);

@@ -32,6 +32,9 @@ inline constexpr uint32_t kEpoch =
     100;  // stack: changes when a destination may be reached differently
 inline constexpr uint32_t kFrameWaiters = 112;  // JavaScript: writers that wait for a frame
 inline constexpr uint32_t kPosts = 113;         // JavaScript: callbacks waiting in Engine.post()
+inline constexpr uint32_t kRounds = 114;        // JavaScript's thread: rounds of its event loop
+// JavaScript's thread: 1 while events come that its own upcalls of this round may have caused
+inline constexpr uint32_t kAnswering = 115;
 inline constexpr uint32_t kAddresses = 128;  // scratch of the calling thread: addresses of a call
 inline constexpr uint32_t kWords = 256;
 }  // namespace header

@@ -296,6 +296,7 @@ void Stack::release_slot(Instant now, Slot& slot, bool abort) {
 }
 
 void Stack::close_now(Instant now, uint32_t index) {
+  take_commands(now);  // what was sent before it closed is sent
   if (Slot* slot = slots_.at(index)) release_slot(now, *slot, false);
 }
 

@@ -92,6 +92,7 @@ class Stack final : tcp::Handler, udp::Handler {
   void follow_kernel(Instant now);
   // True when a connection to `remote` would be ours.
   bool tcp_reaches(const wire::Endpoint& remote);
+  // Closes behind all commands that wait.
   void close_now(Instant now, uint32_t slot);
   void add_slab(uint8_t* memory, uint32_t bytes, uint32_t id) { slabs_.add(memory, bytes, id); }
 

@@ -25,6 +25,7 @@
   X(tcp_cookies_rejected, "ACKs whose SYN cookie was forged, old or spent")              \
   X(tcp_connections_full, "connections refused past connections_max")                    \
   X(tcp_syn_acks_resent, "SYN-ACKs sent again")                                          \
+  X(tcp_time_wait_reused, "connections opened over a 4-tuple that was in TIME-WAIT")     \
   X(tcp_time_wait_recycled, "TIME-WAITs ended early to make room")                       \
   X(tcp_time_wait_reopened, "SYNs that legally reopened a TIME-WAIT (RFC 6191)")         \
   X(tcp_retransmits, "segments sent again")                                              \

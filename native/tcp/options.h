@@ -58,6 +58,8 @@ struct StackOptions {
   // been seen by the application: the answer then carries it. A reader of the kernel's is just as
   // fast.
   bool hold_acks = false;
+  // connect() may take over a 4-tuple that is in TIME-WAIT (Linux does on loopback).
+  bool reuse_time_wait = false;
   bool fixed_isn = false;
   uint32_t isn = 0;
 };

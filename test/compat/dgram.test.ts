@@ -39,6 +39,18 @@ t.test('messages between two sockets', async (t) => {
   server.close();
 });
 
+t.test('what was sent before the socket closed arrives', async (t) => {
+  const server = dgram.createSocket('udp4');
+  const port = await bind(server);
+  const client = dgram.createSocket('udp4');
+  const before = engine.datagrams;
+  client.send('last words', port, '127.0.0.1', () => client.close());
+  const [message] = await once(server, 'message');
+  t.equal(String(message), 'last words');
+  t.equal(engine.datagrams, before + 1);
+  server.close();
+});
+
 t.test('a connected socket', async (t) => {
   const server = dgram.createSocket('udp4', (message, from) => server.send(message, from.port, from.address));
   const port = await bind(server);

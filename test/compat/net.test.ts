@@ -231,6 +231,27 @@ t.test('options of a socket reach the connection', async (t) => {
   server.close();
 });
 
+t.test('what a program has put on the handle before it connects', async (t) => {
+  const server = net.createServer((socket) => socket.end());
+  const port = await listen(server);
+  const client = net.connect(port, '127.0.0.1');
+  const handle = (client as unknown as { _handle: Record<string, unknown> })._handle;
+  const calls: unknown[] = [];
+  handle['note'] = 'mine';
+  handle['setKeepAlive'] = (...args: unknown[]) => calls.push(args.slice(0, 2)); // 24 has more
+  // A method kept under another name goes on working.
+  handle['kept'] = handle['close'];
+  handle['close'] = function (this: { kept(callback: () => void): void; note: string }, callback: () => void) {
+    calls.push(this.note);
+    this.kept(callback);
+  };
+  client.setKeepAlive(true, 3000);
+  client.resume();
+  await once(client, 'close');
+  t.same(calls, [[true, 3], [true, 3], 'mine'], 'as with the kernel');
+  server.close();
+});
+
 t.test('maxConnections and drop', async (t) => {
   const server = net.createServer(() => {});
   server.maxConnections = 0;

@@ -20,8 +20,10 @@ import {
   type SocketAddress,
   type Upcall,
 } from '../../lib/engine';
+import { internals } from '../../compat/internals';
 
 const { ECONNREFUSED, ECONNRESET } = constants.errno;
+const { TCP } = internals();
 const MAX_CHUNK = 65536;
 
 type Arrival = { kind: 'data'; bytes: Buffer } | { kind: 'end' } | { kind: 'reset' };
@@ -42,6 +44,7 @@ export class ToyEngine implements Engine {
   readonly open = new Set<ToyConnection>();
   #contexts = new Map<ContextId, AsyncResource>();
   #lastContext = 0;
+  #round = 0;
   #lastPort = 40000;
   #keepAlive: NodeJS.Timeout | null = null;
 
@@ -64,11 +67,25 @@ export class ToyEngine implements Engine {
     if (!this.#contexts.delete(context)) throw new Error(`context ${context} freed twice`);
   }
 
+  /** Every upcall has a round of the loop for itself. */
+  get round(): number {
+    return this.#round++;
+  }
+
+  readonly answering = false;
+
   post(context: ContextId, prepare: () => Upcall): void {
     const callback = () => prepare()?.();
     const resource = this.#contexts.get(context);
     if (context !== 0 && resource === undefined) throw new Error(`context ${context} is not there`);
     setImmediate(() => (resource === undefined ? callback() : resource.runInAsyncScope(callback)));
+  }
+
+  atRoundEnd(closing: () => void, after: () => void): void {
+    new TCP(0).close(() => {
+      closing();
+      after();
+    });
   }
 
   /** Runs an upcall in the context which its source has now. */

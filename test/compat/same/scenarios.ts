@@ -249,6 +249,27 @@ export const scenarios: Record<string, Scenario> = {
     });
   },
 
+  'closing is done before the timers of the next round': (log) => {
+    const server = net.createServer((socket) => socket.on('error', () => {}));
+    serve(server, (port) => {
+      const client = net.connect(port, '127.0.0.1', () => {
+        setImmediate(() => {
+          const store = new AsyncLocalStorage<string>();
+          store.run('here', () => client.destroy());
+          client.on('close', () => {
+            log(`close ${store.getStore()}`);
+            process.nextTick(() => log('tick'));
+            setImmediate(() => log('immediate'));
+          });
+          setTimeout(() => log('timer'), 1);
+          const due = Date.now() + 5;
+          while (Date.now() < due);
+        });
+      });
+      client.on('close', () => server.close());
+    });
+  },
+
   'dgram: order, errors and shapes': (log) => {
     const server = dgram.createSocket('udp4');
     server.bind(0, '127.0.0.1', () => {

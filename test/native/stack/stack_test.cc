@@ -181,6 +181,37 @@ TEST_CASE("a late command for a closed socket only gives its frame back") {
   CHECK(bed.stack.pool().available() == before);
 }
 
+TEST_CASE("a 4-tuple in TIME-WAIT may be used again by its holder after a second") {
+  StackConfig config = Bed::config(2048);
+  config.tcp.reuse_time_wait = true;
+  Bed bed(config);
+  REQUIRE(bed.stack.listen(bed.now, {kLocal, 80}, false, 8).ok());
+  const auto connect = [&] { return bed.stack.connect(bed.now, {kLocal, 40000}, {kLocal, 80}); };
+  auto first = connect();
+  REQUIRE(first.ok());
+  bed.turn();
+  uint32_t server = UINT32_MAX;
+  for (const ScriptEvent& event : bed.script.events()) {
+    if (event.type == Event::kAccept) server = event.args[0];
+  }
+  REQUIRE(server != UINT32_MAX);
+  bed.script.command(Command::kClose, first->slot);
+  bed.turn();
+  bed.script.command(Command::kClose, server);
+  bed.turn();
+  bed.turn(Duration::millis(500));
+  CHECK(connect().error() == Error{EADDRINUSE});
+  bed.turn(Duration::millis(600));
+  auto second = connect();
+  REQUIRE(second.ok());
+  bed.turn();
+  bool connected = false;
+  for (const ScriptEvent& event : bed.script.events()) {
+    connected |= event.type == Event::kConnect && event.args[0] == 0;
+  }
+  CHECK(connected);
+}
+
 TEST_CASE("a connection never gets a local port on which somebody listens") {
   Bed bed;
   std::vector<bool> listening(65536);
@@ -236,6 +267,21 @@ TEST_CASE("datagrams: boundaries, empty ones and the sender's address") {
   CHECK(events[2].bytes == "three");
   CHECK(events[2].args[3] == 5000);
   CHECK(get_address(events[2].args + 4) == kLocal);
+}
+
+TEST_CASE("a datagram survives the closing of its socket") {
+  Bed bed;
+  auto a = bed.stack.bind(bed.now, {kLocal, 5000}, false);
+  auto b = bed.stack.bind(bed.now, {kLocal, 5001}, false);
+  REQUIRE(a.ok());
+  REQUIRE(b.ok());
+  bed.script.read_on(*b);
+  bed.script.send(*a, "last words", {kLocal, 5001});
+  bed.stack.close_now(bed.now, *a);
+  bed.turn();
+  const auto events = bed.script.events();
+  REQUIRE(events.size() == 1);
+  CHECK(events[0].bytes == "last words");
 }
 
 TEST_CASE("with every frame taken by JavaScript the stack goes on, and offers frames again") {

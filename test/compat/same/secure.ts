@@ -1,0 +1,177 @@
+/**
+ * The same as scenarios.ts for TLS and http2, where the order in which the last bytes, the end and the closing come up
+ * decides which error a program sees.
+ */
+import * as http2 from 'node:http2';
+import * as https from 'node:https';
+import * as net from 'node:net';
+import type { AddressInfo } from 'node:net';
+import * as tls from 'node:tls';
+import { CERTIFICATE, KEY } from '../certificate';
+
+type Log = (text: string) => void;
+type Scenario = (log: Log) => void;
+
+const SERVER = { key: KEY, cert: CERTIFICATE };
+const CLIENT = { host: '127.0.0.1', ca: CERTIFICATE, servername: 'example.test' };
+
+function serve(server: net.Server, then: (port: number) => void): void {
+  server.listen(0, '127.0.0.1', () => then((server.address() as AddressInfo).port));
+}
+
+/** Logs of several parties, each in its own order: how they mix is a matter of what one poll of the kernel finds. */
+function parties(log: Log): (name: string) => Log {
+  const logs = new Map<string, string[]>();
+  process.on('exit', () => {
+    for (const name of [...logs.keys()].sort()) for (const text of logs.get(name) ?? []) log(`${name} ${text}`);
+  });
+  return (name) => {
+    const texts: string[] = [];
+    logs.set(name, texts);
+    return (text) => texts.push(text);
+  };
+}
+
+function watch(log: Log, emitter: NodeJS.EventEmitter, events: readonly string[]): void {
+  for (const event of events) {
+    emitter.on(event, (...args: unknown[]) => {
+      const [first] = args;
+      if (first instanceof Error) log(`${event} ${(first as NodeJS.ErrnoException).code}`);
+      else log(`${event} ${args.filter((arg) => typeof arg === 'number' || typeof arg === 'boolean')}`);
+    });
+  }
+}
+
+const TLS_EVENTS = ['secureConnect', 'end', 'close', 'error'];
+
+export const scenarios: Record<string, Scenario> = {
+  'http2: a session destroyed with a code tells the peer': (log) => {
+    const party = parties(log);
+    const server = http2.createServer();
+    const events = ['goaway', 'error', 'close'];
+    server.on('session', (session) => {
+      watch(party('server session'), session, events);
+      session.on('stream', (stream: http2.ServerHttp2Stream) => {
+        watch(party('server stream'), stream, events);
+        session.destroy(http2.constants.NGHTTP2_REFUSED_STREAM as unknown as Error);
+      });
+    });
+    serve(server, (port) => {
+      const session = http2.connect(`http://127.0.0.1:${port}`);
+      watch(party('client session'), session, events);
+      const stream = session.request({ ':path': '/' });
+      watch(party('client stream'), stream, events);
+      stream.on('close', () => server.close());
+    });
+  },
+
+  'http2: bodies both ways and orderly ends': (log) => {
+    const party = parties(log);
+    const server = http2.createServer();
+    server.on('stream', (stream) => {
+      watch(party('server'), stream, ['end', 'close', 'error']); // 24 does not always say 'finish'
+      stream.respond({ ':status': 200 });
+      stream.pipe(stream);
+    });
+    serve(server, (port) => {
+      const session = http2.connect(`http://127.0.0.1:${port}`);
+      watch(party('session'), session, ['connect', 'close', 'error', 'goaway']);
+      const stream = session.request({ ':path': '/', ':method': 'POST' });
+      const note = party('client');
+      watch(note, stream, ['end', 'finish', 'close', 'error']);
+      let bytes = 0;
+      stream.on('data', (data: Buffer) => {
+        bytes += data.length;
+      });
+      stream.on('end', () => note(`${bytes} bytes`));
+      stream.on('close', () => session.close(() => server.close()));
+      stream.end(Buffer.alloc(1 << 20));
+    });
+  },
+
+  'tls: the alert of a refused handshake arrives': (log) => {
+    const party = parties(log);
+    const server = tls.createServer({ ...SERVER, requestCert: true, rejectUnauthorized: true, ca: CERTIFICATE });
+    const note = party('server');
+    server.on('tlsClientError', (error: NodeJS.ErrnoException) => note(`tlsClientError ${error.code}`));
+    serve(server, (port) => {
+      const client = tls.connect({ port, ...CLIENT, maxVersion: 'TLSv1.2' });
+      watch(party('client'), client, TLS_EVENTS);
+      client.on('close', () => server.close());
+    });
+  },
+
+  'tls: a server that ends at once': (log) => {
+    const party = parties(log);
+    const server = tls.createServer({ ...SERVER, maxVersion: 'TLSv1.2' }, (socket) => {
+      watch(party('server'), socket, TLS_EVENTS);
+      socket.end();
+    });
+    serve(server, (port) => {
+      const client = tls.connect({ port, ...CLIENT });
+      watch(party('client'), client, TLS_EVENTS);
+      client.resume();
+      client.on('secureConnect', () => server.close());
+    });
+  },
+
+  'tls: the socket below is destroyed': (log) => {
+    const party = parties(log);
+    const secure = tls.createServer(SERVER);
+    let below: net.Socket;
+    let above: tls.TLSSocket;
+    const noteAbove = party('server above');
+    secure.on('secureConnection', (socket) => {
+      above = socket;
+      watch(noteAbove, socket, TLS_EVENTS);
+      socket.on('data', (data) => socket.write(data));
+    });
+    const server = net.createServer((socket) => {
+      below = socket;
+      watch(party('server below'), socket, ['close', 'error']);
+      secure.emit('connection', socket);
+    });
+    serve(server, (port) => {
+      const client = tls.connect({ port, ...CLIENT });
+      const note = party('client');
+      watch(note, client, TLS_EVENTS);
+      client.write('.');
+      client.on('data', () => {
+        below.destroy();
+        note(`below ${below.destroyed}, above ${above.destroyed}`);
+        // The callbacks of closing come behind those of setImmediate.
+        setImmediate(() => noteAbove(`immediate ${above.destroyed}`));
+        server.close();
+      });
+    });
+  },
+
+  'https: the next address when the first does not answer': (log) => {
+    const party = parties(log);
+    const server = https.createServer(SERVER, (_request, response) => response.end('hello'));
+    serve(server, (port) => {
+      const note = party('client');
+      const request = https.get({
+        port,
+        ...CLIENT,
+        host: 'example.test',
+        agent: false,
+        autoSelectFamily: true,
+        lookup: (_name, _options, callback) => {
+          (callback as unknown as (error: null, list: object[]) => void)(null, [
+            { address: '127.0.0.2', family: 4 },
+            { address: '127.0.0.1', family: 4 },
+          ]);
+        },
+      } as https.RequestOptions);
+      request.on('socket', (socket) => watch(note, socket, ['connect', 'secureConnect', 'error', 'close']));
+      request.on('response', (response) => {
+        note(`status ${response.statusCode} from ${response.socket.remoteAddress}`);
+        response.resume();
+        response.on('end', () => server.close());
+      });
+    });
+  },
+};
+
+if (process.argv[2] !== undefined) scenarios[process.argv[2]]?.((text) => console.log(text));
