@@ -31,9 +31,9 @@ struct StackConfig {
   net::Limits net;
   udp::Options udp;
   tcp::StackOptions tcp;
-  // What arrives while a turn is at work gets its own time: with the turn's, the answer to a segment
-  // of this very turn would seem to take no time at all, and RACK would wait for nothing. Null:
-  // a turn is a point in (virtual) time.
+  // What arrives while a turn is at work gets its own time: with the turn's, the answer to a
+  // segment of this very turn would seem to take no time at all, and RACK would wait for nothing.
+  // Null: a turn is a point in (virtual) time.
   Instant (*clock)() = nullptr;
 };
 
