@@ -4,6 +4,7 @@
  * header (lib/rings.ts).
  */
 import { join } from 'node:path';
+import type { Upcall } from './engine';
 
 /** Settings of a stack, already validated. */
 export interface NativeConfig {
@@ -78,9 +79,9 @@ export interface NativeStack {
 export interface Binding {
   readonly Stack: new (
     config: NativeConfig,
-    dispatch: () => void,
+    dispatch: () => Upcall,
     nextPost: () => number,
-    runPost: () => void,
+    runPost: () => Upcall,
   ) => NativeStack;
 }
 

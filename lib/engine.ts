@@ -3,11 +3,16 @@
  * connections, listeners and datagram sockets, and nothing of net.Socket. Addresses are strings as Node gives them,
  * errors negative errno numbers as libuv gives them.
  *
- * Scope. Every upcall is an outermost callback: nextTicks and microtasks are drained after it, as after a callback of
- * libuv. It runs in the async context that was set for its source ({@link Channel.context}); with `context` 0 it is
- * called plainly, with no callback scope at all, which is right for code that ends in a MakeCallback of Node's own
- * (JSStream's readBuffer, finishWrite, ...).
+ * Upcalls. A sink's method (and a callback given to post()) is called plainly, with no scope: it prepares. What it
+ * returns, an {@link Upcall}, is then called straight from the event loop, with none of our frames below it, as an
+ * outermost callback: nextTicks and microtasks are drained after it, as after a callback of libuv. It runs in the async
+ * context that was set for its source ({@link Channel.context}); with `context` 0 it is called with no callback scope at
+ * all, which is right for functions that end in a MakeCallback of Node's own (JSStream's readBuffer, finishWrite, ...).
  */
+
+/** What the event loop is to call next: a bound function of Node's or of the program's. */
+// biome-ignore lint/suspicious/noConfusingVoidType: a method that returns nothing asks for nothing
+export type Upcall = (() => unknown) | undefined | void;
 
 /** An async context made by {@link Engine.createContext}; 0 means "no scope". */
 export type ContextId = number;
@@ -21,18 +26,18 @@ export interface Channel {
 /** Upcalls of a connection. The engine reads the methods at call time. */
 export interface ConnectionSink {
   /** The outcome of connect(): 0 or a negative errno. Exactly once, never inside connect(). Not for accepted ones. */
-  onConnect(status: number): void;
+  onConnect(status: number): Upcall;
   /**
    * Received bytes: all that was in order, at most 64 KiB, in memory that is the receiver's from now on (never reused).
    * Not called while reading is off, except for what was already under way: the sink keeps that until it wants it.
    */
-  onData(slab: ArrayBuffer, offset: number, length: number): void;
+  onData(slab: ArrayBuffer, offset: number, length: number): Upcall;
   /** The peer's FIN, behind the last byte. Once. */
-  onEnd(): void;
+  onEnd(): Upcall;
   /** The connection is dead (ECONNRESET, ETIMEDOUT, EPIPE ...), behind the last byte received before it. Once. */
-  onError(errno: number): void;
+  onError(errno: number): Upcall;
   /** There is room for bytes again after write() took less than it was given. */
-  onWritable(): void;
+  onWritable(): Upcall;
 }
 
 export interface SocketAddress {
@@ -66,10 +71,10 @@ export interface Connection extends Channel {
 
 export interface ListenerSink {
   /**
-   * A connection was accepted. Called plainly (no scope) so that the receiver can make its handle outside of any
-   * callback, as libuv does; what it returns is called afterwards in the listener's context.
+   * A connection was accepted. The receiver makes its handle here, outside of any callback, as libuv does; what it
+   * returns is asked a little later for what is to be called in the listener's context.
    */
-  onConnection(connection: Connection): () => void;
+  onConnection(connection: Connection): () => Upcall;
 }
 
 export interface Listener extends Channel {
@@ -86,9 +91,9 @@ export interface DatagramSink {
     address: string,
     port: number,
     family: 'IPv4' | 'IPv6',
-  ): void;
+  ): Upcall;
   /** An asynchronous error of a connected socket (ECONNREFUSED). */
-  onError(errno: number): void;
+  onError(errno: number): Upcall;
 }
 
 export interface DatagramSocket extends Channel {
@@ -122,8 +127,8 @@ export interface Engine {
    * it is asked once per round.
    */
   readonly answering: boolean;
-  /** Calls `callback` from the event loop, soon, never synchronously, in `context` (0: with no scope). In order. */
-  post(context: ContextId, callback: () => void): void;
+  /** Calls `callback` from the event loop, soon, never synchronously, and what it returns in `context`. In order. */
+  post(context: ContextId, callback: () => Upcall): void;
   /**
    * In the closing phase of this round of the loop, behind the callbacks of setImmediate, where libuv calls those of
    * close(): calls `closing` with no scope, then runs what that posted, then calls `after`, whose posts wait for the next

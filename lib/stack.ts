@@ -17,6 +17,7 @@ import type {
   Listener,
   ListenerSink,
   SocketAddress,
+  Upcall,
 } from './engine';
 import { StackListener } from './listener';
 import type { Policy } from './policy';
@@ -28,6 +29,8 @@ const SLABS = 16;
 const SLAB_NUMBERS = 1024;
 const UNSPECIFIED = { IPv4: '0.0.0.0', IPv6: '::' } as const;
 const ENETUNREACH = 101;
+/** What one onData gets at most, as one read of libuv. */
+const CHUNK_BYTES_MAX = 65_536;
 
 type Socket = StackConnection | StackListener | StackDatagramSocket;
 
@@ -38,16 +41,16 @@ function isScoped(address: string): boolean {
 
 interface Post {
   readonly context: ContextId;
-  readonly callback: () => void;
+  readonly callback: () => Upcall;
 }
 
 /** Where an accepted connection's upcalls go until its receiver has set its own sink. */
 const UNCLAIMED: ConnectionSink = {
-  onConnect() {},
-  onData() {},
-  onEnd() {},
-  onError() {},
-  onWritable() {},
+  onConnect: () => undefined,
+  onData: () => undefined,
+  onEnd: () => undefined,
+  onError: () => undefined,
+  onWritable: () => undefined,
 };
 
 export class StackEngine implements Engine, ConnectionHost {
@@ -97,7 +100,7 @@ export class StackEngine implements Engine, ConnectionHost {
     return this.#words[HEADER.answering] === 1;
   }
 
-  post(context: ContextId, callback: () => void): void {
+  post(context: ContextId, callback: () => Upcall): void {
     // Whoever posted waits for it: the loop must not end before.
     if (this.#postsHead === this.#posts.length) this.hold(true);
     this.#posts.push({ context, callback });
@@ -215,8 +218,11 @@ export class StackEngine implements Engine, ConnectionHost {
     return socket?.generation === generation ? socket : undefined;
   }
 
-  /** Handles the event at the ring's head. What it needs is read before the head moves on. */
-  #dispatch(): void {
+  /**
+   * Prepares the event at the ring's head and returns what the event loop is to call for it. What the event holds is read
+   * before the head moves on.
+   */
+  #dispatch(): Upcall {
     const words = this.#words;
     const at = this.#rings.eventAt(this.#eventHead);
     const type = words[at] as number;
@@ -224,23 +230,41 @@ export class StackEngine implements Engine, ConnectionHost {
     const a0 = words[at + 3] as number;
     const a1 = words[at + 4] as number;
     const a2 = words[at + 5] as number;
-    if (type === EVENT.message) {
-      this.#dispatchMessage(socket as StackDatagramSocket | undefined, at, a0, a1, a2);
-    } else if (type === EVENT.data) {
+    if (type === EVENT.message) return this.#dispatchMessage(socket as StackDatagramSocket | undefined, at, a0, a1, a2);
+    if (type === EVENT.accept) return this.#dispatchAccept(socket as StackListener | undefined, at, a0);
+    if (type === EVENT.data) return this.#dispatchData(socket as StackConnection | undefined, at, a0, a1, a2);
+    this.#advance();
+    return type === EVENT.frames ? this.#dispatchFrames() : this.#dispatchState(type, socket, a0);
+  }
+
+  /**
+   * Bytes, with those of the events behind that go on where these end: several turns may have run since JavaScript
+   * looked, and a program is to see what one read(2) would give.
+   */
+  #dispatchData(
+    connection: StackConnection | undefined,
+    at: number,
+    slabNumber: number,
+    offset: number,
+    length: number,
+  ) {
+    const words = this.#words;
+    const slot = words[at + 1];
+    const generation = words[at + 2];
+    let total = length;
+    this.#advance();
+    while (Atomics.load(words, HEADER.eventTail) !== this.#eventHead) {
+      const next = this.#rings.eventAt(this.#eventHead);
+      if (words[next] !== EVENT.data || words[next + 1] !== slot || words[next + 2] !== generation) break;
+      const bytes = words[next + 5] as number;
+      if (words[next + 3] !== slabNumber || words[next + 4] !== offset + total) break;
+      if (total + bytes > CHUNK_BYTES_MAX) break;
       this.#advance();
-      const slab = this.#slabs[a0] as ArrayBuffer;
-      this.#usedSlab(a0);
-      const connection = socket as StackConnection | undefined;
-      if (connection !== undefined && !connection.closed) connection.sink.onData(slab, a1, a2);
-    } else if (type === EVENT.accept) {
-      this.#dispatchAccept(socket as StackListener | undefined, at, a0);
-    } else if (type === EVENT.frames) {
-      this.#advance();
-      this.#dispatchFrames();
-    } else {
-      this.#advance();
-      this.#dispatchState(type, socket, a0);
+      total += bytes;
     }
+    const slab = this.#slabs[slabNumber] as ArrayBuffer;
+    this.#usedSlab(slabNumber);
+    return connection === undefined || connection.closed ? undefined : connection.sink.onData(slab, offset, total);
   }
 
   #advance(): void {
@@ -248,20 +272,14 @@ export class StackEngine implements Engine, ConnectionHost {
     Atomics.store(this.#words, HEADER.eventHead, this.#eventHead);
   }
 
-  #dispatchState(type: number, socket: Socket | undefined, errno: number): void {
-    if (socket === undefined) return;
-    if (socket instanceof StackDatagramSocket) {
-      socket.sink.onError(-errno);
-      return;
-    }
-    if (!(socket instanceof StackConnection) || socket.closed) return;
-    if (type === EVENT.connect) socket.sink.onConnect(-errno);
-    else if (type === EVENT.end) socket.sink.onEnd();
-    else if (type === EVENT.error) socket.sink.onError(-errno);
-    else if (type === EVENT.writable) {
-      this.#words[this.#rings.line(socket.slot) + SOCKET.wantWritable] = 0;
-      socket.sink.onWritable();
-    }
+  #dispatchState(type: number, socket: Socket | undefined, errno: number): Upcall {
+    if (socket instanceof StackDatagramSocket) return socket.sink.onError(-errno);
+    if (!(socket instanceof StackConnection) || socket.closed) return undefined;
+    if (type === EVENT.connect) return socket.sink.onConnect(-errno);
+    if (type === EVENT.end) return socket.sink.onEnd();
+    if (type === EVENT.error) return socket.sink.onError(-errno);
+    this.#words[this.#rings.line(socket.slot) + SOCKET.wantWritable] = 0;
+    return socket.sink.onWritable();
   }
 
   #dispatchMessage(
@@ -270,7 +288,7 @@ export class StackEngine implements Engine, ConnectionHost {
     slabNumber: number,
     offset: number,
     length: number,
-  ): void {
+  ): Upcall {
     const words = this.#words;
     const port = words[at + 6] as number;
     const mapped = isMapped(words, at + 7);
@@ -279,10 +297,10 @@ export class StackEngine implements Engine, ConnectionHost {
     this.#advance();
     const slab = this.#slabs[slabNumber] as ArrayBuffer;
     this.#usedSlab(slabNumber);
-    socket?.sink.onMessage(slab, offset, length, address, port, mapped && !wide ? 'IPv4' : 'IPv6');
+    return socket?.sink.onMessage(slab, offset, length, address, port, mapped && !wide ? 'IPv4' : 'IPv6');
   }
 
-  #dispatchAccept(listener: StackListener | undefined, at: number, slot: number): void {
+  #dispatchAccept(listener: StackListener | undefined, at: number, slot: number): undefined {
     const words = this.#words;
     const family = listener?.local.family ?? 'IPv4';
     const wide = family === 'IPv6';
@@ -298,7 +316,7 @@ export class StackEngine implements Engine, ConnectionHost {
     this.post(listener.context, listener.sink.onConnection(connection));
   }
 
-  #dispatchFrames(): void {
+  #dispatchFrames(): undefined {
     const waiting = this.#frameWaiters.splice(0);
     Atomics.store(this.#words, HEADER.frameWaiters, 0);
     for (const connection of waiting) {
@@ -323,7 +341,7 @@ export class StackEngine implements Engine, ConnectionHost {
     this.#words[HEADER.posts] = posts.length - head;
   }
 
-  #runPost(): void {
+  #runPost(): Upcall {
     const post = this.#posts[this.#postsHead++];
     const left = this.#posts.length - this.#postsHead;
     this.#words[HEADER.posts] = left;
@@ -332,7 +350,7 @@ export class StackEngine implements Engine, ConnectionHost {
       this.#postsHead = 0;
       this.hold(false);
     }
-    post?.callback();
+    return post?.callback();
   }
 
   // --- slabs

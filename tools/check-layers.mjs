@@ -16,6 +16,7 @@ const NATIVE = {
   steer: ['base', 'wire', 'packet'],
   control: ['base', 'wire', 'net'],
   stack: ['base', 'wire', 'packet', 'net', 'udp', 'tcp', 'port', 'steer', 'control'],
+  testing: ['base', 'wire', 'packet', 'net', 'udp', 'tcp', 'port/port.h'],
   addon: ['base', 'wire', 'packet', 'net', 'udp', 'tcp', 'stack', 'steer', 'control', 'port/port.h'],
 };
 

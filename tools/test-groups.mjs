@@ -8,7 +8,7 @@ import { lint } from './lint.mjs';
 import { run } from './run.mjs';
 
 /** Apart from what a developer builds by hand, with all assertions and fast enough for the simulator. */
-const BUILD = 'build-test';
+export const BUILD = 'build-test';
 const SANITIZERS = 'address,undefined';
 const CONFIGURE = [
   '-S',
@@ -22,7 +22,7 @@ const CONFIGURE = [
   `-DMILLRACE_SANITIZE=${SANITIZERS}`,
 ];
 /** What a sanitizer finds ends the program, as a failed assertion does. */
-const SANITIZED = {
+export const SANITIZED = {
   UBSAN_OPTIONS: 'halt_on_error=1:print_stacktrace=1',
   ASAN_OPTIONS: 'detect_stack_use_after_return=1',
 };
@@ -43,7 +43,7 @@ export async function runLint() {
 }
 
 /** Configures and builds once for the unit tests and the simulator; null when it went well. */
-async function buildNative() {
+export async function buildNative() {
   const jobs = String(Math.min(availableParallelism(), 4));
   for (const args of [CONFIGURE, ['--build', BUILD, '-j', jobs]]) {
     const { code, output } = await run('cmake', args, { timeoutSeconds: 900 });
@@ -75,6 +75,36 @@ export async function runNative() {
     if (code === 0 && counts !== null && Number(counts[1]) > 0) continue;
     if (counts === null || Number(counts[2]) === 0) result.failed++;
     result.report.push(`${name} ended with ${code}\n${output.slice(-6000)}`);
+  }
+  return sum(result, await runScripts());
+}
+
+function sum(a, b) {
+  return {
+    passed: a.passed + b.passed,
+    failed: a.failed + b.failed,
+    skipped: [...a.skipped, ...b.skipped],
+    report: [...a.report, ...b.report],
+  };
+}
+
+/** The scripts of test/scripts; each counts as one test. */
+export async function runScripts() {
+  nativeBuild ??= buildNative();
+  const problem = await nativeBuild;
+  if (problem !== null) return failure(problem);
+  const { code, output } = await run(join(ROOT, BUILD, 'scripts'), ['test/scripts'], {
+    timeoutSeconds: 300,
+    env: SANITIZED,
+  });
+  const counts = /(\d+) passed, (\d+) failed\s*$/.exec(output);
+  if (counts === null) return failure(`scripts ended with ${code}\n${output.slice(-6000)}`);
+  const result = { ...emptyResult(), passed: Number(counts[1]), failed: Number(counts[2]) };
+  const there = listFiles(ROOT).filter((path) => /^test\/scripts\/.*\.mrs$/.test(path)).length;
+  if (result.passed + result.failed !== there || (code !== 0 && result.failed === 0)) result.failed++;
+  if (result.failed > 0) {
+    const said = output.split('\n').filter((line) => !line.startsWith('ok '));
+    result.report.push(`scripts ended with ${code}\n${said.join('\n').slice(0, 8000)}`);
   }
   return result;
 }

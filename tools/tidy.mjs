@@ -7,7 +7,7 @@ import { finish, listFiles, ROOT } from './files.mjs';
 import { longFunctionsOfCpp, longFunctionsOfTypeScript } from './function-length.mjs';
 import { coveredElsewhere, isTypesOnly, UNTESTED } from './untested.mjs';
 
-const LINES_MAX = { source: 600, test: 1000, tool: 300 };
+const LINES_MAX = { source: 600, test: 1000, tool: 400 };
 const FUNCTION_LINES_MAX = 70;
 
 // Written in pieces, so that this file does not contain what it forbids.

@@ -21,7 +21,6 @@ export const UNTESTED = {
   'compat/register.ts': 'test/lib/cli/run.test.ts',
   'compat/activate.ts': 'test/lib/cli/run.test.ts',
   'compat/async-stores.ts': 'test/compat/net.test.ts',
-  'compat/frames.ts': 'test/compat/net.test.ts',
   'compat/install.ts': 'test/compat/net.test.ts',
   'compat/internals.ts': 'test/compat/net.test.ts',
   'compat/replace.ts': 'test/compat/net.test.ts',

@@ -7,10 +7,17 @@
  * the kernel alone do not even pay for a test. Per message nothing is made but what Node's interface forces: a Buffer
  * and an rinfo.
  */
-import { type ContextId, type DatagramSink, type DatagramSocket, type Engine, NOT_OURS } from '../../lib/engine';
+import {
+  type ContextId,
+  type DatagramSink,
+  type DatagramSocket,
+  type Engine,
+  NOT_OURS,
+  type Upcall,
+} from '../../lib/engine';
 import type { SocketAddress } from '../../lib/engine';
 import { keepStores } from '../async-stores';
-import { type AddressOut, internals, ownerSymbolOf, type Request, type UdpHandle } from '../internals';
+import { type AddressOut, internals, type Request, type UdpHandle } from '../internals';
 import type { KernelConnect } from './hooks';
 
 type Parts = readonly ArrayBufferView[];
@@ -85,7 +92,10 @@ export class Twin implements DatagramSink {
     this.#socket.close();
     this.#socket = null;
     // Behind what may be posted for it still.
-    this.#engine.post(0, () => this.#engine.freeContext(this.#context));
+    this.#engine.post(0, () => {
+      this.#engine.freeContext(this.#context);
+      return undefined;
+    });
   }
 
   onMessage(
@@ -95,45 +105,19 @@ export class Twin implements DatagramSink {
     address: string,
     port: number,
     family: 'IPv4' | 'IPv6',
-  ): void {
+  ): Upcall {
     const handle = this.#handle;
-    if (this.#socket === null || this.#peerOfKernel || handle.onmessage === undefined) return;
+    if (this.#socket === null || this.#peerOfKernel || handle.onmessage === undefined) return undefined;
     // Node adds `size` itself; with it here the object does not change its shape.
-    handle.onmessage(length, handle, Buffer.from(slab, offset, length), { address, family, port, size: length });
+    const sender = { address, family, port, size: length };
+    return handle.onmessage.bind(handle, length, handle, Buffer.from(slab, offset, length), sender);
   }
 
-  onError(errno: number): void {
+  onError(errno: number): Upcall {
     const handle = this.#handle;
-    if (this.#socket === null || handle.onmessage === undefined) return;
-    const error = makeError(handle, errno);
-    const symbol = ownerSymbolOf(UDP);
-    const owner = symbol === undefined ? undefined : (handle[symbol] as { emit(name: string, value: unknown): void });
-    if (error === undefined || owner === undefined) handle.onmessage(errno, handle);
-    else owner.emit('error', error);
+    if (this.#socket === null) return undefined;
+    return handle.onmessage?.bind(handle, errno, handle);
   }
-}
-
-/**
- * The error that Node makes of an errno that was received, with no frame below Node's: its listeners run inside our
- * upcall and would otherwise see where we called from. Node's own function makes it, for a stand-in of the socket.
- */
-function makeError(handle: UdpHandle, errno: number): unknown {
-  const symbol = ownerSymbolOf(UDP);
-  const limit = Error.stackTraceLimit;
-  if (symbol === undefined) return undefined;
-  let error: unknown;
-  const standIn = {
-    emit(_name: string, value: unknown) {
-      error = value;
-    },
-  };
-  Error.stackTraceLimit = 1;
-  try {
-    handle.onmessage?.(errno, { [symbol]: standIn } as unknown as UdpHandle);
-  } finally {
-    Error.stackTraceLimit = limit;
-  }
-  return error;
 }
 
 /** Returns its argument from the constructor, so that a derived class puts its private fields on that. */

@@ -6,12 +6,12 @@
  * context. A consumer in C++ on top (TLS, http2, http's parser): only readBuffer() and emitEOF() reach it, they make
  * their own callback scope, and so the engine must call us with none (context 0).
  */
-import type { Connection, ConnectionSink, ContextId, Engine, SocketAddress } from '../../lib/engine';
+import type { Connection, ConnectionSink, ContextId, Engine, SocketAddress, Upcall } from '../../lib/engine';
 import { type AddressOut, internals, type Request, type TcpHandle } from '../internals';
 import { afterRound, whenClosing } from './closing';
 import type { SocketHandle } from './handle';
 import { Outbound } from './outbound';
-import { deliverError, ownerOf } from './upcall';
+import { ownerOf, topmost } from './upcall';
 
 const { stream, uv } = internals();
 const state = stream.streamBaseState;
@@ -196,16 +196,16 @@ export class Link implements ConnectionSink {
       this.#connectRequest = null;
       this.#engine.post(context, () => {
         this.#engine.freeContext(context);
-        request.oncomplete?.(ECANCELED, this.handle, request, false, false);
+        return request.oncomplete?.bind(request, ECANCELED, this.handle, request, false, false);
       });
     }
     this.outbound.fail(ECANCELED);
     this.#engine.post(this.#context, () => this.#afterClose(callback));
   }
 
-  onConnect(status: number): void {
+  onConnect(status: number): Upcall {
     const connection = this.#connection;
-    if (connection === null) return;
+    if (connection === null) return undefined;
     this.#established = status === 0;
     // A server in this process learns of the connection first, as under the kernel, where the handshake is over before
     // the client looks.
@@ -213,14 +213,16 @@ export class Link implements ConnectionSink {
     if (!near) return this.#completeConnect(connection, status);
     // Twice: the server's upcall is posted when its event comes, right behind this one.
     this.#engine.post(0, () => {
-      if (this.#closed) return;
+      if (this.#closed) return undefined;
       this.#engine.post(this.#connectContext, () => this.#completeConnect(connection, status));
+      return undefined;
     });
+    return undefined;
   }
 
-  #completeConnect(connection: Connection, status: number): void {
+  #completeConnect(connection: Connection, status: number): Upcall {
     const request = this.#connectRequest;
-    if (request === null || this.#closed) return;
+    if (request === null || this.#closed) return undefined;
     this.#connectRequest = null;
     this.#engine.freeContext(this.#connectContext);
     connection.context = this.#scope();
@@ -230,38 +232,40 @@ export class Link implements ConnectionSink {
     }
     this.#updateHold();
     const up = status === 0;
-    if (up) request.oncomplete?.(status, this.handle, request, up, up);
-    else deliverError(this.handle, () => request.oncomplete?.(status, this.handle, request, up, up));
+    return request.oncomplete?.bind(request, status, this.handle, request, up, up);
   }
 
-  onData(slab: ArrayBuffer, offset: number, length: number): void {
-    if (this.#closed) return;
-    if (this.#consumer !== 'script') {
-      this.outbound.runCompletions();
-      if (this.#closed) return;
-    }
-    if (this.#reading && this.#kept.length === 0 && this.userBuffer === null) {
-      this.#deliver(slab, offset, length);
-      return;
+  onData(slab: ArrayBuffer, offset: number, length: number): Upcall {
+    if (this.#closed) return undefined;
+    // A consumer in C++ must know that what is answered has been written: its completions are posted, this comes behind.
+    const behind = this.#consumer !== 'script' && this.outbound.completing;
+    if (this.#reading && this.#kept.length === 0 && this.userBuffer === null && !behind) {
+      return this.#deliver(slab, offset, length);
     }
     this.#kept.push({ slab, offset, length });
-    if (!this.#reading) return;
-    if (this.#kept.length === 1) this.#deliverKept();
-    if (this.#kept.length > 0) this.#postFlush();
+    if (!this.#reading) return undefined;
+    if (behind || this.#kept.length > 1) {
+      this.#postFlush();
+      return undefined;
+    }
+    return this.#deliverKept();
   }
 
-  onEnd(): void {
-    if (this.#closed) return;
+  onEnd(): Upcall {
+    if (this.#closed) return undefined;
     this.#endSeen = true;
     this.#endKept = true;
-    if (!this.#reading) return;
-    if (this.#kept.length > 0 || this.#flushPosted || this.#isForNextRound()) return this.#postFlush();
+    if (!this.#reading) return undefined;
+    const behind = this.#consumer !== 'script' && this.outbound.completing;
+    if (this.#kept.length > 0 || behind || this.#flushPosted || this.#isForNextRound()) {
+      this.#postFlush();
+      return undefined;
+    }
     // At once: what other connections hear in this round comes behind it.
-    if (this.#consumer !== 'script') this.outbound.runCompletions();
-    if (!this.#closed && this.#reading) this.#deliverEnd();
+    return this.#deliverEnd();
   }
 
-  onError(errno: number): void {
+  onError(errno: number): undefined {
     if (this.#closed || this.#errno !== 0) return;
     this.#errno = errno;
     // With the kernel a reader learns of it first and cancels its writes itself; without one the writes fail. Who has
@@ -273,7 +277,7 @@ export class Link implements ConnectionSink {
     } else this.#postFlush();
   }
 
-  onWritable(): void {
+  onWritable(): undefined {
     if (!this.#closed) this.outbound.pump();
   }
 
@@ -287,30 +291,31 @@ export class Link implements ConnectionSink {
     return this.#consumer === 'script' ? this.#context : 0;
   }
 
-  #deliver(slab: ArrayBuffer, offset: number, length: number): void {
+  #deliver(slab: ArrayBuffer, offset: number, length: number): Upcall {
     this.bytesRead += length;
     this.#lastRead = this.#engine.round;
     if (this.#consumer === 'script') {
       state[kRead] = length;
       state[kOffset] = offset;
-      (this.handle.onread as (slab: ArrayBuffer) => void)(slab);
-      return;
+      return (this.handle.onread as (slab: ArrayBuffer) => void).bind(this.handle, slab);
     }
     // After an upgrade http's server has let go of the connection: the short way is open for what comes next.
-    const released = this.#consumer === 'parser' && parserReleased(this.handle);
-    this.handle.readBuffer(new Uint8Array(slab, offset, length));
-    if (released && !this.#closed && this.#consumer === 'parser') this.consumer = 'script';
+    if (this.#consumer === 'parser' && parserReleased(this.handle)) this.consumer = 'script';
+    return this.handle.readBuffer.bind(this.handle, new Uint8Array(slab, offset, length));
   }
 
   /** Hands up one piece of what was kept. */
-  #deliverKept(): void {
+  #deliverKept(): Upcall {
     const chunk = this.#kept[0] as Chunk;
+    if (this.userBuffer !== null) return () => this.#fillUserBuffer(chunk);
+    this.#kept.shift();
+    return this.#deliver(chunk.slab, chunk.offset, chunk.length);
+  }
+
+  /** The `onread` option of net: into the program's own buffer; what the upcall returns is the next one. */
+  #fillUserBuffer(chunk: Chunk): void {
     const buffer = this.userBuffer;
-    if (buffer === null) {
-      this.#kept.shift();
-      this.#deliver(chunk.slab, chunk.offset, chunk.length);
-      return;
-    }
+    if (buffer === null || this.#closed) return;
     const length = Math.min(chunk.length, buffer.byteLength);
     buffer.set(new Uint8Array(chunk.slab, chunk.offset, length));
     chunk.offset += length;
@@ -321,32 +326,32 @@ export class Link implements ConnectionSink {
     state[kRead] = length;
     const next = (this.handle.onread as (slab: undefined) => unknown)(undefined);
     if (next instanceof Uint8Array && this.userBuffer !== null) this.userBuffer = next;
+    if (this.#reading && !this.#closed) this.#postFlush();
   }
 
-  #deliverEnd(): void {
+  #deliverEnd(): Upcall {
     this.#endKept = false;
     this.#ended = true;
     this.#updateHold();
-    if (this.#consumer !== 'script') {
-      this.handle.emitEOF();
-      return;
-    }
+    if (this.#consumer !== 'script') return this.handle.emitEOF.bind(this.handle);
     state[kRead] = EOF;
-    (this.handle.onread as (slab: undefined) => void)(undefined);
+    return (this.handle.onread as (slab: undefined) => void).bind(this.handle, undefined);
   }
 
-  /** Must run in the handle's context. */
-  #deliverErrno(): void {
+  /** For the handle's context. */
+  #deliverErrno(): Upcall {
     this.#ended = true;
     this.#updateHold();
     if (this.#errnoTold) return this.#deliverEnd();
     this.#errnoTold = true;
-    deliverError(this.handle, (top) => {
-      state[kRead] = this.#errno;
-      top.onread(undefined);
+    const top = topmost(this.handle);
+    state[kRead] = this.#errno;
+    // Usually the handle is closed by then and its requests are cancelled.
+    this.#engine.post(0, () => {
+      if (!this.#closed) this.outbound.fail(this.#errno);
+      return undefined;
     });
-    // Usually the handle is closed by now and its requests are cancelled.
-    if (!this.#closed) this.outbound.fail(this.#errno);
+    return top.onread.bind(top, undefined);
   }
 
   /**
@@ -373,28 +378,28 @@ export class Link implements ConnectionSink {
     return this.#flushContext;
   }
 
-  #flush(): void {
+  #flush(): Upcall {
     this.#flushPosted = false;
-    if (this.#closed || !this.#reading) return;
+    if (this.#closed || !this.#reading) return undefined;
     const onlyErrno = this.#kept.length === 0 && !this.#endKept;
+    let upcall: Upcall;
     // Otherwise somebody else is on top since: once more, in the right context.
     if (this.#flushContext === (onlyErrno ? this.#context : this.#scope())) {
-      if (this.#flushContext === 0) this.outbound.runCompletions();
-      if (this.#closed || !this.#reading) return;
-      if (this.#kept.length > 0) this.#deliverKept();
-      else if (this.#endKept) this.#deliverEnd();
-      else if (this.#errno !== 0 && !this.#ended) this.#deliverErrno();
+      if (this.#kept.length > 0) upcall = this.#deliverKept();
+      else if (this.#endKept) upcall = this.#deliverEnd();
+      else if (this.#errno !== 0 && !this.#ended) upcall = this.#deliverErrno();
     }
-    if (this.#reading && !this.#closed) this.#postFlush();
+    this.#postFlush();
+    return upcall;
   }
 
-  #afterClose(callback: (() => void) | undefined): void {
+  #afterClose(callback: (() => void) | undefined): Upcall {
     this.#engine.hold(false);
     this.#engine.freeContext(this.#context);
     live.delete(this.handle);
     if (this.reservation !== null) Reflect.apply(internals().TCP.prototype.close, this.reservation, []);
     this.reservation = null;
-    callback?.call(this.handle);
+    return callback?.bind(this.handle);
   }
 
   /** Keeps the event loop alive exactly as long as libuv would: not for an idle socket after EOF, for instance. */

@@ -2,7 +2,7 @@
  * listen(): the kernel's listener stays and the engine's stands beside it, both feed the same server. The kernel's keeps
  * the port reserved, its reference keeps the loop alive, and it takes whatever does not come by the fast path.
  */
-import type { Connection, Engine, SocketAddress } from '../../lib/engine';
+import type { Connection, Engine, SocketAddress, Upcall } from '../../lib/engine';
 import { keepStores } from '../async-stores';
 import type { AddressOut, TcpHandle } from '../internals';
 import { linkOf, SocketHandle } from './handle';
@@ -55,7 +55,10 @@ export function listenOurs(
     closed = true;
     listener.close();
     // Behind what may be posted in it still.
-    engine.post(0, () => engine.freeContext(context));
+    engine.post(0, () => {
+      engine.freeContext(context);
+      return undefined;
+    });
   };
   const errno = listenInKernel();
   if (errno !== 0) {
@@ -80,19 +83,20 @@ export function listenNoMore(kernel: unknown): void {
   if (typeof kernel === 'object' && kernel !== null) listening.get(kernel)?.();
 }
 
-function accept(engine: Engine, kernel: TcpHandle, connection: Connection, isClosed: () => boolean): () => void {
+function accept(engine: Engine, kernel: TcpHandle, connection: Connection, isClosed: () => boolean): () => Upcall {
   const handle = new SocketHandle(engine);
   linkOf(handle)?.accept(connection);
   return () => {
     // Read at this moment: cluster and others put their own in place of net's.
-    if (!isClosed() && typeof kernel.onconnection === 'function') kernel.onconnection(0, handle);
-    else handle.reset();
+    if (!isClosed() && typeof kernel.onconnection === 'function') return kernel.onconnection.bind(kernel, 0, handle);
+    handle.reset();
+    return undefined;
   };
 }
 
-function refuse(connection: Connection): () => void {
+function refuse(connection: Connection): () => Upcall {
   connection.abort();
-  return () => {};
+  return () => undefined;
 }
 
 /**

@@ -6,9 +6,8 @@
  * was made. Requests of C++ consumers (TLS, http2) arrive by onwrite and onshutdown and must never complete inside those
  * calls; their completion is a MakeCallback of Node's own, so it runs without a scope of ours.
  */
-import type { Connection, ContextId, Engine } from '../../lib/engine';
+import type { Connection, ContextId, Engine, Upcall } from '../../lib/engine';
 import type { Request } from '../internals';
-import { deliverError } from './upcall';
 
 /** The part of JSStream by which requests of C++ are completed. */
 interface Completer {
@@ -32,8 +31,6 @@ export class Outbound {
   totalBytes = 0;
   /** Requests whose completion is posted and has not run. */
   #completing = 0;
-  /** Those of C++ among them. */
-  #done: { readonly pending: Pending; readonly status: number }[] = [];
   #queue: Pending[] = [];
   #shutdownPosted = false;
   /** Place in the head of the queue: chunk, and offset in it. */
@@ -54,6 +51,11 @@ export class Outbound {
   /** Is a request under way? */
   get busy(): boolean {
     return this.#queue.length > 0 || this.#completing > 0;
+  }
+
+  /** Are completions posted that have not run? */
+  get completing(): boolean {
+    return this.#completing > 0;
   }
 
   /** True when a write may go straight to the connection. */
@@ -122,10 +124,10 @@ export class Outbound {
     if (this.#shutdownPosted) return;
     this.#shutdownPosted = true;
     this.#engine.post(pending.context, () => {
-      if (this.#queue[0] !== pending) return; // cancelled
+      if (this.#queue[0] !== pending) return undefined; // cancelled
       this.#queue.shift();
       connection.shutdown();
-      this.#finish(pending, 0);
+      return this.#finish(pending, 0);
     });
   }
 
@@ -149,39 +151,20 @@ export class Outbound {
     return true;
   }
 
-  /**
-   * Runs what is due of the completions of C++ consumers. Before a consumer is given the peer's answer it must know that
-   * what was answered has been written: TLSWrap sends nothing while it waits for that. To be called without a scope.
-   */
-  runCompletions(): void {
-    while (this.#done.length > 0) {
-      const due = this.#done;
-      this.#done = [];
-      for (const { pending, status } of due) {
-        this.#completing--;
-        this.#finish(pending, status);
-      }
-    }
-  }
-
   #complete(pending: Pending, status: number): void {
     this.#completing++;
-    if (pending.native) {
-      if (this.#done.push({ pending, status }) === 1) this.#engine.post(0, () => this.runCompletions());
-      return;
-    }
     this.#engine.post(pending.context, () => {
       this.#completing--;
-      this.#finish(pending, status);
+      return this.#finish(pending, status);
     });
   }
 
-  #finish({ request, context, chunks, native }: Pending, status: number): void {
+  #finish({ request, context, chunks, native }: Pending, status: number): Upcall {
     if (context !== 0) this.#engine.freeContext(context);
     this.#changed();
-    if (!native && status < 0) deliverError(this.#handle, () => request.oncomplete?.(status, this.#handle, undefined));
-    else if (!native) request.oncomplete?.(status, this.#handle, undefined);
-    else if (chunks === null) this.#handle.finishShutdown(request, status);
-    else this.#handle.finishWrite(request, status);
+    const handle = this.#handle;
+    if (!native) return request.oncomplete?.bind(request, status, handle, undefined);
+    const finish = chunks === null ? handle.finishShutdown : handle.finishWrite;
+    return finish.bind(handle, request, status);
   }
 }

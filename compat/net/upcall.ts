@@ -1,6 +1,5 @@
 /** Calls up into Node that concern the whole pile of handles on a connection, not only ours at its bottom. */
 import { internals, ownerSymbolOf, ownSymbol } from '../internals';
-import { scrubFrames } from '../frames';
 
 /** The TLSWrap (or other wrapping handle) that was put on a handle. */
 const wrappers = new WeakMap<object, object>();
@@ -32,14 +31,6 @@ export function topmost(handle: object): Readable {
   let top = handle;
   for (let next = wrappers.get(top); next !== undefined; next = wrappers.get(top)) top = next;
   return top as Readable;
-}
-
-/** Runs an upcall that makes Node create an error for the handle's socket, and takes our frames out of its stack. */
-export function deliverError(handle: object, deliver: (top: Readable) => void): void {
-  const top = topmost(handle);
-  const owner = ownerOf(top) as { errored?: unknown } | undefined;
-  deliver(top);
-  scrubFrames(owner?.errored);
 }
 
 /** A socket remembers the async id of its handle: the id follows when the handle changes. */

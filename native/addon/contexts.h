@@ -26,11 +26,17 @@ class Contexts {
     contexts_[id] = context;
     return id;
   }
+  // The upcall under way may still need it: it ends with the next destroy_released().
   void release(uint32_t id) {
-    if (id == 0 || id >= contexts_.size() || !contexts_[id]) return;
-    napi_async_destroy(env_, contexts_[id]);
-    contexts_[id] = nullptr;
-    free_.push_back(id);
+    if (id != 0 && id < contexts_.size() && contexts_[id]) released_.push_back(id);
+  }
+  void destroy_released() {
+    for (const uint32_t id : released_) {
+      napi_async_destroy(env_, contexts_[id]);
+      contexts_[id] = nullptr;
+      free_.push_back(id);
+    }
+    released_.clear();
   }
   napi_async_context at(uint32_t id) const {
     return id < contexts_.size() ? contexts_[id] : nullptr;
@@ -40,6 +46,7 @@ class Contexts {
   napi_env env_;
   std::vector<napi_async_context> contexts_;
   std::vector<uint32_t> free_;
+  std::vector<uint32_t> released_;
 };
 
 }  // namespace millrace

@@ -116,12 +116,19 @@ void Loop::finish_round(napi_value closing, napi_value after) {
   if (!closing_) call(after, kNoContext);
 }
 
-bool Loop::call(napi_value function, uint32_t context) {
-  napi_value result;
-  const napi_async_context async = contexts_.at(context);
-  const napi_status status =
-      async ? napi_make_callback(env_, async, receiver_.Value(), function, 0, nullptr, &result)
-            : napi_call_function(env_, receiver_.Value(), function, 0, nullptr, &result);
+// `prepare` is ours, and returns what Node or the program is to be called with: a function that
+// runs with none of our frames below it, as an outermost callback in its context.
+bool Loop::call(napi_value prepare, uint32_t context) {
+  napi_value receiver = receiver_.Value(), upcall, result;
+  napi_status status = napi_call_function(env_, receiver, prepare, 0, nullptr, &upcall);
+  napi_valuetype type = napi_undefined;
+  if (status == napi_ok) status = napi_typeof(env_, upcall, &type);
+  if (status == napi_ok && type == napi_function) {
+    const napi_async_context async = contexts_.at(context);
+    status = async ? napi_make_callback(env_, async, receiver, upcall, 0, nullptr, &result)
+                   : napi_call_function(env_, receiver, upcall, 0, nullptr, &result);
+  }
+  contexts_.destroy_released();
   if (status == napi_ok) return true;
   if (status != napi_pending_exception) return false;  // the environment is ending
   // A listener threw. As under libuv: 'uncaughtException', and everybody else's events go on.

@@ -48,7 +48,7 @@ class Loop {
   bool run_posts();
   void finish_round(napi_value closing, napi_value after);
   void handle_closed();
-  bool call(napi_value function, uint32_t context);
+  bool call(napi_value prepare, uint32_t context);
   void before_wait();
   void spin();
   void arm_timer();

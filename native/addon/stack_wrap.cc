@@ -35,6 +35,8 @@ OpenConfig open_config(const Napi::Object& o) {
   stack.tcp.listeners_max = number(o, "listenersMax");
   stack.tcp.send_buffer_bytes = number(o, "sendBufferBytes");
   stack.tcp.receive_buffer_bytes = number(o, "receiveBufferBytes");
+  stack.tcp.hold_acks = true;
+  stack.tcp.reuse_time_wait = config.port == "loopback";
   tcp::ConnectionOptions& defaults = stack.tcp.defaults;
   defaults.congestion = text(o, "congestion") == "newreno" ? tcp::CongestionControl::kNewReno
                                                            : tcp::CongestionControl::kCubic;

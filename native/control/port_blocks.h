@@ -24,7 +24,7 @@ namespace millrace::control {
 inline constexpr uint16_t kPortsPerBlock = 64;
 
 struct PortBlockLimits {
-  uint32_t blocks_max = 64;
+  uint32_t blocks_max = 256;
   uint32_t flows_max = 65536;  // pairs of port and remote endpoint in use
   // The range to take blocks from; 0, 0: net.ipv4.ip_local_port_range, or Linux's default of it.
   // Ports of net.ipv4.ip_local_reserved_ports are left alone.

@@ -62,6 +62,9 @@ bool Stack::turn(Instant now, uint32_t frames_budget) {
   last_turn_ = now;
   take_commands(now);
   timers_.advance(now);
+  // What arrived in the last turn has been seen by now: an answer takes the ACK along.
+  push_written(now);
+  tcp_.send_held_acks(now);
   bool more = false;
   // What is sent over an in-process port can be received at once: go round until nothing moves.
   for (uint32_t left = frames_budget;;) {
@@ -78,7 +81,7 @@ bool Stack::turn(Instant now, uint32_t frames_budget) {
   const bool waiting = !publish(now);
   ip_.flush(now);  // window updates for what publish() read
   offer_frames();
-  return more || waiting;
+  return more || waiting || tcp_.has_held_acks();
 }
 
 uint32_t Stack::receive_burst(Instant now, uint32_t budget) {

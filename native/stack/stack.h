@@ -57,7 +57,10 @@ class Stack final : tcp::Handler, udp::Handler {
   // The same, counted as the guardian's.
   bool guardian_turn(Instant now, uint32_t frames_budget) {
     ++counters_.guardian_turns;
-    return turn(now, frames_budget);
+    const bool more = turn(now, frames_budget);
+    tcp_.send_held_acks(now);  // JavaScript is busy: nobody answers soon
+    ip_.flush(now);
+    return more;
   }
   // When the next turn is due though nothing arrives.
   Instant next_deadline() const;
@@ -158,6 +161,8 @@ class Stack final : tcp::Handler, udp::Handler {
   std::unique_ptr<FlowDirector> director_;
   Counters counters_;
   uint32_t event_tail_ = 0;
+  uint32_t data_slot_ = ~0u;  // whose bytes were published last, and what the tail was then
+  uint32_t data_tail_ = 0;
   Instant last_turn_{};
 };
 

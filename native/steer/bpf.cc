@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 #include "steer/bpf.h"
 
+#include <pthread.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 
 namespace millrace::steer::bpf {
@@ -46,6 +48,7 @@ struct LinkCreateAttr {
 
 constexpr uint32_t kProgTypeXdp = 6;
 constexpr uint32_t kAttachXdp = 37;
+constexpr int kLoadTries = 5;
 
 template <typename Attr>
 int call(Command command, Attr& attr) {
@@ -60,6 +63,19 @@ uint64_t pointer(const void* p) {
 int element(Command command, int map, const void* key, const void* value) {
   MapElementAttr attr{uint32_t(map), 0, pointer(key), pointer(value), 0};
   return call(command, attr);
+}
+
+// The verifier gives up with EAGAIN when a signal is pending (a profiler sends one every
+// millisecond): none reaches this thread meanwhile, and what was pending before is worth another
+// try.
+int load(ProgLoadAttr& attr) {
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  int fd = call(kProgLoad, attr);
+  for (int tries = 1; fd == -EAGAIN && tries < kLoadTries; ++tries) fd = call(kProgLoad, attr);
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  return fd;
 }
 
 }  // namespace
@@ -90,14 +106,13 @@ int load_xdp_program(std::span<const uint64_t> instructions, const char* name,
   attr.license = pointer("MIT");  // no helper that is reserved to the GPL is called
   std::strncpy(attr.name, name, sizeof(attr.name) - 1);
   attr.expected_attach_type = kAttachXdp;
-  const int fd = call(kProgLoad, attr);
+  const int fd = load(attr);
   if (fd >= 0 || log.empty()) return fd;
   attr.log_level = 1;
   attr.log = pointer(log.data());
   attr.log_bytes = uint32_t(log.size());
   log[0] = '\0';
-  const int again = call(kProgLoad, attr);
-  return again;
+  return load(attr);
 }
 
 int link_xdp(int program, uint32_t ifindex, uint32_t mode) {

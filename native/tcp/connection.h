@@ -27,6 +27,7 @@ class Listener;
 struct FlowTag;
 struct AllTag;
 struct QueueTag;
+struct HeldTag;
 struct PortTag;
 
 // RFC 9293 3.3.2, with Linux's numbers.
@@ -62,6 +63,7 @@ struct Sender {
   uint32_t window_max_bytes = 0;
   uint16_t mss_bytes = 536;       // payload of a full segment now
   uint16_t peer_mss_bytes = 536;  // as announced
+  uint16_t mss_max_bytes = 0;     // the user's limit (TCP_MAXSEG); 0: none
   uint16_t pmtu_bytes = 0;        // learnt by ICMP; 0: none
   uint8_t shift = 0;              // window scale of the peer
   bool fin_queued = false;        // shutdown_write() was called
@@ -154,7 +156,7 @@ struct ConnectionStats {
   uint32_t segments_sent = 0, segments_received = 0, segments_resent = 0;
 };
 
-class Connection : public FlowNode, public ListNode<QueueTag> {
+class Connection : public FlowNode, public ListNode<QueueTag>, public ListNode<HeldTag> {
  public:
   Connection(Core& core, Timer::Callback fire);
   ~Connection();
@@ -179,8 +181,9 @@ class Connection : public FlowNode, public ListNode<QueueTag> {
   bool read_closed = false;  // close() was called: data that arrives now means RST
   bool cwnd_limited = false;
   bool syn_resent = false;
-  bool blocked = false;    // could not send for want of memory or ring; retried at ack_at
-  bool announced = false;  // on_readable is due when this call ends
+  bool syn_resent_again = false;  // more than once
+  bool blocked = false;           // could not send for want of memory or ring; retried at ack_at
+  bool announced = false;         // on_readable is due when this call ends
   bool send_buffer_fixed = false;
   uint8_t ttl = 64;
   uint8_t traffic_class = 0;
@@ -224,24 +227,28 @@ class Connection : public FlowNode, public ListNode<QueueTag> {
   }
 };
 
-struct HalfOpen : FlowNode, ListNode<QueueTag> {
+// What the two SYNs of a passive opening agreed on.
+struct Handshake {
+  Seq iss, irs;
+  uint32_t ts_recent = 0;
+  uint32_t ts_offset = 0;
+  uint16_t peer_mss_bytes = 536;
+  uint16_t window_bytes = 0;  // ours, as announced
+  uint8_t peer_shift = 0;
+  bool scaling = false;
+  bool sack = false;
+  bool timestamps = false;
+};
+
+struct HalfOpen : FlowNode, ListNode<QueueTag>, Handshake {
   HalfOpen(Core& c, Timer::Callback fire) : core(c), timer(fire, this) {}
   Core& core;
   Timer timer;
   Listener* listener = nullptr;
   Instant sent{};
   Instant answered{};  // last answer to something odd, for its rate limit
-  Seq iss, irs;
-  uint32_t ts_recent = 0;
-  uint32_t ts_offset = 0;
-  uint16_t peer_mss_bytes = 536;
   uint16_t peer_window_bytes = 0;
-  uint16_t window_bytes = 0;  // ours, as announced
-  uint8_t peer_shift = 0;
   uint8_t retries = 0;
-  bool scaling = false;
-  bool sack = false;
-  bool timestamps = false;
 };
 
 class Listener : public HashNode<PortTag>, public ListNode<AllTag> {
@@ -250,7 +257,9 @@ class Listener : public HashNode<PortTag>, public ListNode<AllTag> {
   bool dual_stack = false;
   uint32_t user = 0;
   uint32_t backlog = 0;
-  uint32_t ready = 0;  // connections in `acceptable`
+  uint32_t ready = 0;       // connections in `acceptable`
+  uint32_t half_opens = 0;  // handshakes in `half_open`
+  Instant cookies_until{};  // a SYN cookie sent before may still come back until then
   ConnectionOptions options;
   List<Connection, QueueTag> acceptable;
   List<HalfOpen, QueueTag> half_open;

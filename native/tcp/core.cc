@@ -27,6 +27,7 @@ Core::Core(FramePool& pool_, net::IpLayer& ip_, TimerWheel& wheel_, Random& rand
       flow_key(random_.sip_key()),
       isn_key(random_.sip_key()),
       clock_key(random_.sip_key()),
+      cookies(random_),
       window_shift(shift_for(options_.receive_buffer_max_bytes)),
       connections(options_.connections_max),
       listeners(options_.listeners_max),

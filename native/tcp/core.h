@@ -7,6 +7,7 @@
 #include "base/random.h"
 #include "net/ip_layer.h"
 #include "tcp/connection.h"
+#include "tcp/syn_cookies.h"
 #include "tcp/tcp.h"
 
 namespace millrace::tcp {
@@ -23,9 +24,10 @@ struct Core {
   Handler& handler;
   StackOptions options;
   Counters counters;
-  SipKey flow_key;           // hash table of flows: not to be steered from the wire
-  SipKey isn_key;            // RFC 6528
-  SipKey clock_key;          // offsets of the timestamp clocks
+  SipKey flow_key;   // hash table of flows: not to be steered from the wire
+  SipKey isn_key;    // RFC 6528
+  SipKey clock_key;  // offsets of the timestamp clocks
+  SynCookies cookies;
   uint8_t window_shift = 0;  // what we announce, from receive_buffer_max_bytes
   ObjectPool<Connection> connections;
   ObjectPool<Listener> listeners;
@@ -35,6 +37,7 @@ struct Core {
   List<FlowNode, AllTag> all;
   List<Listener, AllTag> all_listeners;
   List<Connection, QueueTag> time_waits;  // oldest first
+  List<Connection, HeldTag> held_acks;    // see StackOptions::hold_acks
 
   // What queues must leave of the pool: with no frame to receive an ACK in, nothing that is queued
   // would ever be freed.
@@ -47,12 +50,16 @@ struct Core {
   }
   // RFC 6528: a clock that no two incarnations of a 4-tuple share, plus a secret per 4-tuple.
   Seq initial_seq(Instant now, const wire::FlowKey& key) const {
+    if (options.fixed_isn) [[unlikely]]
+      return Seq(options.isn);
     const uint64_t hash =
         SipHash::hash(isn_key, {reinterpret_cast<const uint8_t*>(&key), sizeof key});
     return Seq(uint32_t(hash) + uint32_t(now.ns >> 6));
   }
   // RFC 7323 5.4: the same for every incarnation of a 4-tuple, so that its clock never runs back.
   uint32_t timestamp_offset(const wire::FlowKey& key) const {
+    if (options.fixed_isn) [[unlikely]]
+      return 0;
     return uint32_t(SipHash::hash(clock_key, {reinterpret_cast<const uint8_t*>(&key), sizeof key}));
   }
 };

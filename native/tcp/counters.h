@@ -20,8 +20,12 @@
   X(tcp_listen_overflows, "SYNs and handshakes dropped because the backlog was full")    \
   X(tcp_half_open_full, "SYNs dropped because no half-open slot was free")               \
   X(tcp_half_open_expired, "half-open connections forgotten after the last SYN-ACK")     \
+  X(tcp_cookies_sent, "SYNs answered with a SYN cookie, keeping no state (RFC 4987)")    \
+  X(tcp_cookies_accepted, "connections made from a SYN cookie that came back")           \
+  X(tcp_cookies_rejected, "ACKs whose SYN cookie was forged, old or spent")              \
   X(tcp_connections_full, "connections refused past connections_max")                    \
   X(tcp_syn_acks_resent, "SYN-ACKs sent again")                                          \
+  X(tcp_time_wait_reused, "connections opened over a 4-tuple that was in TIME-WAIT")     \
   X(tcp_time_wait_recycled, "TIME-WAITs ended early to make room")                       \
   X(tcp_time_wait_reopened, "SYNs that legally reopened a TIME-WAIT (RFC 6191)")         \
   X(tcp_retransmits, "segments sent again")                                              \

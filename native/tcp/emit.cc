@@ -108,9 +108,11 @@ Frame* alloc_control(Core& core) {
 
 }  // namespace
 
-uint16_t announced_mss(const net::Path& path) {
+uint16_t announced_mss(const net::Path& path, uint16_t mss_max_bytes) {
   const uint32_t overhead = ip_header_bytes(path.remote) + wire::kTcpHeaderBytes;
-  return uint16_t(std::clamp<uint32_t>(path.mtu_bytes, overhead + kPayloadMin, 65535) - overhead);
+  const uint32_t mss =
+      std::clamp<uint32_t>(path.mtu_bytes, overhead + kPayloadMin, 65535) - overhead;
+  return uint16_t(mss_max_bytes ? std::min<uint32_t>(mss, mss_max_bytes) : mss);
 }
 
 void update_mss(Core&, Connection& c) {
@@ -119,6 +121,7 @@ void update_mss(Core&, Connection& c) {
   const uint32_t overhead = ip_header_bytes(c.path.remote) + wire::kTcpHeaderBytes;
   uint32_t mss = mtu > overhead ? mtu - overhead : 0;
   mss = std::min<uint32_t>(mss, c.snd.peer_mss_bytes);
+  if (c.snd.mss_max_bytes) mss = std::min<uint32_t>(mss, c.snd.mss_max_bytes);
   mss -= std::min(mss, c.timestamps ? wire::kTcpTimestampBytes : 0);
   c.snd.mss_bytes = uint16_t(std::clamp<uint32_t>(mss, kPayloadMin, 65000));
   c.window.mss_bytes = c.snd.mss_bytes;
@@ -213,7 +216,7 @@ void send_syn(Core& core, Instant now, Connection& c) {
   const uint32_t window = std::min<uint32_t>(c.rcv.buffer_bytes, 65535);
   header.window = uint16_t(window);
   options.has_mss = true;
-  options.mss_bytes = announced_mss(c.path);
+  options.mss_bytes = announced_mss(c.path, c.snd.mss_max_bytes);
   options.sack_permitted = !answer || c.sack;
   options.has_window_scale = !answer || c.scaling;
   options.window_scale = core.window_shift;
@@ -228,11 +231,12 @@ void send_syn(Core& core, Instant now, Connection& c) {
   core.pool.release(f);
 }
 
-void send_syn_ack(Core& core, Instant now, HalfOpen& h) {
-  Result<net::Path> path = core.ip.resolve(h.key.local.address, h.key.remote.address);
-  if (!path) return;
+bool send_syn_ack(Core& core, Instant now, const wire::FlowKey& key, const Listener& l,
+                  const Handshake& h, uint32_t ts_value) {
+  Result<net::Path> path = core.ip.resolve(key.local.address, key.remote.address);
+  if (!path) return false;
   Frame* f = alloc_control(core);
-  if (!f) return;
+  if (!f) return false;
   wire::TcpHeader header;
   wire::TcpOptions options;
   header.seq = h.iss;
@@ -240,19 +244,23 @@ void send_syn_ack(Core& core, Instant now, HalfOpen& h) {
   header.flags = wire::kTcpSyn | wire::kTcpAck;
   header.window = h.window_bytes;
   options.has_mss = true;
-  options.mss_bytes = announced_mss(*path);
+  options.mss_bytes = announced_mss(*path, l.options.mss_max_bytes);
   options.sack_permitted = h.sack;
   options.has_window_scale = h.scaling;
   options.window_scale = core.window_shift;
   options.has_timestamps = h.timestamps;
-  options.ts_value = ts_now(now, h.ts_offset);
+  options.ts_value = ts_value;
   options.ts_echo = h.ts_recent;
-  h.sent = now;
   const net::SendOptions how{.protocol = wire::kTcpProtocol,
-                             .ttl = h.listener->options.ttl,
-                             .traffic_class = h.listener->options.traffic_class};
-  (void)transmit(core, now, h.key, *path, f, header, options, how);
+                             .ttl = l.options.ttl,
+                             .traffic_class = l.options.traffic_class};
+  (void)transmit(core, now, key, *path, f, header, options, how);
   core.pool.release(f);
+  return true;
+}
+
+void send_syn_ack(Core& core, Instant now, HalfOpen& h) {
+  if (send_syn_ack(core, now, h.key, *h.listener, h, ts_now(now, h.ts_offset))) h.sent = now;
 }
 
 void send_half_open_ack(Core& core, Instant now, HalfOpen& h) {

@@ -11,7 +11,7 @@ namespace millrace::tcp {
 // Largest payload with which a segment of the connection still fits the path, into snd.mss_bytes.
 void update_mss(Core& core, Connection& c);
 // MSS to announce for a path (RFC 6691: options are not deducted).
-uint16_t announced_mss(const net::Path& path);
+uint16_t announced_mss(const net::Path& path, uint16_t mss_max_bytes);
 
 // Sends the payload of a queued frame. False when nothing left (no memory, or refused below).
 bool send_frame(Core& core, Instant now, Connection& c, Frame* frame);
@@ -26,6 +26,9 @@ void send_challenge_ack(Core& core, Instant now, Connection& c);
 bool challenge_allowed(Core& core, Instant now, Connection& c);
 
 void send_syn_ack(Core& core, Instant now, HalfOpen& h);
+// The same without a HalfOpen, for a SYN cookie. False when nothing left.
+bool send_syn_ack(Core& core, Instant now, const wire::FlowKey& key, const Listener& l,
+                  const Handshake& h, uint32_t ts_value);
 void send_half_open_ack(Core& core, Instant now, HalfOpen& h);
 // RST in answer to a segment that no connection takes (RFC 9293 3.5.2 group 1).
 void answer_with_reset(Core& core, Instant now, const wire::FlowKey& key, const Segment& s);

@@ -77,7 +77,9 @@ void take_icmp_error(Core& core, Instant now, const net::IcmpError& e) {
   }
   if (e.error.code == EMSGSIZE) {
     if (!opening) lower_mtu(core, now, c, e.mtu_bytes);
-  } else if (opening && e.hard) {
+  } else if (opening) {
+    // RFC 1122 4.2.3.9 would wait after the soft ones. Linux does not: a connect() to a host that a
+    // router calls unreachable fails at once.
     fail_opening(core, c, e.error.code);
   } else {
     c.soft_error = uint16_t(e.error.code);  // all soft once synchronized (RFC 5927 5.2)

@@ -15,6 +15,29 @@ void input_listen(Core& core, Instant now, Listener& l, const wire::FlowKey& key
                   Segment& s);
 void input_half_open(Core& core, Instant now, HalfOpen& h, Segment& s);
 
+// The accept queue takes no more; as Linux, one more than the backlog fits.
+inline bool backlog_full(const Listener& l) {
+  return l.ready > l.backlog;
+}
+// All of a handshake but its numbers, from the options of the peer's SYN.
+Handshake handshake_of(const Core& core, const Listener& l, const wire::FlowKey& key,
+                       const wire::TcpOptions& syn);
+// The third segment of a handshake has come: a connection, or null when there is no room for it.
+Connection* create_accepted(Core& core, Instant now, Listener& l, const wire::FlowKey& key,
+                            uint64_t hash, const Handshake& h, const Segment& s);
+// It is established and waits to be accepted; `s` is processed, and the listener's user told.
+void begin_accepted(Core& core, Instant now, Listener& l, Connection& c, Segment& s);
+
+// --- input_cookie.cc
+// Handshakes in progress have used up the table or the listener's share of it.
+bool cookies_wanted(const Core& core, const Listener& l);
+void answer_with_cookie(Core& core, Instant now, Listener& l, const wire::FlowKey& key,
+                        const Segment& s);
+// True: the ACK was dealt with: it held a cookie, or there is no telling now. False: it is to be
+// refused. `instead_of`: a handshake of the same 4-tuple, begun by a later SYN, which it replaces.
+bool take_cookie(Core& core, Instant now, Listener& l, const wire::FlowKey& key, uint64_t hash,
+                 Segment& s, HalfOpen* instead_of);
+
 // --- input_syn_sent.cc
 void input_syn_sent(Core& core, Instant now, Connection& c, Segment& s);
 // What the SYN of the peer said, for both directions of opening.

@@ -19,10 +19,6 @@ uint32_t receive_buffer_of(const Core& core, const ConnectionOptions& options) {
   return std::min(bytes, core.options.receive_buffer_max_bytes);
 }
 
-bool backlog_full(const Listener& l) {
-  return l.ready > l.backlog;
-}  // as Linux: one more fits
-
 void begin_half_open(Core& core, Instant now, Listener& l, const wire::FlowKey& key, uint64_t hash,
                      const Segment& s) {
   HalfOpen* h = core.half_opens.create(core, half_open_timer);
@@ -30,35 +26,58 @@ void begin_half_open(Core& core, Instant now, Listener& l, const wire::FlowKey& 
     ++core.counters.tcp_half_open_full;
     return;
   }
+  static_cast<Handshake&>(*h) = handshake_of(core, l, key, s.options);
   h->half_open = true;
   h->key = key;
   h->listener = &l;
   h->irs = s.seq;
   h->iss = core.initial_seq(now, key);
   if (s.reopens && h->iss <= s.last_sent + 65536) h->iss = s.last_sent + 65536 + 1;
-  h->ts_offset = core.timestamp_offset(key);
-  h->ts_recent = s.options.ts_value;
-  h->timestamps = s.options.has_timestamps;
-  h->sack = s.options.sack_permitted;
-  h->scaling = s.options.has_window_scale;
-  h->peer_shift = s.options.window_scale;
-  h->peer_mss_bytes = believed_mss(s.options, key.remote.address);
   h->peer_window_bytes = s.window;
-  h->window_bytes = uint16_t(std::min<uint32_t>(receive_buffer_of(core, l.options), 65535));
   core.flows.insert(h, hash);
   core.all.push_back(h);
   l.half_open.push_back(h);
+  ++l.half_opens;
   send_syn_ack(core, now, *h);
   core.wheel.arm(h->timer, now + Duration::seconds(1));
 }
 
-// The third segment of the handshake: a connection, or null when there is no room for it.
-Connection* complete(Core& core, Instant now, HalfOpen& h, const Segment& s) {
-  Listener& l = *h.listener;
-  Result<net::Path> path = core.ip.resolve(h.key.local.address, h.key.remote.address);
+// The first round trip, of the SYN-ACK.
+void sample_handshake(Core& core, Instant now, const HalfOpen& h, Connection& c, const Segment& s) {
+  c.syn_resent = h.retries > 0;
+  c.syn_resent_again = h.retries > 1;
+  if (h.retries == 0) {
+    c.rtt.sample(now, now - h.sent, c.snd.una, c.snd.nxt, uint32_t(core.options.rto_min.micros()));
+  } else if (c.timestamps && s.options.has_timestamps) {
+    const uint32_t ms = ts_now(now, h.ts_offset) - s.options.ts_echo;
+    if (ms < 600'000) {
+      c.rtt.sample(now, Duration::millis(std::max<uint32_t>(ms, 1)), c.snd.una, c.snd.nxt,
+                   uint32_t(core.options.rto_min.micros()));
+    }
+  }
+}
+
+}  // namespace
+
+Handshake handshake_of(const Core& core, const Listener& l, const wire::FlowKey& key,
+                       const wire::TcpOptions& syn) {
+  Handshake h;
+  h.ts_offset = core.timestamp_offset(key);
+  h.ts_recent = syn.ts_value;
+  h.timestamps = syn.has_timestamps;
+  h.sack = syn.sack_permitted;
+  h.scaling = syn.has_window_scale;
+  h.peer_shift = syn.window_scale;
+  h.peer_mss_bytes = believed_mss(syn, key.remote.address);
+  h.window_bytes = uint16_t(std::min<uint32_t>(receive_buffer_of(core, l.options), 65535));
+  return h;
+}
+
+Connection* create_accepted(Core& core, Instant now, Listener& l, const wire::FlowKey& key,
+                            uint64_t hash, const Handshake& h, const Segment& s) {
+  Result<net::Path> path = core.ip.resolve(key.local.address, key.remote.address);
   if (!path) return nullptr;
-  const uint64_t hash = h.hash;
-  Connection* c = create_connection(core, h.key, hash, l.options, *path);
+  Connection* c = create_connection(core, key, hash, l.options, *path);
   if (!c) return nullptr;
   c->snd.iss = h.iss;
   c->snd.una = c->snd.nxt = c->snd.end = h.iss + 1;
@@ -76,33 +95,27 @@ Connection* complete(Core& core, Instant now, HalfOpen& h, const Segment& s) {
   c->timestamps = h.timestamps;
   c->sack = h.sack;
   c->scaling = h.scaling;
-  c->syn_resent = h.retries > 0;
-  if (h.retries == 0) {
-    c->rtt.sample(now, now - h.sent, c->snd.una, c->snd.nxt,
-                  uint32_t(core.options.rto_min.micros()));
-  } else if (c->timestamps && s.options.has_timestamps) {
-    const uint32_t ms = ts_now(now, h.ts_offset) - s.options.ts_echo;
-    if (ms < 600'000) {
-      c->rtt.sample(now, Duration::millis(std::max<uint32_t>(ms, 1)), c->snd.una, c->snd.nxt,
-                    uint32_t(core.options.rto_min.micros()));
-    }
-  }
-  destroy_half_open(core, h);
-  start_established(core, now, *c);
-  c->listener = &l;
-  c->queued = true;
-  l.acceptable.push_back(c);
-  ++l.ready;
-  ++core.counters.tcp_passive_opens;
   return c;
 }
 
-}  // namespace
+void begin_accepted(Core& core, Instant now, Listener& l, Connection& c, Segment& s) {
+  start_established(core, now, c);
+  c.listener = &l;
+  c.queued = true;
+  l.acceptable.push_back(&c);
+  ++l.ready;
+  ++core.counters.tcp_passive_opens;
+  input_synchronized(core, now, c, s);
+  const bool alive = c.state != State::kClosed;
+  reap(core, c);
+  if (alive) core.handler.on_acceptable(l);
+}
 
 void input_listen(Core& core, Instant now, Listener& l, const wire::FlowKey& key, uint64_t hash,
                   Segment& s) {
   if (s.has(wire::kTcpRst)) return;
   if (s.has(wire::kTcpAck)) {
+    if (take_cookie(core, now, l, key, hash, s, nullptr)) return;
     ++core.counters.tcp_no_connection;
     answer_with_reset(core, now, key, s);
     return;
@@ -117,7 +130,12 @@ void input_listen(Core& core, Instant now, Listener& l, const wire::FlowKey& key
     return;
   }
   // Data on a SYN is dropped (C6): our SYN-ACK acknowledges the SYN only, the peer sends it again.
-  begin_half_open(core, now, l, key, hash, s);
+  // A TIME-WAIT that makes way needs a number above its own and adds no state: no cookie, as Linux.
+  if (cookies_wanted(core, l) && !s.reopens) {
+    answer_with_cookie(core, now, l, key, s);
+  } else {
+    begin_half_open(core, now, l, key, hash, s);
+  }
 }
 
 void input_half_open(Core& core, Instant now, HalfOpen& h, Segment& s) {
@@ -155,23 +173,23 @@ void input_half_open(Core& core, Instant now, HalfOpen& h, Segment& s) {
     return;
   }
   if (!s.has(wire::kTcpAck)) return;
+  Listener& l = *h.listener;
   if (s.ack != h.iss + 1) {
+    if (take_cookie(core, now, l, h.key, h.hash, s, &h)) return;
     ++core.counters.tcp_bad_acks;
     answer_with_reset(core, now, h.key, s);
     return;
   }
-  Listener& l = *h.listener;
   if (backlog_full(l)) {
     // Linux: forget the ACK, keep the handshake; the SYN-ACK is repeated and the peer asks again.
     ++core.counters.tcp_listen_overflows;
     return;
   }
-  Connection* c = complete(core, now, h, s);
+  Connection* c = create_accepted(core, now, l, h.key, h.hash, h, s);
   if (!c) return;
-  input_synchronized(core, now, *c, s);
-  const bool alive = c->state != State::kClosed;
-  reap(core, *c);
-  if (alive) core.handler.on_acceptable(l);
+  sample_handshake(core, now, h, *c, s);
+  destroy_half_open(core, h);
+  begin_accepted(core, now, l, *c, s);
 }
 
 }  // namespace millrace::tcp

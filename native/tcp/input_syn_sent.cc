@@ -39,6 +39,8 @@ void take_syn_options(Core& core, Instant now, Connection& c, const Segment& s) 
 
 namespace {
 
+constexpr Duration kRetryAfterReset = Duration::millis(8);
+
 void connected(Core& core, Instant now, Connection& c, const Segment& s) {
   c.snd.una = s.ack;
   c.snd.wl2 = s.ack;
@@ -66,6 +68,10 @@ void input_syn_sent(Core& core, Instant now, Connection& c, Segment& s) {
   if (has_ack && s.ack != c.snd.nxt) {  // acknowledges what was never sent, or nothing
     ++core.counters.tcp_bad_acks;
     answer_with_reset(core, now, c.key, s);
+    // The peer still had an older connection, which our reset has ended: the SYN soon again instead
+    // of after a second (Linux), but only the first time.
+    const Instant again = now + kRetryAfterReset;
+    if (!c.syn_resent && again < c.retransmit_at) set_deadline(core, c, c.retransmit_at, again);
     return;
   }
   if (s.has(wire::kTcpRst)) {

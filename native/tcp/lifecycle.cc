@@ -44,6 +44,7 @@ Connection* create_connection(Core& core, const wire::FlowKey& key, uint64_t has
   c->keepalive_interval_s = uint32_t(options.keepalive_interval.ns / 1'000'000'000);
   c->keepalive_probes = uint8_t(std::min<uint32_t>(options.keepalive_probes, 127));
   c->user_timeout_ms = uint32_t(options.user_timeout.millis());
+  c->snd.mss_max_bytes = options.mss_max_bytes;
   c->ttl = options.ttl;
   c->traffic_class = options.traffic_class;
   if (options.congestion != CongestionControl::kCubic) c->use_congestion(options.congestion);
@@ -202,6 +203,7 @@ void reap(Core& core, Connection& c) {
   if (c.state != State::kClosed || c.owned || c.queued) return;
   release_received(core, c);
   static_cast<ListNode<AllTag>&>(c).unlink();
+  static_cast<ListNode<HeldTag>&>(c).unlink();
   core.connections.destroy(&c);
 }
 
@@ -210,6 +212,7 @@ void destroy_half_open(Core& core, HalfOpen& h) {
   core.flows.remove(&h);
   static_cast<ListNode<AllTag>&>(h).unlink();
   static_cast<ListNode<QueueTag>&>(h).unlink();
+  --h.listener->half_opens;
   core.half_opens.destroy(&h);
 }
 

@@ -10,6 +10,8 @@ namespace millrace::tcp {
 
 namespace {
 
+constexpr Duration kReuseAfter = Duration::seconds(1);
+
 bool conflicts(const Listener& a, const wire::Endpoint& local, bool dual_stack) {
   if (a.local.port != local.port) return false;
   if (a.local.address == local.address) return true;
@@ -22,6 +24,21 @@ bool conflicts(const Listener& a, const wire::Endpoint& local, bool dual_stack) 
   return false;
 }
 
+// Linux's tcp_tw_reuse: a 4-tuple that has been in TIME-WAIT for a second may be used again by who
+// holds it. Timestamps keep what is left of the old connection apart from the new one (RFC 6191,
+// RFC 7323 5.3).
+bool reuse_time_wait(Core& core, Instant now, FlowNode& node, Seq& used_before) {
+  if (!core.options.reuse_time_wait || node.half_open) return false;
+  Connection& c = static_cast<Connection&>(node);
+  if (c.state != State::kTimeWait || c.owned || !c.timestamps) return false;
+  if (c.life_at > now + core.options.time_wait - kReuseAfter) return false;
+  used_before = c.snd.nxt;
+  ++core.counters.tcp_time_wait_reused;
+  bury(core, c);
+  reap(core, c);
+  return true;
+}
+
 }  // namespace
 
 Result<Connection*> open_connection(Core& core, Instant now, const wire::Endpoint& local,
@@ -32,14 +49,21 @@ Result<Connection*> open_connection(Core& core, Instant now, const wire::Endpoin
   if (!path) return path.error();
   const wire::FlowKey key{{path->local, local.port}, remote};
   const uint64_t hash = core.flow_hash(key);
-  if (core.find(key, hash)) return Error{EADDRINUSE};
+  Seq used_before;
+  bool reused = false;
+  if (FlowNode* other = core.find(key, hash)) {
+    reused = reuse_time_wait(core, now, *other, used_before);
+    if (!reused) return Error{EADDRINUSE};
+  }
   Connection* c = create_connection(core, key, hash, options, *path);
   if (!c) return Error{ENOBUFS};
   ++core.counters.tcp_active_opens;
   c->user = user;
   c->owned = true;
   c->state = State::kSynSent;
-  c->snd.iss = c->snd.una = core.initial_seq(now, key);
+  c->snd.iss = core.initial_seq(now, key);
+  if (reused && c->snd.iss <= used_before) c->snd.iss = used_before + 65537;
+  c->snd.una = c->snd.iss;
   c->snd.nxt = c->snd.end = c->snd.iss + 1;
   c->loss.stalled_since = now;  // of the first SYN, for its round trip
   update_mss(core, *c);

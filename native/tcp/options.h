@@ -22,6 +22,7 @@ struct ConnectionOptions {
   CongestionControl congestion = CongestionControl::kCubic;
   uint32_t receive_buffer_bytes = 0;  // 0: the stack's default, auto-tuned up to its maximum
   uint32_t send_buffer_bytes = 0;
+  uint16_t mss_max_bytes = 0;  // TCP_MAXSEG: announced and sent at most; 0: as the path allows
   uint8_t ttl = 64;
   uint8_t traffic_class = 0;
 };
@@ -37,6 +38,7 @@ enum class Option : uint8_t {
   kReceiveBuffer,  // bytes
   kSendBuffer,     // bytes
   kTrafficClass,
+  kMssMax,  // bytes; 0: as the path allows
 };
 
 struct StackOptions {
@@ -50,6 +52,16 @@ struct StackOptions {
   Duration time_wait = Duration::seconds(60);
   Duration fin_timeout = Duration::seconds(60);  // orphaned FIN-WAIT-2
   ConnectionOptions defaults;
+  // Tests that name absolute numbers: every connection begins at `isn`, and its timestamp clock has
+  // no offset. Against RFC 6528; nothing but native/testing sets it.
+  // An ACK for in-order data may wait for send_held_acks(), which the owner calls once the data has
+  // been seen by the application: the answer then carries it. A reader of the kernel's is just as
+  // fast.
+  bool hold_acks = false;
+  // connect() may take over a 4-tuple that is in TIME-WAIT (Linux does on loopback).
+  bool reuse_time_wait = false;
+  bool fixed_isn = false;
+  uint32_t isn = 0;
 };
 
 }  // namespace millrace::tcp

@@ -86,7 +86,9 @@ bool split_frame(Core& core, Connection& c, Frame* f, uint32_t keep) {
 }  // namespace
 
 uint32_t initial_window_bytes(const Connection& c) {
-  return (c.syn_resent ? 1 : 10) * uint32_t(c.window.mss_bytes);
+  // RFC 6928 2 begins with one segment when the SYN was lost. Linux forgives the first loss: with
+  // an initial timeout of a second (RFC 6298) it need not be one.
+  return (c.syn_resent_again ? 1 : 10) * uint32_t(c.window.mss_bytes);
 }
 
 bool resend_frame(Core& core, Instant now, Connection& c, Frame* frame) {

@@ -10,6 +10,9 @@ namespace millrace::tcp {
 
 namespace {
 
+// So much may be acknowledged by one ACK that was held; a kernel that merges segments does the
+// same.
+constexpr uint32_t kHeldSegments = 16;
 constexpr uint32_t kAtoMinUs = 40'000;     // Linux TCP_ATO_MIN
 constexpr uint32_t kDelayMaxUs = 200'000;  // Linux TCP_DELACK_MAX; RFC 9293 3.8.6.3 allows 500 ms
 constexpr uint8_t kQuickAcks = 16;
@@ -72,6 +75,10 @@ void schedule_ack(Core& core, Instant now, Connection& c) {
   if (c.ack_at.is_never() || at < c.ack_at) set_deadline(core, c, c.ack_at, at);
 }
 
+void hold_ack(Core& core, Connection& c) {
+  if (!static_cast<ListNode<HeldTag>&>(c).linked()) core.held_acks.push_back(&c);
+}
+
 }  // namespace
 
 uint16_t announce_window(const Core& core, Connection& c) {
@@ -95,6 +102,7 @@ uint16_t announce_window(const Core& core, Connection& c) {
 
 void note_ack_sent(Instant, Connection& c) {
   Receiver& r = c.rcv;
+  static_cast<ListNode<HeldTag>&>(c).unlink();
   r.acked = r.nxt;
   r.ack_now = false;
   r.ack_pending = false;
@@ -148,7 +156,15 @@ void note_data_sent(Core&, Instant now, Connection& c) {
 void acknowledge(Core& core, Instant now, Connection& c) {
   Receiver& r = c.rcv;
   if (!r.ack_now && !r.ack_pending) return;
-  const bool second = r.nxt - r.acked > int32_t(r.peer_segment_bytes);  // RFC 5681 4.2
+  const int32_t waiting_bytes = r.nxt - r.acked;
+  const bool second = waiting_bytes > int32_t(r.peer_segment_bytes);  // RFC 5681 4.2
+  // What arrives out of order, fills a gap or ends the stream is answered at once (ack_now).
+  const bool may_hold = core.options.hold_acks && !r.ack_now &&
+                        waiting_bytes <= int32_t(kHeldSegments * r.peer_segment_bytes);
+  if (may_hold && (second || (r.quick_acks > 0 && !r.interactive))) {
+    hold_ack(core, c);
+    return;
+  }
   if (r.ack_now || second || (r.quick_acks > 0 && !r.interactive)) {
     send_ack(core, now, c);
   } else {
@@ -160,10 +176,18 @@ void after_read(Core& core, Instant now, Connection& c) {
   tune_buffer(core, now, c);
   if (c.rcv.fin_received || !c.can_receive()) return;
   const uint32_t offered = offered_window(c);
-  const uint32_t possible = free_bytes(core, c);
+  // Without window scaling the field is the limit: what it cannot say must not be announced again
+  // and again, the peer would take the repetitions for duplicate ACKs.
+  const uint32_t sayable = 65535u << (c.scaling ? core.window_shift : 0);
+  const uint32_t possible = std::min(free_bytes(core, c), sayable);
   const uint32_t worth = std::min<uint32_t>(2u * c.rcv.peer_segment_bytes, c.rcv.buffer_bytes / 2);
   // An update only when the peer's idea of the window at least doubles by it (Linux).
-  if (possible >= 2ull * offered && possible - offered >= worth) send_ack(core, now, c);
+  if (possible < 2ull * offered || possible - offered < worth) return;
+  if (core.options.hold_acks) {
+    hold_ack(core, c);
+  } else {
+    send_ack(core, now, c);
+  }
 }
 
 }  // namespace millrace::tcp

@@ -197,6 +197,10 @@ void Tcp::set_option(Instant now, Connection& c, Option option, uint32_t value) 
     case Option::kTrafficClass:
       c.traffic_class = uint8_t(value);
       return;
+    case Option::kMssMax:
+      c.snd.mss_max_bytes = uint16_t(std::min<uint32_t>(value, 65535));
+      update_mss(*core_, c);
+      return;
   }
   if (established(c)) restart_keepalive(*core_, now, c);
 }
@@ -229,6 +233,16 @@ Info Tcp::info(const Connection& c) const {
   i.segments_received = c.stats.segments_received;
   i.segments_retransmitted = c.stats.segments_resent;
   return i;
+}
+
+void Tcp::send_held_acks(Instant now) {
+  while (Connection* c = core_->held_acks.pop_front()) {
+    if (c->state != State::kClosed) send_ack(*core_, now, *c);
+  }
+}
+
+bool Tcp::has_held_acks() const {
+  return !core_->held_acks.empty();
 }
 
 uint32_t Tcp::connection_count() const {

@@ -87,6 +87,9 @@ class Tcp final : public net::TransportHandler {
   void write(Connection& connection, Frame* frame);
   // Sends what window, congestion and Nagle allow.
   void push(Instant now, Connection& connection);
+  // Sends the ACKs that were held and found no segment to travel with (StackOptions::hold_acks).
+  void send_held_acks(Instant now);
+  bool has_held_acks() const;
   uint32_t readable_bytes(const Connection& connection) const;
   // Copies in-order bytes out, frees their frames and opens the window. Returns the bytes copied.
   uint32_t read(Instant now, Connection& connection, std::span<uint8_t> out);

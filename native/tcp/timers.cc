@@ -299,6 +299,7 @@ void syn_timeout(Core& core, Instant now, Connection& c) {
     return;
   }
   if (l.backoff < UINT8_MAX) ++l.backoff;
+  c.syn_resent_again = c.syn_resent;
   c.syn_resent = true;
   ++core.counters.tcp_retransmits;
   send_syn(core, now, c);

@@ -18,6 +18,7 @@ import {
   type ListenerSink,
   NOT_OURS,
   type SocketAddress,
+  type Upcall,
 } from '../../lib/engine';
 import { internals } from '../../compat/internals';
 
@@ -73,7 +74,8 @@ export class ToyEngine implements Engine {
 
   readonly answering = false;
 
-  post(context: ContextId, callback: () => void): void {
+  post(context: ContextId, prepare: () => Upcall): void {
+    const callback = () => prepare()?.();
     const resource = this.#contexts.get(context);
     if (context !== 0 && resource === undefined) throw new Error(`context ${context} is not there`);
     setImmediate(() => (resource === undefined ? callback() : resource.runInAsyncScope(callback)));
@@ -87,8 +89,12 @@ export class ToyEngine implements Engine {
   }
 
   /** Runs an upcall in the context which its source has now. */
-  run(context: ContextId, callback: () => void): void {
-    if (context === 0) return callback();
+  run(context: ContextId, prepare: () => Upcall): void {
+    const callback = () => prepare()?.();
+    if (context === 0) {
+      callback();
+      return;
+    }
     const resource = this.#contexts.get(context);
     if (resource === undefined) throw new Error(`upcall in context ${context}, which was freed`);
     resource.runInAsyncScope(callback);

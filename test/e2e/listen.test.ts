@@ -128,3 +128,14 @@ t.test(`what is not steered is the kernel's (${mode})`, { skip }, async (t) => {
   t.match(closed.stderr, /refused|Couldn't connect/i, 'a closed port refuses at once');
   await stopAndReport(t, home, server);
 });
+
+t.test(`a program under a profiler, which sends it signals (${mode})`, { skip }, async (t) => {
+  const home = await lab(t);
+  const profile = ['--cpu-prof', `--cpu-prof-dir=${home.folder}`, '--cpu-prof-interval', '500'];
+  for (let start = 0; start < 3; ++start) {
+    const server = await home.node(mode, example('http-server'), [8080, '0.0.0.0'], { nodeArgs: profile });
+    const answer = await home.must(home.peer, 'curl', ['-sS', '-m', '5', `http://${home.mill.ipv4}:8080/`]);
+    t.match(answer, 'Hello', 'starts and answers');
+    await stopAndReport(t, home, server);
+  }
+});

@@ -35,6 +35,7 @@ export const transferBytes = Number(process.env['E2E_BYTES'] ?? 100e6);
 export const app = (name: string): string => path.join(root, 'test/e2e/apps', `${name}.js`);
 export const example = (name: string): string => path.join(root, 'examples', `${name}.js`);
 export const load = (): string => nativeTool('load');
+export const flood = (): string => nativeTool('flood');
 
 function missing(commands: readonly string[]): string[] {
   const found = (command: string): boolean => {

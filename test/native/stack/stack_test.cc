@@ -14,7 +14,8 @@ const wire::IpAddress kLocal = wire::IpAddress::v4(0x7f000001);
 constexpr uint32_t kBudget = 256;
 
 struct Bed {
-  explicit Bed(uint32_t frames = 2048) : stack(config(frames), Random::from_seed(1), Instant{}) {
+  explicit Bed(uint32_t frames = 2048) : Bed(config(frames)) {}
+  explicit Bed(const StackConfig& settings) : stack(settings, Random::from_seed(1), Instant{}) {
     const uint32_t mtu = 16384 - FramePool::kTxHeadroom;
     net::LinkConfig link;
     link.mtu_bytes = mtu;
@@ -112,6 +113,29 @@ TEST_CASE("bytes wait in the stack while nobody reads, and none is lost") {
   CHECK(got == sent);
 }
 
+TEST_CASE("an answer carries the acknowledgement; without an answer it goes with the next turn") {
+  StackConfig config = Bed::config(2048);
+  config.tcp.hold_acks = true;
+  Bed bed(config);
+  auto [client, server] = bed.connect();
+  bed.script.read_on(client);
+  bed.script.read_on(server);
+  while (bed.turn()) {
+  }
+  const auto frames = [&] { return bed.stack.ports()[0]->stats().tx_frames; };
+  const uint64_t before = frames();
+  bed.script.write(client, "question");
+  bed.turn();
+  CHECK(frames() - before == 1);
+  bed.script.write(server, "answer");
+  CHECK(bed.turn());  // more to do: an ACK is held
+  CHECK(frames() - before == 2);
+  CHECK_FALSE(bed.turn());  // the client did not answer: it goes on its own
+  CHECK(frames() - before == 3);
+  CHECK_FALSE(bed.turn());
+  CHECK(frames() - before == 3);
+}
+
 TEST_CASE("small writes of one turn arrive as one chunk") {
   Bed bed;
   auto [client, server] = bed.connect();
@@ -155,6 +179,37 @@ TEST_CASE("a late command for a closed socket only gives its frame back") {
   bed.script.publish();
   bed.turn();
   CHECK(bed.stack.pool().available() == before);
+}
+
+TEST_CASE("a 4-tuple in TIME-WAIT may be used again by its holder after a second") {
+  StackConfig config = Bed::config(2048);
+  config.tcp.reuse_time_wait = true;
+  Bed bed(config);
+  REQUIRE(bed.stack.listen(bed.now, {kLocal, 80}, false, 8).ok());
+  const auto connect = [&] { return bed.stack.connect(bed.now, {kLocal, 40000}, {kLocal, 80}); };
+  auto first = connect();
+  REQUIRE(first.ok());
+  bed.turn();
+  uint32_t server = UINT32_MAX;
+  for (const ScriptEvent& event : bed.script.events()) {
+    if (event.type == Event::kAccept) server = event.args[0];
+  }
+  REQUIRE(server != UINT32_MAX);
+  bed.script.command(Command::kClose, first->slot);
+  bed.turn();
+  bed.script.command(Command::kClose, server);
+  bed.turn();
+  bed.turn(Duration::millis(500));
+  CHECK(connect().error() == Error{EADDRINUSE});
+  bed.turn(Duration::millis(600));
+  auto second = connect();
+  REQUIRE(second.ok());
+  bed.turn();
+  bool connected = false;
+  for (const ScriptEvent& event : bed.script.events()) {
+    connected |= event.type == Event::kConnect && event.args[0] == 0;
+  }
+  CHECK(connected);
 }
 
 TEST_CASE("a connection never gets a local port on which somebody listens") {
