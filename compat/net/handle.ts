@@ -125,11 +125,13 @@ class TCP extends Base {
     let taken = 0;
     if (outbound.idle) {
       const connection = link.connection as Connection;
+      if (chunks.length > 1) connection.cork();
       for (; index < chunks.length; index++) {
         const chunk = chunks[index] as Uint8Array;
         taken = chunk.byteLength === 0 ? 0 : connection.write(chunk);
         if (taken < chunk.byteLength) break;
       }
+      if (chunks.length > 1) connection.uncork();
       if (index === chunks.length) return 0;
     }
     return this.#keep(request, index === 0 ? chunks : chunks.slice(index), taken, total);
@@ -266,11 +268,13 @@ class TCP extends Base {
     let taken = 0;
     if (outbound.idle) {
       const connection = link.connection as Connection;
+      if (chunks.length > 1) connection.cork();
       for (; index < chunks.length; index++) {
         const chunk = chunks[index] as Uint8Array;
         taken = chunk.byteLength === 0 ? 0 : connection.write(chunk);
         if (taken < chunk.byteLength) break;
       }
+      if (chunks.length > 1) connection.uncork();
     }
     if (index === chunks.length) {
       // Who destroys an http2 session while a write is under way loses its GOAWAY. Over the kernel a write that is taken

@@ -147,6 +147,9 @@ uint32_t Loop::context_of(const uint32_t* event) const {
 bool Loop::dispatch_events() {
   bool any = false;
   while (!closing_ && shared_.events_waiting() > 0) {
+    // What a callback has written is one piece for a reader in this process, as in a socket's
+    // buffer.
+    if (shared_.commands_waiting() > 0 && driver_->turned_early()) driver_->turn();
     Napi::HandleScope scope(env_);
     const uint32_t* event = shared_.event(shared_.load(header::kEventHead));
     if (!call(dispatch_.Value(), context_of(event))) return any;

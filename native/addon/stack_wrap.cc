@@ -175,7 +175,7 @@ void StackWrap::add_slab(Info info) {
 // --- running
 
 void StackWrap::flush(Info) {
-  if (driver_) driver_->turn();
+  if (driver_) driver_->turn_early();
 }
 
 void StackWrap::at_round_end(Info info) {
