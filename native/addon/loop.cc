@@ -146,7 +146,9 @@ uint32_t Loop::context_of(const uint32_t* event) const {
 
 bool Loop::dispatch_events() {
   bool any = false;
-  while (!closing_ && shared_.events_waiting() > 0) {
+  // Bounded, for the other thread may bring more as fast as these are handed up.
+  for (uint32_t left = kEventsPerRound; !closing_ && left > 0; --left) {
+    if (shared_.events_waiting() == 0) break;
     // What a callback has written is one piece for a reader in this process, as in a socket's
     // buffer.
     if (shared_.commands_waiting() > 0 && driver_->turned_early()) driver_->turn();
@@ -187,7 +189,8 @@ void Loop::run() {
     const bool left = driver_->turn();
     const bool events = dispatch_events();
     const bool posts = run_posts() || early;
-    more_ = left || shared_.commands_waiting() > 0 || shared_.load(header::kPosts) > 0;
+    more_ = left || shared_.commands_waiting() > 0 || shared_.load(header::kPosts) > 0 ||
+            shared_.events_waiting() > 0;
     if (events) hot_until_ns_ = uint64_t(monotonic_now().ns) + uint64_t(config_.spin_us) * 1000;
     if (!more_ || !(events || posts || shared_.commands_waiting() > 0)) break;
   }

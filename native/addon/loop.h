@@ -38,6 +38,7 @@ class Loop {
   void close(void (*done)(void*), void* argument);
 
  private:
+  static constexpr uint32_t kEventsPerRound = 1024;
   static constexpr int kRounds = 64;  // before other sources of the loop have their turn
   static constexpr int kHandles = 6;
 

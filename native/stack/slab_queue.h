@@ -23,7 +23,7 @@ class SlabQueue {
   };
 
   void add(uint8_t* memory, uint32_t bytes, uint32_t id) {
-    MR_ASSERT(count_ < kSlabsMax);
+    MR_ASSERT(count_ < kSlabsMax && bytes % kAlign == 0);
     slabs_[(head_ + count_++) % kSlabsMax] = {memory, bytes, id};
   }
   // Room for `wanted` bytes in one piece, or less when a whole slab is smaller than that. `joined`:

@@ -2,6 +2,7 @@
 // Hand-made IPv4 packets for the door's tests: built and taken apart here, byte by byte.
 #pragma once
 
+#include <algorithm>
 #include <cstring>
 #include <string>
 #include <string_view>
@@ -55,7 +56,7 @@ inline std::vector<uint8_t> tcp_packet(const Tcp& t) {
   header.header_bytes = uint8_t(20 + wire::tcp_options_bytes(options));
   std::vector<uint8_t> segment(header.header_bytes + t.data.size());
   wire::build_tcp_header(segment.data(), header, options);
-  std::memcpy(segment.data() + header.header_bytes, t.data.data(), t.data.size());
+  std::copy(t.data.begin(), t.data.end(), segment.begin() + header.header_bytes);
   return ip_packet(6, std::move(segment), wire::kTcpChecksumOffset);
 }
 
