@@ -22,7 +22,7 @@ bool later(uint32_t order, uint32_t than) {
 uint32_t reo_wnd_us(const Connection& c) {
   const LossState& l = c.loss;
   if (!l.reordering_seen) {
-    if (l.phase != Recovery::kOpen) return 0;
+    if (l.phase >= Recovery::kFast) return 0;
     if (c.snd.queue.sacked_frames >= kDupThresh) return 0;
   }
   if (!c.rtt.has_min()) return 0;

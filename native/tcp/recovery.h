@@ -23,6 +23,7 @@ struct AckSummary {
   bool dsack = false;
   bool duplicate = false;  // RFC 5681 duplicate ACK (peers without SACK)
   bool fin_acked = false;
+  bool ece = false;       // the peer echoes a mark (RFC 3168)
   bool lost_now = false;  // more was marked lost
   Instant now;
   Instant oldest_sent = Instant::never();  // of newly acknowledged segments never resent

@@ -94,7 +94,10 @@ void take_sack(Core& core, Connection& c, const Segment& s, AckSummary& a) {
     ++core.counters.tcp_dsacks_received;
     first = 1;
     // Only what was sent twice can have arrived twice.
-    if (l.undo_possible && l.undo_resent > 0 && o.sack[0].end <= c.snd.nxt) --l.undo_resent;
+    const Seq end = o.sack[0].end;
+    if (l.undo_possible && l.undo_resent > 0 && end <= c.snd.nxt && end > l.undo_marker) {
+      --l.undo_resent;
+    }
   }
   uint32_t steps = 0;
   wire::SackBlock taken[wire::kSackBlocksMax];
