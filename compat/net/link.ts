@@ -257,7 +257,7 @@ export class Link implements ConnectionSink {
     this.#endKept = true;
     if (!this.#reading) return undefined;
     const behind = this.#consumer !== 'script' && this.outbound.completing;
-    if (this.#kept.length > 0 || this.#flushPosted || behind || this.#isForNextRound()) {
+    if (this.#kept.length > 0 || behind || this.#flushPosted || this.#isForNextRound()) {
       this.#postFlush();
       return undefined;
     }
