@@ -101,6 +101,7 @@ struct LossState {
   // Undo (RFC 3522, 3708)
   bool undo_possible = false;
   uint32_t undo_resent = 0;  // retransmissions not yet reported as duplicates
+  uint32_t duplicates = 0;   // segments that DSACKs have told of
   Seq undo_marker;           // first byte of what they may have repeated
   uint32_t undo_cwnd_bytes = 0;
   uint32_t undo_ssthresh_bytes = 0;

@@ -140,6 +140,10 @@ bool input_ack(Core& core, Instant now, Connection& c, const Segment& s) {
   if (c.timestamps && s.options.has_timestamps) a.ts_echo = s.options.ts_echo;
   const bool window_changed = update_window(c, s);
   if (!t.queue.in_flight()) {
+    if (c.sack && s.options.sack_count) {
+      take_sack(core, c, s, a);
+      late_dsack(core, c, a);
+    }
     answer_to_probe(core, now, c);
     return true;
   }

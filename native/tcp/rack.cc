@@ -49,7 +49,7 @@ void rack_delivered(Connection& c, const TxNote& n, AckSummary& a) {
 
 void rack_update_reordering(Connection& c, const AckSummary& a) {
   LossState& l = c.loss;
-  if (a.dsack && c.snd.una >= l.dsack_round) {
+  if (a.resent_twice && l.reordering_seen && c.snd.una >= l.dsack_round) {
     // A DSACK round: the window was too small.
     l.dsack_round = c.snd.nxt;
     if (l.reo_wnd_steps < UINT8_MAX) ++l.reo_wnd_steps;

@@ -52,7 +52,7 @@ bool eifel_says_spurious(const LossState& l, const AckSummary& a) {
 
 // RFC 3708: every retransmission of this recovery arrived as a duplicate.
 bool dsack_says_spurious(const LossState& l, const AckSummary& a) {
-  return l.undo_possible && a.dsack && l.has_first_resend_ts && l.undo_resent == 0;
+  return l.undo_possible && a.resent_twice && l.has_first_resend_ts && l.undo_resent == 0;
 }
 
 // RFC 6937: as much out as the reduction allows for what has been delivered.
@@ -165,7 +165,7 @@ void open_phase(Core& core, Connection& c, AckSummary& a) {
   LossState& l = c.loss;
   // CWR goes with the first byte behind `high`: only its ACK ends the round.
   if (l.phase == Recovery::kCwr && c.snd.una > l.high) leave_recovery(c);
-  if (l.phase == Recovery::kOpen && dsack_says_spurious(l, a)) undo(core, c);
+  late_dsack(core, c, a);
   if (a.ece && l.phase == Recovery::kOpen) enter_cwr(core, c, a);
 }
 
@@ -312,6 +312,10 @@ void tail_probe_acked(Core& core, Connection& c, const AckSummary& a) {
   } else if (!a.una_advanced && !a.newly_sacked) {
     l.probe_outstanding = false;  // a duplicate ACK: the probe was superfluous
   }
+}
+
+void late_dsack(Core& core, Connection& c, const AckSummary& a) {
+  if (c.loss.phase == Recovery::kOpen && dsack_says_spurious(c.loss, a)) undo(core, c);
 }
 
 void on_ack_recovery(Core& core, Connection& c, AckSummary& a) {
