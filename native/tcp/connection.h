@@ -219,7 +219,7 @@ class Connection : public FlowNode, public ListNode<QueueTag>, public ListNode<H
   EcnState ecn;
   CongestionWindow window;
   ConnectionStats stats;
-  alignas(8) unsigned char congestion_storage[48];
+  alignas(8) unsigned char congestion_storage[152];
 
   bool ack_state() const { return state != State::kSynSent && state != State::kClosed; }
   // States in which data and FIN of ours may be sent.
