@@ -32,6 +32,7 @@ enum class SimEvent : uint8_t {
   kDuplicated,
   kReordered,
   kCorrupted,
+  kMarked,
 };
 const char* sim_event_name(SimEvent event);
 
@@ -92,6 +93,7 @@ class SimNetwork {
   void refuse(Instant now, uint32_t from, std::span<const uint8_t> bytes);
   bool lose(Instant now, Line& line);
   bool queue(Line& line, Instant now, size_t bytes, Instant& leaves);
+  bool congested(const Line& line, Instant now);
   bool corrupt(Line& line, SimPort& port, std::span<uint8_t> bytes);
   void put(Instant at, uint32_t to, uint32_t slot);
   uint32_t take_slot(std::span<const uint8_t> bytes);

@@ -368,10 +368,12 @@ TEST_CASE("cookies: timestamps that carry options never run ahead of the clock")
       syn.has_window_scale = true;
       syn.window_scale = scale;
       syn.sack_permitted = scale % 2 == 0;
-      const uint32_t value = tcp::cookie_timestamp(ts, syn);
+      const uint32_t value = tcp::cookie_timestamp(ts, syn, scale % 3 == 0);
       CHECK(int32_t(ts - value) >= 0);
       CHECK(int32_t(ts - value) < 64);
-      tcp::read_cookie_timestamp(value, back);
+      bool ecn = false;
+      tcp::read_cookie_timestamp(value, back, ecn);
+      CHECK(ecn == (scale % 3 == 0));
       CHECK(back.window_scale == scale);
       CHECK(back.sack_permitted == syn.sack_permitted);
     }
