@@ -30,7 +30,8 @@ Stack::Stack(const StackConfig& config, Random random, Instant now)
       tcp_(pool_, ip_, timers_, random_, *this, config.tcp),
       udp_(pool_, ip_, *this, config.udp),
       shared_(config.shared),
-      slots_(config.shared.sockets) {
+      slots_(config.shared.sockets),
+      clock_(config.clock) {
   ip_.set_handler(kProtocolTcp, &tcp_);
   ip_.set_handler(kProtocolUdp, &udp_);
   offer_frames();
@@ -77,6 +78,7 @@ bool Stack::turn(Instant now, uint32_t frames_budget) {
       break;
     }
     if (!rx_ready()) break;
+    if (clock_) now = clock_();
   }
   const bool waiting = !publish(now);
   ip_.flush(now);  // window updates for what publish() read

@@ -31,6 +31,10 @@ struct StackConfig {
   net::Limits net;
   udp::Options udp;
   tcp::StackOptions tcp;
+  // What arrives while a turn is at work gets its own time: with the turn's, the answer to a
+  // segment of this very turn would seem to take no time at all, and RACK would wait for nothing.
+  // Null: a turn is a point in (virtual) time.
+  Instant (*clock)() = nullptr;
 };
 
 class Stack final : tcp::Handler, udp::Handler {
@@ -152,6 +156,7 @@ class Stack final : tcp::Handler, udp::Handler {
   udp::Udp udp_;
   SharedArea shared_;
   SlotTable slots_;
+  Instant (*const clock_)();
   SlabQueue slabs_;
   SlotList ready_;                  // slots with something to publish
   List<Slot, WrittenTag> written_;  // connections with bytes to push

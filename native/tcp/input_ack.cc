@@ -117,7 +117,7 @@ void set_timers(Core& core, Connection& c, const AckSummary& a) {
   } else if (c.retransmit_mode == RetransmitMode::kTailProbe && c.snd.queue.sacked_frames > 0) {
     arm_retransmit(core, a.now, c);  // SACK has begun to tell: RACK does the rest
   } else if (c.retransmit_mode == RetransmitMode::kNone) {
-    arm_retransmit(core, a.now, c);
+    arm_retransmit_or_probe(core, a.now, c);
   }
 }
 

@@ -60,6 +60,11 @@ void rack_update_reordering(Connection& c, const AckSummary& a) {
 bool rack_detect_loss(Core& core, Instant now, Connection& c) {
   LossState& l = c.loss;
   if (l.rack_sent.ns == 0) return false;
+  if (c.retransmit_mode ==
+      RetransmitMode::kReorder) {  // for what has been delivered since, perhaps
+    c.retransmit_mode = RetransmitMode::kNone;
+    clear_deadline(c.retransmit_at);
+  }
   TxQueue& q = c.snd.queue;
   const Duration patience = Duration::micros(int64_t(l.rack_rtt_us) + reo_wnd_us(c));
   bool lost = false;

@@ -106,7 +106,7 @@ void retransmit_deadline(Core& core, Instant now, Connection& c) {
     case RetransmitMode::kReorder:
       rack_timeout(core, now, c);
       send_pending(core, now, c);
-      if (c.retransmit_mode == RetransmitMode::kNone) arm_retransmit(core, now, c);
+      if (c.retransmit_mode == RetransmitMode::kNone) arm_retransmit_or_probe(core, now, c);
       return;
     case RetransmitMode::kPersist:
       persist_timeout(core, now, c);

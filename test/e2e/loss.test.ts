@@ -9,7 +9,7 @@ import { app, cannotRun, lab, mode, summary, type Lab, type Mode, patternHash } 
 
 t.setTimeout(600_000);
 const skip = cannotRun('curl', 'bash', 'sha256sum');
-const rounds = Number(process.env['E2E_LOSS_ROUNDS'] ?? 2);
+const rounds = Number(process.env['E2E_LOSS_ROUNDS'] ?? 3);
 const rates = (process.env['E2E_LOSS_RATES'] ?? '1,5').split(',').map(Number);
 
 /** All bytes over all of the time. */
