@@ -81,6 +81,14 @@ export class StackConnection implements Connection {
     return this.#writeText(text, text.length, false);
   }
 
+  cork(): void {
+    this.#rings.together(true);
+  }
+
+  uncork(): void {
+    this.#rings.together(false);
+  }
+
   setReading(on: boolean): void {
     if (this.#closed) return;
     const { words } = this.#rings;

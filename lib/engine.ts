@@ -57,6 +57,9 @@ export interface Connection extends Channel {
   /** The same for a string, without a Buffer in between; -1 when it does not fit as a whole: encode it and use write(). */
   writeUtf8(text: string): number;
   writeLatin1(text: string): number;
+  /** Before and behind the writes that the program made as one: nobody sees a part of them. */
+  cork(): void;
+  uncork(): void;
   setReading(on: boolean): void;
   /** FIN behind everything written. */
   shutdown(): void;

@@ -88,6 +88,7 @@ export class Rings {
   readonly #commandMask: number;
   readonly #framesMask: number;
   #commandTail = 0;
+  #together = false;
   #framesHead = 0;
   #framesTail = 0;
 
@@ -105,7 +106,7 @@ export class Rings {
   command(op: number, slot: number, generation: number): number {
     const { words, layout } = this;
     // A turn takes every command, so the ring never fills.
-    if ((this.#commandTail - Atomics.load(words, HEADER.commandHead)) >>> 0 >= COMMANDS_PER_TURN) this.#native.flush();
+    if ((this.#commandTail - Atomics.load(words, HEADER.commandHead)) >>> 0 >= COMMANDS_PER_TURN) this.#flush();
     const at = layout.commandsWord + (this.#commandTail & this.#commandMask) * RECORD_WORDS;
     words[at] = op;
     words[at + 1] = slot;
@@ -115,7 +116,21 @@ export class Rings {
 
   publish(): void {
     this.#commandTail = (this.#commandTail + 1) >>> 0;
+    if (!this.#together) Atomics.store(this.words, HEADER.commandTail, this.#commandTail);
+  }
+
+  /**
+   * With true what is published becomes visible only at the next call with false, all at once: the other thread must not
+   * send the first half of one write by itself.
+   */
+  together(on: boolean): void {
+    this.#together = on;
+    if (!on) Atomics.store(this.words, HEADER.commandTail, this.#commandTail);
+  }
+
+  #flush(): void {
     Atomics.store(this.words, HEADER.commandTail, this.#commandTail);
+    this.#native.flush();
   }
 
   /** A free transmit frame, or -1. */
@@ -124,7 +139,7 @@ export class Rings {
       this.#framesTail = Atomics.load(this.words, HEADER.framesTail);
       if (this.#framesHead === this.#framesTail) {
         // A turn frees what was acknowledged and offers it here.
-        this.#native.flush();
+        this.#flush();
         this.#framesTail = Atomics.load(this.words, HEADER.framesTail);
         if (this.#framesHead === this.#framesTail) return -1;
       }

@@ -107,7 +107,10 @@ bool Stack::publish_data(Instant now, Slot& slot) {
   while (readable > 0) {
     uint32_t* args = next_event(Event::kData, slot);
     if (!args) return false;
-    const auto place = slabs_.reserve(std::min(readable, kChunkBytes));
+    // Bytes that JavaScript has not seen yet and these become one piece, as in a socket's buffer.
+    const bool joined = data_slot_ == slot.index && data_tail_ == event_tail_ &&
+                        shared_.load(header::kEventHead) != event_tail_;
+    const auto place = slabs_.reserve(std::min(readable, kChunkBytes), joined);
     if (place.bytes.empty()) {
       ++counters_.slabs_empty;
       return false;
@@ -119,6 +122,8 @@ bool Stack::publish_data(Instant now, Slot& slot) {
     args[1] = place.offset;
     args[2] = bytes;
     commit_event();
+    data_slot_ = slot.index;
+    data_tail_ = event_tail_;
     readable = tcp_.readable_bytes(*slot.connection);
   }
   if (!slot.end_told && tcp_.at_end(*slot.connection)) {

@@ -166,6 +166,8 @@ class Stack final : tcp::Handler, udp::Handler {
   std::unique_ptr<FlowDirector> director_;
   Counters counters_;
   uint32_t event_tail_ = 0;
+  uint32_t data_slot_ = ~0u;  // whose bytes were published last, and what the tail was then
+  uint32_t data_tail_ = 0;
   Instant last_turn_{};
 };
 
