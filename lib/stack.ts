@@ -323,11 +323,15 @@ export class StackEngine implements Engine, ConnectionHost {
   }
 
   #dispatchFrames(): undefined {
-    const waiting = this.#frameWaiters.splice(0);
-    Atomics.store(this.#words, HEADER.frameWaiters, 0);
-    for (const connection of waiting) {
-      if (!connection.closed) this.post(connection.context, () => connection.sink.onWritable());
+    // As many as there are frames; each takes one at least, and the turn for that tells the next ones.
+    for (let left = this.#rings.framesInStock; left > 0 && this.#frameWaiters.length > 0; ) {
+      const connection = this.#frameWaiters.shift() as StackConnection;
+      connection.waitsForFrame = false;
+      if (connection.closed) continue;
+      left--;
+      this.post(connection.context, () => connection.sink.onWritable());
     }
+    Atomics.store(this.#words, HEADER.frameWaiters, this.#frameWaiters.length);
   }
 
   #closeNow(socket: StackListener | StackDatagramSocket): void {

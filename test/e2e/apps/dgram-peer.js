@@ -25,12 +25,9 @@ function open(type, port, address) {
 async function serve(type, port, address) {
   // The first echoes; the second is another sender on the same machine.
   const sockets = [await open(type, port), await open(type, port + 1)];
-  if (type === 'udp6') sockets.forEach((socket) => socket.setMulticastInterface(`::%${device}`));
-  else {
-    for (const socket of sockets) {
-      socket.setBroadcast(true);
-      socket.setMulticastInterface(address);
-    }
+  for (const socket of sockets) {
+    if (type === 'udp4') socket.setBroadcast(true);
+    socket.setMulticastInterface(type === 'udp4' ? address : `::%${device}`);
   }
   for (const socket of sockets) {
     socket.on('message', (message, from) => {
