@@ -42,9 +42,10 @@ struct Shared {
 
 [[noreturn]] void usage(const char* problem, std::string_view value) {
   std::fprintf(stderr, "sim: %s '%.*s'\n", problem, int(value.size()), value.data());
-  std::fprintf(stderr,
-               "usage: sim [--seeds N] [--from S] [--jobs J (1-64)] [--verify] [--verbose]\n"
-               "           [--profile NAME] [--failures-shown N] [--stalls SECONDS] [--until-failure]\n");
+  std::fprintf(
+      stderr,
+      "usage: sim [--seeds N] [--from S] [--jobs J (1-64)] [--verify] [--verbose]\n"
+      "           [--profile NAME] [--failures-shown N] [--stalls SECONDS] [--until-failure]\n");
   std::exit(2);
 }
 

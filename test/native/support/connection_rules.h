@@ -150,7 +150,7 @@ inline const char* broken_timer_rule(const tcp::Connection& c) {
 // After a turn at `now`: nothing is due, nothing waits longer than it ever may.
 inline const char* broken_deadline_rule(const tcp::Connection& c, Instant now) {
   const tcp::StackOptions& o = c.core.options;
-  constexpr Duration kTick = Duration::micros(300);  // of the timing wheel
+  constexpr Duration kTick = Duration::micros(300);         // of the timing wheel
   constexpr Duration kAckDelayMax = Duration::millis(500);  // RFC 9293 3.8.6.3
   if (c.state == tcp::State::kClosed) return nullptr;
   for (Instant at : {c.retransmit_at, c.ack_at, c.life_at}) {
