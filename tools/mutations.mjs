@@ -36,7 +36,8 @@ export function stale() {
 
 async function must(command, args) {
   const { code, output } = await run(command, args, { timeoutSeconds: 900 });
-  if (code !== 0) throw new Error(`${command} ${args.join(' ').slice(0, 300)} ended with ${code}\n${output.slice(-4000)}`);
+  if (code !== 0)
+    throw new Error(`${command} ${args.join(' ').slice(0, 300)} ended with ${code}\n${output.slice(-4000)}`);
   return output;
 }
 
@@ -102,7 +103,9 @@ async function main() {
     for (const mutation of next) {
       const found = await catchers(mutation, built);
       if (found.length === 0) missed.push(mutation.name);
-      console.log(`${found.length === 0 ? 'MISSED' : 'caught'} ${mutation.name}${found.map((by) => `\n    ${by}`).join('')}`);
+      console.log(
+        `${found.length === 0 ? 'MISSED' : 'caught'} ${mutation.name}${found.map((by) => `\n    ${by}`).join('')}`,
+      );
     }
   };
   await Promise.all(Array.from({ length: 2 }, worker));

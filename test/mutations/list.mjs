@@ -15,8 +15,7 @@ export const MUTATIONS = [
     name: 'ethernet-padding-kept',
     file: 'native/net/ip_input.cc',
     find: '    case IpProblem::kSourceRoute:\n      return drop(frame, counters_.ip_source_routed);\n  }\n  frame->trim_to(ip.total_bytes);',
-    replace:
-      '    case IpProblem::kSourceRoute:\n      return drop(frame, counters_.ip_source_routed);\n  }\n',
+    replace: '    case IpProblem::kSourceRoute:\n      return drop(frame, counters_.ip_source_routed);\n  }\n',
   },
   {
     name: 'udp-checksum-not-verified',
@@ -39,7 +38,7 @@ export const MUTATIONS = [
   {
     name: 'syn-ends-connection',
     file: 'native/tcp/input_synchronized.cc',
-    find: '      return true;  // simultaneous open: the peer\'s SYN-ACK\n    }\n    send_challenge_ack(core, now, c);',
+    find: "      return true;  // simultaneous open: the peer's SYN-ACK\n    }\n    send_challenge_ack(core, now, c);",
     replace: '      return true;\n    }\n    reset_received(core, c);',
   },
   {
@@ -259,7 +258,7 @@ export const MUTATIONS = [
   {
     name: 'time-wait-does-not-answer-fin',
     file: 'native/tcp/input_time_wait.cc',
-    find: "  if (s.has(wire::kTcpFin) && s.end() == c.rcv.nxt) {",
+    find: '  if (s.has(wire::kTcpFin) && s.end() == c.rcv.nxt) {',
     replace: '  if (false) {',
   },
   {
@@ -296,6 +295,7 @@ export const MUTATIONS = [
     name: 'pool-reuses-early',
     file: 'native/packet/frame_pool.cc',
     find: '  if (--frame->refs > 0) return;',
-    replace: '  if (frame->refs > 1 && frame->tx_pending == 0 && --frame->refs > 0) return;\n  frame->refs = 0, frame->tx_pending = 0;',
+    replace:
+      '  if (frame->refs > 1 && frame->tx_pending == 0 && --frame->refs > 0) return;\n  frame->refs = 0, frame->tx_pending = 0;',
   },
 ];
