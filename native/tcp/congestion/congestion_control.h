@@ -44,13 +44,11 @@ class CongestionController {
   virtual void on_idle(Duration idle) = 0;
 };
 
-// Slow start with appropriate byte counting (RFC 3465): at most `limit` segments per
-// acknowledgement. RFC 3465 says 2 (1 after a timeout); receivers that coalesce answer dozens of
-// segments with one ACK, and Linux counts them all. 8 is RFC 9406's limit for senders that do not
-// pace. Returns bytes not used.
+// Slow start with appropriate byte counting (RFC 3465), without its limit of 2 segments per
+// acknowledgement: receivers that coalesce answer dozens of segments with one ACK, and Linux counts
+// them all. Returns bytes not used.
 inline uint32_t slow_start(CongestionWindow& window, const AckEvent& event) {
-  const uint32_t limit = (event.after_timeout ? 2 : 8) * window.mss_bytes;
-  uint32_t grow = event.acked_bytes < limit ? event.acked_bytes : limit;
+  uint32_t grow = event.acked_bytes;
   const uint32_t room = window.ssthresh_bytes - window.cwnd_bytes;
   uint32_t left = 0;
   if (grow > room) {
