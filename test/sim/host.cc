@@ -184,6 +184,7 @@ void Host::accept_all(Instant now, Listening& l) {
     }
     endpoints_[user] = endpoint;
     endpoint->attach(now, *this, connection, true);
+    if (const Error error = tcp_->error(*connection)) endpoint->failed(error);
     endpoint->step(now);
   }
 }
