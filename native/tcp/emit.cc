@@ -158,8 +158,8 @@ bool send_frame(Core& core, Instant now, Connection& c, Frame* frame) {
     update_mss(core, c);
   }
   Frame* out = frame;
-  // Still in a ring, its bytes must not change; and the last bytes of a full frame leave no room for
-  // the padding of a short packet.
+  // Still in a ring, its bytes must not change; and the last bytes of a full frame leave no room
+  // for the padding of a short packet.
   if (frame->tx_pending || frame->capacity - n.offset < wire::kEthernetFrameMinBytes) {
     out = alloc_control(core);
     if (!out) return false;

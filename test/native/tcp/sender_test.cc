@@ -227,7 +227,7 @@ TEST_CASE("bytes at the very end of a frame still leave room for Ethernet's padd
 
 TEST_CASE("F-RTO: a timeout after which the originals arrive is undone") {
   Scene s;
-  s.open({.mss_bytes = 1448, .sack_permitted = true, .has_mss = true});
+  s.open({.mss_bytes = 1448, .has_mss = true, .sack_permitted = true});
   const uint32_t b = s.host_seq;
   s.write(std::string(8 * 1448, 'f'));
   CHECK(s.count_sent() == 8);
