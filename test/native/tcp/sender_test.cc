@@ -232,6 +232,7 @@ TEST_CASE("F-RTO: a timeout after which the originals arrive is undone") {
   s.write(std::string(8 * 1448, 'f'));
   CHECK(s.count_sent() == 8);
   const uint32_t cwnd = s.host.tcp->info(*s.c).cwnd_bytes;
+  REQUIRE(s.wait(Duration::seconds(1)));  // the tail probe
   REQUIRE(s.wait(Duration::seconds(1)));  // the timeout
   CHECK(s.host.tcp->info(*s.c).cwnd_bytes == 1448);
   s.ack(b + 2 * 1448);  // two originals: the second was never sent again
