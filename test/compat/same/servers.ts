@@ -364,6 +364,31 @@ export const scenarios: Record<string, Scenario> = {
     });
   },
 
+  'a reset behind bytes, found with them and later': (log) => {
+    const party = parties(log);
+    let n = 0;
+    const server = net.createServer((socket) => {
+      const reset = () => socket.resetAndDestroy();
+      if (++n === 1) socket.write('last words', () => setImmediate(reset));
+      else socket.write('last words', () => setTimeout(reset, 50));
+    });
+    serve(server, (port) => {
+      const next = (name: string) => {
+        const say = party(name);
+        const client = net.connect(port, '127.0.0.1');
+        client.on('data', (data) => say(`data ${data}`));
+        client.on('end', () => say('end'));
+        client.on('error', (error) => say(fields(error)));
+        client.on('close', (hadError) => {
+          say(`close ${hadError}`);
+          if (n === 1) next('later');
+          else server.close();
+        });
+      };
+      next('together');
+    });
+  },
+
   'timeouts: activity puts them off': (log) => {
     const server = net.createServer((socket) => {
       const timer = setInterval(() => socket.write('x'), 20);
