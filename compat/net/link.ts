@@ -11,7 +11,7 @@ import { type AddressOut, internals, type Request, type TcpHandle } from '../int
 import { afterRound, whenClosing } from './closing';
 import type { SocketHandle } from './handle';
 import { Outbound } from './outbound';
-import { ownerOf, topmost } from './upcall';
+import { disown, ownerOf, topmost } from './upcall';
 
 const { stream, uv } = internals();
 const state = stream.streamBaseState;
@@ -411,6 +411,7 @@ export class Link implements ConnectionSink {
     this.#engine.hold(false);
     this.#engine.freeContext(this.#context);
     live.delete(this.handle);
+    disown(this.handle);
     if (this.reservation !== null) Reflect.apply(internals().TCP.prototype.close, this.reservation, []);
     this.reservation = null;
     return callback?.bind(this.handle);

@@ -96,10 +96,12 @@ void Loop::at_round_end(Napi::Function closing, Napi::Function after) {
   uv_idle_init(prepare_.loop, &end->handle);
   end->handle.data = this;
   ++open_handles_;
+  ++round_ends_;
   uv_close(reinterpret_cast<uv_handle_t*>(&end->handle), [](uv_handle_t* h) {
     // The handle is the first member.
     std::unique_ptr<RoundEnd> end(reinterpret_cast<RoundEnd*>(h));
     Loop* self = owner(h);
+    --self->round_ends_;
     if (!self->closing_) {
       Napi::HandleScope scope(self->env_);
       self->finish_round(end->closing.Value(), end->after.Value());
@@ -219,6 +221,9 @@ void Loop::run_rounds() {
     more_ = left || anything_waits();
     if (events) hot_until_ns_ = uint64_t(monotonic_now().ns) + uint64_t(config_.spin_us) * 1000;
     if (!more_ || !(events || posts || shared_.commands_waiting() > 0)) break;
+    // What closes waits for the end of libuv's round: dead sockets must not pile up, nor 'close'
+    // come late, because others are busy.
+    if (round_ends_ > 0) break;
   }
 }
 

@@ -81,6 +81,7 @@ class Loop {
   uint64_t armed_until_ms_ = 0;
   uint64_t hot_until_ns_ = 0;
   int open_handles_ = 0;
+  int round_ends_ = 0;  // waiting for the closing phase of libuv's loop
   void (*done_)(void*) = nullptr;
   void* done_argument_ = nullptr;
 };

@@ -2,6 +2,7 @@
 #include "addon/stack_wrap.h"
 
 #include "addon/at_exit.h"
+#include "base/clock_os.h"
 
 namespace millrace {
 
@@ -26,6 +27,7 @@ OpenConfig open_config(const Napi::Object& o) {
   config.fault = text(o, "fault");
   config.pcap_file = text(o, "pcapFile");
   StackConfig& stack = config.stack;
+  stack.clock = monotonic_now;
   stack.frames = number(o, "frames");
   stack.frame_bytes = number(o, "frameBytes");
   stack.shared.sockets = number(o, "socketsMax");

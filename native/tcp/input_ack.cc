@@ -117,7 +117,7 @@ void set_timers(Core& core, Connection& c, const AckSummary& a) {
   } else if (c.retransmit_mode == RetransmitMode::kTailProbe && c.snd.queue.sacked_frames > 0) {
     arm_retransmit(core, a.now, c);  // SACK has begun to tell: RACK does the rest
   } else if (c.retransmit_mode == RetransmitMode::kNone) {
-    arm_retransmit(core, a.now, c);
+    arm_retransmit_or_probe(core, a.now, c);
   }
 }
 
@@ -136,9 +136,14 @@ bool input_ack(Core& core, Instant now, Connection& c, const Segment& s) {
   a.prior_flight_bytes = t.queue.flight_bytes();
   a.prior_pipe_bytes = pipe_bytes(c);
   a.una_advanced = s.ack > t.una;
+  a.ece = c.ecn.active && s.has(wire::kTcpEce) && !s.has(wire::kTcpSyn);
   if (c.timestamps && s.options.has_timestamps) a.ts_echo = s.options.ts_echo;
   const bool window_changed = update_window(c, s);
   if (!t.queue.in_flight()) {
+    if (c.sack && s.options.sack_count) {
+      take_sack(core, c, s, a);
+      late_dsack(core, c, a);
+    }
     answer_to_probe(core, now, c);
     return true;
   }
