@@ -63,10 +63,11 @@ inline void take_timestamp(Instant now, Connection& c, const Segment& s) {
     c.rcv.ts_recent_at = now;
   }
 }
-// RFC 7323 5.3 R1. TS.Recent is not believed after 24 days (5.5).
-inline bool paws_rejects(Instant now, const Connection& c, const Segment& s) {
+// RFC 7323 5.3 R1. TS.Recent is not believed after 24 days (5.5). A path that reorders within a
+// tick of the peer's clock is no wrapped sequence number: Linux forgives one while it is connected.
+inline bool paws_rejects(Instant now, const Connection& c, const Segment& s, int32_t forgiven = 0) {
   return c.timestamps && s.options.has_timestamps &&
-         int32_t(s.options.ts_value - c.rcv.ts_recent) < 0 &&
+         int32_t(c.rcv.ts_recent - s.options.ts_value) > forgiven &&
          now - c.rcv.ts_recent_at < Duration::seconds(24 * 86400);
 }
 

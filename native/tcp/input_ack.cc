@@ -18,7 +18,7 @@ namespace {
 // RFC 9293 3.10.7.4: an old segment must not change the window (SND.WL1, SND.WL2). One that
 // acknowledges new bytes is not old, whatever its number (a repeated FIN, say): keeping the old
 // window with the new SND.UNA would move the right edge to where the peer never put it.
-bool update_window(Connection& c, const Segment& s) {
+bool update_window(Core& core, Connection& c, const Segment& s) {
   Sender& t = c.snd;
   if (s.ack <= t.una && (t.wl1 > s.seq || (t.wl1 == s.seq && t.wl2 > s.ack))) return false;
   t.wl1 = s.seq;
@@ -26,7 +26,10 @@ bool update_window(Connection& c, const Segment& s) {
   const uint32_t window = uint32_t(s.window) << t.shift;
   const bool changed = window != t.window_bytes;
   t.window_bytes = window;
-  t.window_max_bytes = std::max(t.window_max_bytes, window);
+  if (window > t.window_max_bytes) {
+    t.window_max_bytes = window;
+    update_mss(core, c);
+  }
   return changed;
 }
 
@@ -41,7 +44,9 @@ void clean_queue(Core& core, Connection& c, Seq ack, AckSummary& a) {
     if (!n.has(TxNote::kSacked)) {
       rack_delivered(c, n, a);
       a.delivered_bytes += n.seq_length();
-      if (!n.has(TxNote::kEverResent)) {
+      if (n.has(TxNote::kEverResent)) {
+        a.resent_acked = true;
+      } else {
         a.oldest_sent = std::min(a.oldest_sent, n.sent);
         if (n.end() <= l.high) a.original_delivered = true;
       }
@@ -59,6 +64,11 @@ void clean_queue(Core& core, Connection& c, Seq ack, AckSummary& a) {
     q.trim_head(part);
   }
   c.stats.bytes_acked += a.payload_bytes;
+  if (!a.resent_acked) return;
+  // RFC 6298 3 (Karn): what lay behind the hole that was filled has waited for it, perhaps long. And
+  // without SACK nothing says whether the originals or the repetitions arrived (Linux).
+  a.oldest_sent = Instant::never();
+  if (!c.sack) a.original_delivered = false;
 }
 
 void sample_rtt(Core& core, Connection& c, AckSummary& a) {
@@ -117,7 +127,7 @@ void set_timers(Core& core, Connection& c, const AckSummary& a) {
   } else if (c.retransmit_mode == RetransmitMode::kTailProbe && c.snd.queue.sacked_frames > 0) {
     arm_retransmit(core, a.now, c);  // SACK has begun to tell: RACK does the rest
   } else if (c.retransmit_mode == RetransmitMode::kNone) {
-    arm_retransmit(core, a.now, c);
+    arm_retransmit_or_probe(core, a.now, c);
   }
 }
 
@@ -136,9 +146,14 @@ bool input_ack(Core& core, Instant now, Connection& c, const Segment& s) {
   a.prior_flight_bytes = t.queue.flight_bytes();
   a.prior_pipe_bytes = pipe_bytes(c);
   a.una_advanced = s.ack > t.una;
+  a.ece = c.ecn.active && s.has(wire::kTcpEce) && !s.has(wire::kTcpSyn);
   if (c.timestamps && s.options.has_timestamps) a.ts_echo = s.options.ts_echo;
-  const bool window_changed = update_window(c, s);
+  const bool window_changed = update_window(core, c, s);
   if (!t.queue.in_flight()) {
+    if (c.sack && s.options.sack_count) {
+      take_sack(core, c, s, a);
+      late_dsack(core, c, a);
+    }
     answer_to_probe(core, now, c);
     return true;
   }

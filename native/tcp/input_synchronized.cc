@@ -33,11 +33,24 @@ void reset_received(Core& core, Connection& c) {
   fail_connection(core, c, error);
 }
 
+constexpr int32_t kTicksForgiven = 1;
+
+// A duplicate ACK that reordering delayed brings nothing but its SACK blocks, which cannot harm
+// and may tell of a loss. Linux takes it if it is no older than a retransmission timeout.
+bool is_late_duplicate_ack(const Core& core, const Connection& c, const Segment& s) {
+  const bool pure = s.has(wire::kTcpAck) && s.length == 0 && !s.has(wire::kTcpSyn | wire::kTcpFin);
+  if (!pure || s.seq != c.rcv.nxt || s.ack != c.snd.una) return false;
+  const uint32_t window_bytes = uint32_t(s.window) << c.snd.shift;
+  const bool new_window = s.seq > c.snd.wl1 || window_bytes > c.snd.window_bytes || !window_bytes;
+  const int64_t late_ms = int32_t(c.rcv.ts_recent - s.options.ts_value);
+  return !new_window && late_ms <= current_rto(core, c).millis();
+}
+
 // The first four checks. False: the segment is done with.
 bool check_acceptable(Core& core, Instant now, Connection& c, const Segment& s) {
   const Receiver& r = c.rcv;
   const bool rst = s.has(wire::kTcpRst);
-  if (!rst && paws_rejects(now, c, s)) {
+  if (!rst && paws_rejects(now, c, s, kTicksForgiven) && !is_late_duplicate_ack(core, c, s)) {
     ++core.counters.tcp_paws_dropped;
     answer_unacceptable(core, now, c, s);
     return false;
@@ -103,7 +116,8 @@ bool complete_simultaneous(Core& core, Instant now, Connection& c, Segment& s) {
 
 // RFC 2525 2.17: the user is gone and cannot get this data; the peer must learn it.
 bool data_for_nobody(const Connection& c, const Segment& s) {
-  return c.read_closed && c.can_receive() && s.length > 0 && s.seq + s.length > c.rcv.nxt;
+  return c.read_closed && (c.state == State::kFinWait1 || c.state == State::kFinWait2) &&
+         s.length > 0 && s.seq + s.length > c.rcv.nxt;
 }
 
 }  // namespace
@@ -115,8 +129,9 @@ void input_synchronized(Core& core, Instant now, Connection& c, Segment& s) {
   if (c.state == State::kClosed) return;
   if (data_for_nobody(c, s)) {
     ++core.counters.tcp_data_after_close;
-    send_reset(core, now, c);
-    bury(core, c);
+    // By the number that it acknowledges, as if nobody had ever been here (Linux).
+    answer_with_reset(core, now, c.key, s);
+    fail_connection(core, c, ECONNRESET);
     return;
   }
   receive_payload(core, now, c, s);

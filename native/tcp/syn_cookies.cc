@@ -32,6 +32,7 @@ constexpr uint32_t kTsBits = 6;
 constexpr uint32_t kTsMask = (1u << kTsBits) - 1;
 constexpr uint32_t kTsNoScale = 15;
 constexpr uint32_t kTsSack = 1u << 4;
+constexpr uint32_t kTsEcn = 1u << 5;
 
 uint32_t minute_of(Instant now) {
   return uint32_t(now.ns / 60'000'000'000);
@@ -88,18 +89,19 @@ bool SynCookies::may_check(Instant now) {
   return true;
 }
 
-uint32_t cookie_timestamp(uint32_t ts, const wire::TcpOptions& syn) {
-  const uint32_t bits =
-      (syn.has_window_scale ? syn.window_scale : kTsNoScale) | (syn.sack_permitted ? kTsSack : 0);
+uint32_t cookie_timestamp(uint32_t ts, const wire::TcpOptions& syn, bool ecn) {
+  const uint32_t bits = (syn.has_window_scale ? syn.window_scale : kTsNoScale) |
+                        (syn.sack_permitted ? kTsSack : 0) | (ecn ? kTsEcn : 0);
   const uint32_t value = (ts & ~kTsMask) | bits;
   return int32_t(value - ts) > 0 ? value - (kTsMask + 1) : value;
 }
 
-void read_cookie_timestamp(uint32_t ts_echo, wire::TcpOptions& syn) {
+void read_cookie_timestamp(uint32_t ts_echo, wire::TcpOptions& syn, bool& ecn) {
   const uint32_t scale = ts_echo & 0xf;
   syn.has_window_scale = scale != kTsNoScale;
   syn.window_scale = syn.has_window_scale ? uint8_t(scale) : 0;
   syn.sack_permitted = (ts_echo & kTsSack) != 0;
+  ecn = (ts_echo & kTsEcn) != 0;
 }
 
 }  // namespace millrace::tcp

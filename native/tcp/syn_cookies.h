@@ -72,8 +72,8 @@ class SynCookies {
 
 // The options of `syn` in the low bits of the timestamp to send at clock `ts`, never ahead of it:
 // the clock must not run back afterwards (RFC 7323 5.4).
-uint32_t cookie_timestamp(uint32_t ts, const wire::TcpOptions& syn);
-// What cookie_timestamp() put into an echoed timestamp: window scale and SACK permitted.
-void read_cookie_timestamp(uint32_t ts_echo, wire::TcpOptions& syn);
+uint32_t cookie_timestamp(uint32_t ts, const wire::TcpOptions& syn, bool ecn);
+// What cookie_timestamp() put into an echoed timestamp: window scale, SACK permitted and ECN.
+void read_cookie_timestamp(uint32_t ts_echo, wire::TcpOptions& syn, bool& ecn);
 
 }  // namespace millrace::tcp

@@ -24,6 +24,8 @@ void add_weather(std::string& out, const SimConditions& w) {
   if (w.duplicate) add(out, ", dup %u", w.duplicate);
   if (w.reorder) add(out, ", reorder %u by %lld us", w.reorder, (long long)w.reorder_by.micros());
   if (w.corrupt) add(out, ", corrupt %u", w.corrupt);
+  if (w.mark) add(out, ", mark %u", w.mark);
+  if (w.mark_from_bytes) add(out, ", mark from %u bytes", w.mark_from_bytes);
   if (w.corrupt_hidden) add(out, ", hidden %u", w.corrupt_hidden);
   if (w.split) add(out, ", split %u", w.split);
   if (w.rate_bits_per_s) {

@@ -208,6 +208,19 @@ void draw_changes(Draw& d, Scenario& s) {
   }
 }
 
+// From a generator of its own: what seeds meant before there was ECN they still mean.
+void draw_marking(Scenario& s) {
+  Draw d(s.seed ^ 0x65636e);
+  for (HostPlan& host : s.hosts) {
+    host.tcp.ecn = d.pick({tcp::Ecn::kOff, tcp::Ecn::kPassive, tcp::Ecn::kPassive, tcp::Ecn::kOn,
+                           tcp::Ecn::kOn, tcp::Ecn::kOn});
+    if (!d.chance(50)) continue;
+    host.weather.mark = d.chance(50) ? uint32_t(d.log_range(500, 300'000)) : 0;
+    host.weather.mark_from_bytes =
+        host.weather.queue_bytes ? uint32_t(d.log_range(2'000, host.weather.queue_bytes)) : 0;
+  }
+}
+
 }  // namespace
 
 Scenario draw_scenario(uint64_t seed) {
@@ -280,6 +293,7 @@ Scenario draw_scenario(uint64_t seed) {
   s.ethernet = d.chance(40);
   s.resolve_delay = d.chance(50) ? Duration{} : d.log_micros(10, 50'000);
   draw_changes(d, s);
+  draw_marking(s);
   draw_faults(s);
   std::stable_sort(s.changes.begin(), s.changes.end(),
                    [](const Change& a, const Change& b) { return a.at < b.at; });

@@ -12,7 +12,7 @@
 
 namespace millrace {
 
-class LoopbackPort final : public Port {
+class LoopbackPort : public Port {
  public:
   // `mtu_bytes`: at most the pool's frame size. `ring_frames`: how many may wait to be received.
   LoopbackPort(FramePool& pool, uint32_t mtu_bytes, uint32_t ring_frames);

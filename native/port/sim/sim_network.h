@@ -32,6 +32,7 @@ enum class SimEvent : uint8_t {
   kDuplicated,
   kReordered,
   kCorrupted,
+  kMarked,
   kSplit,
   kNoMapping,
 };
@@ -94,6 +95,7 @@ class SimNetwork {
   void refuse(Instant now, uint32_t from, std::span<const uint8_t> bytes);
   bool lose(Instant now, Line& line);
   bool queue(Line& line, Instant now, size_t bytes, Instant& leaves);
+  bool congested(const Line& line, Instant now);
   bool corrupt(Line& line, SimPort& port, std::span<uint8_t> bytes);
   bool translate(uint32_t from, uint32_t to, std::span<uint8_t> bytes);
   void cut_in_two(Instant now, Line& line, uint32_t from, uint32_t slot, Instant at, uint32_t to);

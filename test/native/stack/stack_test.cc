@@ -136,6 +136,35 @@ TEST_CASE("an answer carries the acknowledgement; without an answer it goes with
   CHECK(frames() - before == 3);
 }
 
+TEST_CASE("what arrives later in a turn gets its own time") {
+  // Or the answer to a segment of this very turn would seem to take no time, and loss recovery
+  // (RACK) would wait a quarter of nothing for what is only late.
+  struct Recorder final : LoopbackPort {
+    using LoopbackPort::LoopbackPort;
+    uint32_t receive(Instant now, std::span<Frame*> out) override {
+      const uint32_t n = LoopbackPort::receive(now, out);
+      if (n > 0) times.push_back(now);
+      return n;
+    }
+    std::vector<Instant> times;
+  };
+  static Instant clock_now;
+  clock_now = Instant{} + Duration::seconds(1);
+  StackConfig config = Bed::config(2048);
+  config.clock = [] { return clock_now = clock_now + Duration::micros(7); };
+  Stack stack(config, Random::from_seed(1), Instant{});
+  auto recorder = std::make_unique<Recorder>(stack.pool(), 8192, 1024);
+  const std::vector<Instant>& times = recorder->times;
+  stack.add_port(std::move(recorder), {.mtu_bytes = 8192}, true);
+  const wire::Endpoint to{kLocal, 80};
+  REQUIRE(stack.listen(clock_now, to, false, 8).ok());
+  REQUIRE(stack.connect(clock_now, {wire::IpAddress::v4(0), 0}, to).ok());
+  stack.turn(clock_now, kBudget);
+  REQUIRE(times.size() == 3);  // SYN, SYN-ACK, ACK
+  CHECK(times[1] - times[0] == Duration::micros(7));
+  CHECK(times[2] - times[1] == Duration::micros(7));
+}
+
 TEST_CASE("small writes of one turn arrive as one chunk") {
   Bed bed;
   auto [client, server] = bed.connect();
@@ -225,6 +254,23 @@ TEST_CASE("a connection never gets a local port on which somebody listens") {
     CHECK_FALSE(listening[client->flow.local.port]);
     bed.stack.close_now(bed.now, client->slot);
   }
+}
+
+TEST_CASE("the last free port of the range is found, and that there is none is said") {
+  StackConfig config = Bed::config(2048);
+  config.shared.sockets = 30'000;
+  config.tcp.listeners_max = 30'000;
+  Bed bed(config);
+  for (uint32_t port = 32768; port < 61000; ++port) {
+    if (port != 47'000) REQUIRE(bed.stack.listen(bed.now, {kLocal, uint16_t(port)}, false, 8).ok());
+  }
+  const auto connect = [&] {
+    return bed.stack.connect(bed.now, {wire::IpAddress::v4(0), 0}, {kLocal, 40'000});
+  };
+  auto client = connect();
+  REQUIRE(client.ok());
+  CHECK(client->flow.local.port == 47'000);
+  CHECK(connect().error() == Error{EADDRNOTAVAIL});
 }
 
 TEST_CASE("a full event ring only delays: every connection is told in the end") {
