@@ -147,7 +147,12 @@ class Stack final : tcp::Handler, udp::Handler {
   void mark(uint32_t index, uint8_t what);
   void next_epoch();
   void release_slot(Instant now, Slot& slot, bool abort);
-  Result<wire::Endpoint> choose_local(const wire::Endpoint& local, const wire::Endpoint& remote);
+  struct PortSearch {
+    uint32_t first;       // of the range, at random
+    uint32_t looked = 0;  // how many ports were looked at
+  };
+  Result<wire::Endpoint> choose_local(const wire::Endpoint& local, const wire::Endpoint& remote,
+                                      PortSearch& search);
 
   FramePool pool_;
   Random random_;

@@ -42,8 +42,10 @@ Error transmit(Core& core, Instant now, const wire::FlowKey& key, net::Path& pat
   return error;
 }
 
-net::SendOptions how_of(const Connection& c) {
-  return {.protocol = wire::kTcpProtocol, .ttl = c.ttl, .traffic_class = c.traffic_class};
+// `ecn`: the two bits of the IP header that are not the user's.
+net::SendOptions how_of(const Connection& c, uint8_t ecn = 0) {
+  const uint8_t traffic_class = uint8_t((c.traffic_class & ~kIpEcnMask) | ecn);
+  return {.protocol = wire::kTcpProtocol, .ttl = c.ttl, .traffic_class = traffic_class};
 }
 
 void add_timestamps(Instant now, const Connection& c, wire::TcpOptions& options) {
@@ -69,11 +71,12 @@ void add_sack(Connection& c, wire::TcpOptions& options, uint32_t room_bytes) {
 }
 
 Error transmit_on(Core& core, Instant now, Connection& c, Frame* f, Seq seq, uint8_t flags,
-                  uint32_t payload_bytes) {
+                  uint32_t payload_bytes, uint8_t ecn = 0) {
   wire::TcpHeader header;
   wire::TcpOptions options;
   header.seq = seq;
   header.flags = flags;
+  if (c.ecn.echo && !(flags & wire::kTcpRst)) header.flags |= wire::kTcpEce;
   if (c.timestamps) add_timestamps(now, c, options);
   if (flags & wire::kTcpAck) {
     if (c.sack) {
@@ -89,7 +92,7 @@ Error transmit_on(Core& core, Instant now, Connection& c, Frame* f, Seq seq, uin
   }
   ++c.stats.segments_sent;
   const uint32_t seen_mtu = c.path.mtu_bytes;
-  const Error error = transmit(core, now, c.key, c.path, f, header, options, how_of(c));
+  const Error error = transmit(core, now, c.key, c.path, f, header, options, how_of(c, ecn));
   if (c.path.mtu_bytes != seen_mtu) update_mss(core, c);
   return error;
 }
@@ -115,6 +118,20 @@ uint16_t announced_mss(const net::Path& path, uint16_t mss_max_bytes) {
   return uint16_t(mss_max_bytes ? std::min<uint32_t>(mss, mss_max_bytes) : mss);
 }
 
+namespace {
+
+// Linux: no segment longer than half of the largest window that the peer ever offered, so that two
+// fit and the ACK of the first comes in time; peers with tiny windows get them whole.
+uint32_t bound_to_half_window(const Connection& c, uint32_t mss) {
+  const uint32_t most = c.snd.window_max_bytes;
+  const uint32_t cutoff = most > 536 ? most / 2 : most;
+  if (cutoff == 0 || mss <= cutoff) return mss;
+  const uint32_t options = c.timestamps ? wire::kTcpTimestampBytes : 0;
+  return std::max<uint32_t>(cutoff, 48 - options);
+}
+
+}  // namespace
+
 void update_mss(Core&, Connection& c) {
   uint32_t mtu = c.path.mtu_bytes;
   if (c.snd.pmtu_bytes) mtu = std::min<uint32_t>(mtu, c.snd.pmtu_bytes);
@@ -123,8 +140,14 @@ void update_mss(Core&, Connection& c) {
   mss = std::min<uint32_t>(mss, c.snd.peer_mss_bytes);
   if (c.snd.mss_max_bytes) mss = std::min<uint32_t>(mss, c.snd.mss_max_bytes);
   mss -= std::min(mss, c.timestamps ? wire::kTcpTimestampBytes : 0);
+  mss = bound_to_half_window(c, mss);
+  const uint32_t before = c.window.mss_bytes;
   c.snd.mss_bytes = uint16_t(std::clamp<uint32_t>(mss, kPayloadMin, 65000));
   c.window.mss_bytes = c.snd.mss_bytes;
+  // Linux counts the window in segments: it grows with them.
+  if (before && c.snd.mss_bytes > before && c.window.cwnd_bytes) {
+    c.window.cwnd_bytes = uint32_t(uint64_t(c.window.cwnd_bytes) * c.snd.mss_bytes / before);
+  }
 }
 
 bool send_frame(Core& core, Instant now, Connection& c, Frame* frame) {
@@ -145,8 +168,13 @@ bool send_frame(Core& core, Instant now, Connection& c, Frame* frame) {
   }
   uint8_t flags = wire::kTcpAck;
   if (n.has(TxNote::kFin)) flags |= wire::kTcpFin;
-  if (n.has(TxNote::kPush) || (n.length && !frame->next)) flags |= wire::kTcpPsh;
-  const Error error = transmit_on(core, now, c, out, n.seq, flags, n.length);
+  if (n.has(TxNote::kPush)) flags |= wire::kTcpPsh;
+  // RFC 3168 6.1.2, 6.1.5: only new data can be marked, and only it tells of a cut.
+  const bool markable = c.ecn.active && n.length > 0 && n.transmissions == 0;
+  if (markable && c.ecn.reduced) flags |= wire::kTcpCwr;
+  const Error error =
+      transmit_on(core, now, c, out, n.seq, flags, n.length, markable ? kIpEct0 : 0);
+  if (markable && !error) c.ecn.reduced = false;
   if (out != frame) core.pool.release(out);
   // A full ring is a matter of microseconds and says nothing of the network: the frame waits here.
   // Any other refusal is like a loss on the wire: the timers repair it, and should the path be dead
@@ -212,6 +240,7 @@ void send_syn(Core& core, Instant now, Connection& c) {
   const bool answer = c.state == State::kSynReceived;
   header.seq = c.snd.iss;
   header.flags = answer ? wire::kTcpSyn | wire::kTcpAck : wire::kTcpSyn;
+  header.flags |= ecn_syn_flags(core, c);
   header.ack = answer ? c.rcv.nxt : Seq();
   const uint32_t window = std::min<uint32_t>(c.rcv.buffer_bytes, 65535);
   header.window = uint16_t(window);
@@ -241,7 +270,7 @@ bool send_syn_ack(Core& core, Instant now, const wire::FlowKey& key, const Liste
   wire::TcpOptions options;
   header.seq = h.iss;
   header.ack = h.irs + 1;
-  header.flags = wire::kTcpSyn | wire::kTcpAck;
+  header.flags = wire::kTcpSyn | wire::kTcpAck | (h.ecn ? wire::kTcpEce : 0);
   header.window = h.window_bytes;
   options.has_mss = true;
   options.mss_bytes = announced_mss(*path, l.options.mss_max_bytes);
@@ -253,7 +282,7 @@ bool send_syn_ack(Core& core, Instant now, const wire::FlowKey& key, const Liste
   options.ts_echo = h.ts_recent;
   const net::SendOptions how{.protocol = wire::kTcpProtocol,
                              .ttl = l.options.ttl,
-                             .traffic_class = l.options.traffic_class};
+                             .traffic_class = uint8_t(l.options.traffic_class & ~kIpEcnMask)};
   (void)transmit(core, now, key, *path, f, header, options, how);
   core.pool.release(f);
   return true;

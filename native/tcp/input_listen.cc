@@ -30,6 +30,7 @@ void begin_half_open(Core& core, Instant now, Listener& l, const wire::FlowKey& 
   h->half_open = true;
   h->key = key;
   h->listener = &l;
+  h->ecn = ecn_asked(core, s);
   h->irs = s.seq;
   h->iss = core.initial_seq(now, key);
   if (s.reopens && h->iss <= s.last_sent + 65536) h->iss = s.last_sent + 65536 + 1;
@@ -95,6 +96,8 @@ Connection* create_accepted(Core& core, Instant now, Listener& l, const wire::Fl
   c->timestamps = h.timestamps;
   c->sack = h.sack;
   c->scaling = h.scaling;
+  c->ecn.active = h.ecn;
+  if (h.ecn) ++core.counters.tcp_ecn_agreed;
   return c;
 }
 
@@ -106,9 +109,8 @@ void begin_accepted(Core& core, Instant now, Listener& l, Connection& c, Segment
   ++l.ready;
   ++core.counters.tcp_passive_opens;
   input_synchronized(core, now, c, s);
-  const bool alive = c.state != State::kClosed;
   reap(core, c);
-  if (alive) core.handler.on_acceptable(l);
+  core.handler.on_acceptable(l);
 }
 
 void input_listen(Core& core, Instant now, Listener& l, const wire::FlowKey& key, uint64_t hash,

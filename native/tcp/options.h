@@ -10,6 +10,9 @@ namespace millrace::tcp {
 
 enum class CongestionControl : uint8_t { kCubic, kNewReno };
 
+// RFC 3168: never; only when the peer asks (Linux's tcp_ecn=2); asking ourselves too (tcp_ecn=1).
+enum class Ecn : uint8_t { kOff, kPassive, kOn };
+
 // Per connection; a listener's are inherited by what it accepts.
 struct ConnectionOptions {
   bool nodelay = false;
@@ -51,6 +54,7 @@ struct StackOptions {
   Duration rto_max = Duration::seconds(120);
   Duration time_wait = Duration::seconds(60);
   Duration fin_timeout = Duration::seconds(60);  // orphaned FIN-WAIT-2
+  Ecn ecn = Ecn::kPassive;
   ConnectionOptions defaults;
   // Tests that name absolute numbers: every connection begins at `isn`, and its timestamp clock has
   // no offset. Against RFC 6528; nothing but native/testing sets it.

@@ -24,10 +24,11 @@ bool within(int number, int most) {
   return number >= 1 && number <= most;
 }
 
-// TCP_CA_Open, Disorder, Recovery, Loss in Linux's numbers.
+// TCP_CA_Open, Disorder, CWR, Recovery, Loss in Linux's numbers.
 uint8_t congestion_state(const tcp::LossState& loss, const tcp::TxQueue& queue) {
   if (loss.phase == tcp::Recovery::kLoss) return 4;
   if (loss.phase == tcp::Recovery::kFast) return 3;
+  if (loss.phase == tcp::Recovery::kCwr) return 2;
   return queue.sacked_frames > 0 || loss.dupacks > 0 ? 1 : 0;
 }
 
@@ -143,8 +144,10 @@ int Door::get_tcp_info(const Socket& s, void* value, socklen_t* length) const {
   info.tcpi_retransmits = c.loss.backoff;
   info.tcpi_probes = c.loss.probes;
   info.tcpi_backoff = c.loss.backoff;
-  info.tcpi_options = uint8_t((c.timestamps ? TCPI_OPT_TIMESTAMPS : 0) |
-                              (c.sack ? TCPI_OPT_SACK : 0) | (c.scaling ? TCPI_OPT_WSCALE : 0));
+  info.tcpi_options =
+      uint8_t((c.timestamps ? TCPI_OPT_TIMESTAMPS : 0) | (c.sack ? TCPI_OPT_SACK : 0) |
+              (c.scaling ? TCPI_OPT_WSCALE : 0) | (c.ecn.active ? TCPI_OPT_ECN : 0) |
+              (c.ecn.seen ? TCPI_OPT_ECN_SEEN : 0));
   info.tcpi_snd_wscale = c.snd.shift & 15;
   info.tcpi_rto = facts.rto_us;
   info.tcpi_ato = c.rcv.ato_us;

@@ -69,6 +69,7 @@ bool field_of(const tcp_info& i, const std::string& name, int64_t& value) {
       {"notsent", i.tcpi_notsent_bytes},
       {"pmtu", i.tcpi_pmtu},
       {"wscale", i.tcpi_snd_wscale},
+      {"ecn", i.tcpi_options & TCPI_OPT_ECN ? 1 : 0},
   };
   for (const auto& [word, number] : fields) {
     if (name == word) {
