@@ -25,7 +25,8 @@ uint32_t free_bytes(const Core& core, const Connection& c) {
   if (core.pool.available() < core.pool.capacity() / 8) {
     buffer = std::min<uint32_t>(buffer, std::max<uint32_t>(4u * r.peer_segment_bytes, 8192));
   }
-  return buffer > r.queued_bytes ? buffer - r.queued_bytes : 0;
+  const uint32_t room = buffer > r.queued_bytes ? buffer - r.queued_bytes : 0;
+  return r.clamp_bytes ? std::min(room, r.clamp_bytes) : room;
 }
 
 void tune_buffer(Core& core, Instant now, Connection& c) {
@@ -96,7 +97,7 @@ uint16_t announce_window(const Core& core, Connection& c) {
   Seq limit = r.nxt + free_bytes(core, c);
   if (limit - r.edge < int32_t(worth)) limit = wire::seq_max(r.edge, r.nxt);
   const uint32_t window = uint32_t(limit - r.nxt);
-  const uint8_t shift = c.scaling ? core.window_shift : 0;
+  const uint8_t shift = c.scaling ? c.rcv.shift : 0;
   uint32_t field = std::min<uint32_t>(window >> shift, 65535);
   // Rounded up, so that the edge does not move back by less than the scale's unit (RFC 7323 2.4),
   // but only into space that is there: with segments smaller than the unit the window would
@@ -132,7 +133,9 @@ void note_data_received(Core&, Instant now, Connection& c, const Segment& s) {
   Receiver& r = c.rcv;
   r.ack_pending = true;
   if (s.length > r.peer_segment_bytes) {
-    r.peer_segment_bytes = uint16_t(std::min<uint32_t>(s.length, 65535));
+    // Several that were merged on the way are no larger one than we have asked for.
+    const uint32_t most = announced_mss(c.path, c.snd.mss_max_bytes);
+    r.peer_segment_bytes = uint16_t(std::max<uint32_t>(std::min(s.length, most), 1));
   }
   if (s.length >= r.peer_segment_bytes / 2u) sample_receiver_rtt(now, c, s);
   if (r.ato_us == 0) {  // the first data of the connection
@@ -186,7 +189,7 @@ void after_read(Core& core, Instant now, Connection& c) {
   const uint32_t offered = offered_window(c);
   // Without window scaling the field is the limit: what it cannot say must not be announced again
   // and again, the peer would take the repetitions for duplicate ACKs.
-  const uint32_t sayable = 65535u << (c.scaling ? core.window_shift : 0);
+  const uint32_t sayable = 65535u << (c.scaling ? c.rcv.shift : 0);
   const uint32_t possible = std::min(free_bytes(core, c), sayable);
   const uint32_t worth = std::min<uint32_t>(2u * c.rcv.peer_segment_bytes, c.rcv.buffer_bytes / 2);
   // An update only when the peer's idea of the window at least doubles by it (Linux).

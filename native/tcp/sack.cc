@@ -92,6 +92,7 @@ void take_sack(Core& core, Connection& c, const Segment& s, AckSummary& a) {
   if (is_dsack(c, s)) {
     a.dsack = true;
     ++core.counters.tcp_dsacks_received;
+    ++c.stats.dsacks;
     first = 1;
     // Only what was sent twice can have arrived twice.
     if (l.undo_possible && l.undo_resent > 0 && o.sack[0].end <= c.snd.nxt) --l.undo_resent;
