@@ -122,11 +122,11 @@ struct Receiver {
   uint16_t ooo_frames = 0;
   uint16_t islands = 0;
   uint16_t peer_segment_bytes = 536;  // size of the segments that arrive
-  uint32_t clamp_bytes = 0;  // TCP_WINDOW_CLAMP; 0: none
-  uint8_t shift = 0;         // window scale of ours, if it was agreed
-  bool fin_known = false;     // its sequence number is known
-  bool fin_received = false;  // and everything before it has come
-  bool buffer_fixed = false;  // set by the user: no tuning
+  uint32_t clamp_bytes = 0;           // TCP_WINDOW_CLAMP; 0: none
+  uint8_t shift = 0;                  // window scale of ours, if it was agreed
+  bool fin_known = false;             // its sequence number is known
+  bool fin_received = false;          // and everything before it has come
+  bool buffer_fixed = false;          // set by the user: no tuning
   uint8_t sack_count = 0;
   bool dsack_pending = false;
   wire::SackBlock dsack;
@@ -140,6 +140,8 @@ struct Receiver {
   Instant last_data_at{};
   // Delayed ACK
   uint8_t quick_acks = 0;
+  uint8_t pushed = 0;  // segments not yet acknowledged that end a write, up to 2
+  uint16_t last_segment_bytes = 0;
   bool ack_now = false;
   bool ack_pending = false;
   bool interactive = false;  // answers carry the ACKs ("pingpong")

@@ -40,8 +40,8 @@ Core::~Core() = default;
 
 uint8_t Core::window_shift(const ConnectionOptions& o) const {
   const uint32_t fixed = o.receive_buffer_bytes;
-  uint32_t most = fixed ? std::min(fixed, options.receive_buffer_max_bytes)
-                        : options.receive_buffer_max_bytes;
+  uint32_t most =
+      fixed ? std::min(fixed, options.receive_buffer_max_bytes) : options.receive_buffer_max_bytes;
   if (o.window_clamp_bytes) most = std::min(most, o.window_clamp_bytes);
   return shift_for(most);
 }

@@ -75,9 +75,8 @@ Handshake handshake_of(const Core& core, const Listener& l, const wire::FlowKey&
   // The path is asked for again when the SYN-ACK leaves; without one there will be none.
   if (Result<net::Path> path = core.ip.resolve(key.local.address, key.remote.address)) {
     const uint32_t mss = announced_mss(*path, l.options.mss_max_bytes);
-    h.window_bytes =
-        first_window(receive_buffer_of(core, l.options), l.options.window_clamp_bytes,
-                     mss - (h.timestamps ? wire::kTcpTimestampBytes : 0));
+    h.window_bytes = first_window(receive_buffer_of(core, l.options), l.options.window_clamp_bytes,
+                                  mss - (h.timestamps ? wire::kTcpTimestampBytes : 0));
   }
   return h;
 }

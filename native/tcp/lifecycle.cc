@@ -127,14 +127,14 @@ void peer_closed(Core& core, Instant now, Connection& c) {
 namespace {
 
 // Nobody here waits for the peer's FIN any more: not for ever, or by TCP_LINGER2 not at all.
-void enter_orphaned_fin_wait2(Core& core, Instant now, Connection& c) {
+void enter_orphaned_fin_wait2(Core& core, Instant now, Connection& c, uint8_t ack_flag) {
   if (c.linger2_s < 0) {
-    send_reset(core, now, c);
+    (void)send_control(core, now, c, c.snd.nxt, wire::kTcpRst | ack_flag);
+    ++core.counters.tcp_resets_sent;
     bury(core, c);
     return;
   }
-  const Duration wait =
-      c.linger2_s > 0 ? Duration::seconds(c.linger2_s) : core.options.fin_timeout;
+  const Duration wait = c.linger2_s > 0 ? Duration::seconds(c.linger2_s) : core.options.fin_timeout;
   set_deadline(core, c, c.life_at, now + wait);
 }
 
@@ -144,7 +144,7 @@ void fin_acked(Core& core, Instant now, Connection& c) {
   switch (c.state) {
     case State::kFinWait1:
       c.state = State::kFinWait2;
-      if (!c.owned) enter_orphaned_fin_wait2(core, now, c);
+      if (!c.owned) enter_orphaned_fin_wait2(core, now, c, 0);
       return;
     case State::kClosing:
       enter_time_wait(core, now, c);
@@ -216,7 +216,7 @@ void queue_fin(Core& core, Connection& c) {
 void orphan(Core& core, Instant now, Connection& c) {
   c.owned = false;
   c.read_closed = true;
-  if (c.state == State::kFinWait2) enter_orphaned_fin_wait2(core, now, c);
+  if (c.state == State::kFinWait2) enter_orphaned_fin_wait2(core, now, c, wire::kTcpAck);
 }
 
 void reap(Core& core, Connection& c) {

@@ -228,7 +228,7 @@ void Tcp::set_option(Instant now, Connection& c, Option option, uint32_t value) 
       return;
     case Option::kQuickAck:
       c.rcv.interactive = value == 0;
-      if (value && c.rcv.ack_pending && c.can_receive()) send_ack(*core_, now, c);
+      if (value && c.rcv.ack_pending && c.rcv.queued_bytes == 0) send_ack(*core_, now, c);
       return;
     case Option::kLinger2:
       c.linger2_s = int16_t(value);

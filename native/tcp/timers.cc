@@ -34,7 +34,8 @@ bool given_up(const Core& core, Instant now, const Connection& c) {
   const Duration stalled = now - c.loss.stalled_since;
   if (c.user_timeout_ms) return stalled >= Duration::millis(c.user_timeout_ms);
   const bool orphan = !c.owned && !c.queued;
-  return stalled >= retries_span(core, orphan ? core.options.orphan_retries : core.options.data_retries);
+  return stalled >=
+         retries_span(core, orphan ? core.options.orphan_retries : core.options.data_retries);
 }
 
 void time_out(Core& core, Connection& c) {

@@ -49,10 +49,9 @@ struct TimeKnob {
   int64_t unit_ns;
   Duration tcp::StackOptions::*place;
 };
-constexpr TimeKnob kTimes[] = {
-    {"tcp_fin_timeout", 1'000'000'000, &tcp::StackOptions::fin_timeout},
-    {"tcp_rto_min_us", 1'000, &tcp::StackOptions::rto_min},
-    {"tcp_rto_max_ms", 1'000'000, &tcp::StackOptions::rto_max}};
+constexpr TimeKnob kTimes[] = {{"tcp_fin_timeout", 1'000'000'000, &tcp::StackOptions::fin_timeout},
+                               {"tcp_rto_min_us", 1'000, &tcp::StackOptions::rto_min},
+                               {"tcp_rto_max_ms", 1'000'000, &tcp::StackOptions::rto_max}};
 
 bool set_number(tcp::StackOptions& o, std::string_view name, uint32_t number) {
   for (const ByteKnob& k : kRetries) {

@@ -9,8 +9,8 @@
 #include <sys/uio.h>
 
 #include <map>
-#include <string_view>
 #include <memory>
+#include <string_view>
 #include <vector>
 
 #include "net/ip_layer.h"
@@ -46,10 +46,10 @@ struct Socket {
   Linger linger;
   Duration receive_timeout{};  // 0: none
   Duration send_timeout{};
-  int receive_low_water = 1;             // SO_RCVLOWAT
+  int receive_low_water = 1;               // SO_RCVLOWAT
   uint32_t unsent_low_water = UINT32_MAX;  // TCP_NOTSENT_LOWAT
-  bool tell_queue = false;               // TCP_INQ
-  uint64_t written = 0;  // bytes given to Tcp::write()
+  bool tell_queue = false;                 // TCP_INQ
+  uint64_t written = 0;                    // bytes given to Tcp::write()
   wire::Endpoint local;
   wire::Endpoint remote;
   tcp::ConnectionOptions options;
@@ -171,7 +171,7 @@ class Door final : public tcp::Handler, public udp::Handler {
   short readiness(const Socket& socket) const;
 
   mrt_options options_;
-  tcp::ConnectionOptions defaults_;           // of new sockets
+  tcp::ConnectionOptions defaults_;         // of new sockets
   uint32_t unsent_low_water_ = UINT32_MAX;  // likewise
   mrt_stack* handle_;
   Instant now_;

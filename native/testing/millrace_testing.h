@@ -181,11 +181,11 @@ MRT_API ssize_t mrt_write(struct mrt_stack* stack, int fd, const void* buffer, s
 MRT_API ssize_t mrt_readv(struct mrt_stack* stack, int fd, const struct iovec* parts, int count);
 MRT_API ssize_t mrt_writev(struct mrt_stack* stack, int fd, const struct iovec* parts, int count);
 /* `flags`: MSG_DONTWAIT, MSG_PEEK, MSG_WAITALL, MSG_TRUNC (TCP: the bytes are thrown away). Urgent
- * data stays in the stream, so MSG_OOB is EINVAL; the error queue is always empty, so MSG_ERRQUEUE is
- * EAGAIN; EOPNOTSUPP for others. */
+ * data stays in the stream, so MSG_OOB is EINVAL; the error queue is always empty, so MSG_ERRQUEUE
+ * is EAGAIN; EOPNOTSUPP for others. */
 MRT_API ssize_t mrt_recv(struct mrt_stack* stack, int fd, void* buffer, size_t length, int flags);
-/* `flags`: MSG_DONTWAIT, MSG_NOSIGNAL (always so), MSG_MORE (TCP: a last short segment waits for the
- * next write), MSG_EOR (TCP: nothing written later shares a segment with this); MSG_ZEROCOPY,
+/* `flags`: MSG_DONTWAIT, MSG_NOSIGNAL (always so), MSG_MORE (TCP: a last short segment waits for
+ * the next write), MSG_EOR (TCP: nothing written later shares a segment with this); MSG_ZEROCOPY,
  * MSG_CONFIRM and MSG_DONTROUTE change nothing; EOPNOTSUPP for others. */
 MRT_API ssize_t mrt_send(struct mrt_stack* stack, int fd, const void* buffer, size_t length,
                          int flags);
@@ -209,9 +209,9 @@ MRT_API int mrt_close(struct mrt_stack* stack, int fd);
  * SO_RCVTIMEO, SO_SNDTIMEO, SO_RCVLOWAT, SO_BROADCAST.
  * IPPROTO_TCP: TCP_CORK, TCP_QUICKACK, TCP_SYNCNT, TCP_LINGER2, TCP_DEFER_ACCEPT, TCP_WINDOW_CLAMP,
  * TCP_NOTSENT_LOWAT, TCP_INQ, TCP_FASTOPEN (accepted on a listener, without effect, as with Linux's
- * default), TCP_TIMESTAMP (only to be read), TCP_NODELAY, TCP_MAXSEG, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT, TCP_USER_TIMEOUT
- * (milliseconds), TCP_CONGESTION ("cubic", "reno"), TCP_INFO (the struct tcp_info of <linux/tcp.h>,
- * as much of it as fits; what millrace does not count is 0).
+ * default), TCP_TIMESTAMP (only to be read), TCP_NODELAY, TCP_MAXSEG, TCP_KEEPIDLE, TCP_KEEPINTVL,
+ * TCP_KEEPCNT, TCP_USER_TIMEOUT (milliseconds), TCP_CONGESTION ("cubic", "reno"), TCP_INFO (the
+ * struct tcp_info of <linux/tcp.h>, as much of it as fits; what millrace does not count is 0).
  * IPPROTO_IP: IP_TTL, IP_TOS, IP_MTU. IPPROTO_IPV6: IPV6_V6ONLY, IPV6_UNICAST_HOPS, IPV6_TCLASS,
  * IPV6_MTU.
  * ENOPROTOOPT for others. Accepted sockets inherit their listener's. */

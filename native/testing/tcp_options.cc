@@ -75,6 +75,7 @@ void fill_windows(tcp_info& info, const tcp::Connection& c, const tcp::Info& fac
   const uint32_t advertised = c.path.mtu_bytes > headers ? c.path.mtu_bytes - headers : 0;
   const uint32_t most = c.snd.mss_max_bytes;
   info.tcpi_advmss = most ? std::min(advertised, most) : advertised;
+  if (c.timestamps) info.tcpi_advmss -= std::min(info.tcpi_advmss, wire::kTcpTimestampBytes);
   info.tcpi_rtt = facts.srtt_us;
   info.tcpi_rttvar = facts.rttvar_us;
   info.tcpi_min_rtt = facts.min_rtt_us;
@@ -137,7 +138,10 @@ int Door::get_tcp_level(Socket& s, int name, void* value, socklen_t* length) {
       return give(int(o.syn_retries ? o.syn_retries : tcp_->options().syn_retries), value, length);
     case TCP_LINGER2: {
       const int seconds = int(tcp_->options().fin_timeout.millis() / 1000);
-      return give(o.linger2_s > 0 ? int(o.linger2_s) : o.linger2_s < 0 ? -1 : seconds, value, length);
+      return give(o.linger2_s > 0   ? int(o.linger2_s)
+                  : o.linger2_s < 0 ? -1
+                                    : seconds,
+                  value, length);
     }
     case TCP_DEFER_ACCEPT:
       return give(retries_to_seconds(o.defer_accept), value, length);
@@ -152,8 +156,8 @@ int Door::get_tcp_level(Socket& s, int name, void* value, socklen_t* length) {
     case TCP_FASTOPEN_CONNECT:
       return give(0, value, length);
     case TCP_TIMESTAMP:
-      return give(uint32_t(now_.ns / 1'000'000) + (s.connection ? s.connection->ts_offset : 0), value,
-                  length);
+      return give(uint32_t(now_.ns / 1'000'000) + (s.connection ? s.connection->ts_offset : 0),
+                  value, length);
     default:
       return -ENOPROTOOPT;
   }
@@ -300,8 +304,8 @@ int Door::get_tcp_info(const Socket& s, void* value, socklen_t* length) const {
   info.tcpi_last_data_recv =
       uint32_t((now_ - std::max(c.rcv.last_data_at, c.established_at)).millis());
   info.tcpi_last_ack_recv = uint32_t((now_ - c.last_received_at).millis());
-  info.tcpi_pmtu = c.snd.pmtu_bytes ? std::min<uint32_t>(c.snd.pmtu_bytes, c.path.mtu_bytes)
-                                    : c.path.mtu_bytes;
+  info.tcpi_pmtu =
+      c.snd.pmtu_bytes ? std::min<uint32_t>(c.snd.pmtu_bytes, c.path.mtu_bytes) : c.path.mtu_bytes;
   fill_windows(info, c, facts);
   fill_counts(info, c, facts, now_);
   return give(info, value, length);

@@ -54,14 +54,9 @@ int take_error(Socket& s) {
 }  // namespace
 
 size_t Door::room(const Socket& s) const {
-  // Linux looks at the low-water mark when it begins a buffer, which takes 64 KiB.
-  constexpr size_t kBufferBytes = 65536;
-  if (s.connection->snd.queue.unsent_bytes >= s.unsent_low_water) return 0;
   const uint64_t queued = s.written - tcp_->acked_bytes(*s.connection);
   const uint32_t limit = tcp_->send_buffer_bytes(*s.connection);
-  if (queued >= limit) return 0;
-  return s.unsent_low_water == UINT32_MAX ? size_t(limit - queued)
-                                          : std::min<size_t>(limit - queued, kBufferBytes);
+  return queued < limit ? size_t(limit - queued) : 0;
 }
 
 // False: no packet buffer.
@@ -87,13 +82,20 @@ ssize_t Door::send_stream(Socket& s, std::span<const iovec> parts, size_t& done,
   if (s.connection->state == State::kClosed) return -EPIPE;
   const size_t wanted = total(parts);
   bool buffers = true;
+  // Linux looks at TCP_NOTSENT_LOWAT when it begins a buffer of 64 KiB, not while it fills one.
+  constexpr size_t kBufferBytes = 65536;
+  size_t begun = 0;
   while (done < wanted && buffers) {
-    const size_t space = room(s);
+    size_t space = room(s);
+    if (begun == 0 && s.connection->snd.queue.unsent_bytes >= s.unsent_low_water) break;
+    if (s.unsent_low_water != UINT32_MAX) space = std::min(space, kBufferBytes - begun);
     if (space == 0) break;
     const std::span<const uint8_t> data = piece(parts, done);
     size_t taken = 0;
     buffers = write_piece(s, data.data(), std::min(data.size(), space), taken);
     done += taken;
+    begun = (begun + taken) % kBufferBytes;
+    if (begun == 0) tcp_->push(now_, *s.connection, true);
   }
   if ((flags & MSG_EOR) && done == wanted) tcp_->end_record(*s.connection);
   const bool full = done < wanted;
