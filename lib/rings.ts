@@ -17,6 +17,7 @@ export const HEADER = {
   framesHead: 80,
   framesTail: 96,
   epoch: 100,
+  framesFree: 101,
   frameWaiters: 112,
   posts: 113,
   rounds: 114,
@@ -40,6 +41,10 @@ export const COMMAND = {
 } as const;
 
 export const EVENT = { connect: 1, accept: 2, data: 3, end: 4, error: 5, writable: 6, message: 7, frames: 8 } as const;
+
+/** The frames that a connection may fill: a share of the free ones, or so many (see shared_layout.h). */
+export const FRAMES_SHARE = 8;
+export const FRAMES_SHARE_MIN = 4;
 
 /** Words of a socket's line. */
 export const SOCKET = {
@@ -88,6 +93,7 @@ export class Rings {
   readonly #commandMask: number;
   readonly #framesMask: number;
   #commandTail = 0;
+  #together = false;
   #framesHead = 0;
   #framesTail = 0;
 
@@ -105,7 +111,7 @@ export class Rings {
   command(op: number, slot: number, generation: number): number {
     const { words, layout } = this;
     // A turn takes every command, so the ring never fills.
-    if ((this.#commandTail - Atomics.load(words, HEADER.commandHead)) >>> 0 >= COMMANDS_PER_TURN) this.#native.flush();
+    if ((this.#commandTail - Atomics.load(words, HEADER.commandHead)) >>> 0 >= COMMANDS_PER_TURN) this.#flush();
     const at = layout.commandsWord + (this.#commandTail & this.#commandMask) * RECORD_WORDS;
     words[at] = op;
     words[at + 1] = slot;
@@ -115,7 +121,21 @@ export class Rings {
 
   publish(): void {
     this.#commandTail = (this.#commandTail + 1) >>> 0;
+    if (!this.#together) Atomics.store(this.words, HEADER.commandTail, this.#commandTail);
+  }
+
+  /**
+   * With true what is published becomes visible only at the next call with false, all at once: the other thread must not
+   * send the first half of one write by itself.
+   */
+  together(on: boolean): void {
+    this.#together = on;
+    if (!on) Atomics.store(this.words, HEADER.commandTail, this.#commandTail);
+  }
+
+  #flush(): void {
     Atomics.store(this.words, HEADER.commandTail, this.#commandTail);
+    this.#native.flush();
   }
 
   /** A free transmit frame, or -1. */
@@ -124,7 +144,7 @@ export class Rings {
       this.#framesTail = Atomics.load(this.words, HEADER.framesTail);
       if (this.#framesHead === this.#framesTail) {
         // A turn frees what was acknowledged and offers it here.
-        this.#native.flush();
+        this.#flush();
         this.#framesTail = Atomics.load(this.words, HEADER.framesTail);
         if (this.#framesHead === this.#framesTail) return -1;
       }
@@ -133,6 +153,11 @@ export class Rings {
     this.#framesHead = (this.#framesHead + 1) >>> 0;
     Atomics.store(this.words, HEADER.framesHead, this.#framesHead);
     return frame;
+  }
+
+  /** Free frames that this side holds. */
+  get framesInStock(): number {
+    return (Atomics.load(this.words, HEADER.framesTail) - this.#framesHead) >>> 0;
   }
 
   /** Gives a frame back unused. */

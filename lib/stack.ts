@@ -29,6 +29,8 @@ const SLABS = 16;
 const SLAB_NUMBERS = 1024;
 const UNSPECIFIED = { IPv4: '0.0.0.0', IPv6: '::' } as const;
 const ENETUNREACH = 101;
+/** What one onData gets at most, as one read of libuv. */
+const CHUNK_BYTES_MAX = 65_536;
 
 type Socket = StackConnection | StackListener | StackDatagramSocket;
 
@@ -157,12 +159,18 @@ export class StackEngine implements Engine, ConnectionHost {
   }
 
   bind(local: SocketAddress, dualStack: boolean, sink: DatagramSink): DatagramSocket | number | null {
-    if (isScoped(local.address) || !this.#policy.wants('udp', 'bind', local.address, local.port)) return null;
+    if (isScoped(local.address)) return null;
+    const policy = this.#policy;
+    // One that is ours only for the sake of some destinations leaves the others to the kernel.
+    const whole = policy.wants('udp', 'bind', local.address, local.port);
+    if (!whole && !policy.mayWant('udp', 'connect')) return null;
+    const reaches = (address: string, port: number): boolean =>
+      whole ? !policy.excludes('udp', 'connect', address, port) : policy.wants('udp', 'connect', address, port);
     putLocal(this.#words, local.address);
     const slot = this.#native.udpBind(local.port, dualStack);
     if (slot < 0) return slot;
     const close = (closed: StackDatagramSocket): void => this.#closeNow(closed);
-    const socket = new StackDatagramSocket(this.#rings, this.#native, slot, local, sink, close);
+    const socket = new StackDatagramSocket(this.#rings, this.#native, slot, local, sink, { reaches, close });
     this.#sockets[slot] = socket;
     return socket;
   }
@@ -230,14 +238,39 @@ export class StackEngine implements Engine, ConnectionHost {
     const a2 = words[at + 5] as number;
     if (type === EVENT.message) return this.#dispatchMessage(socket as StackDatagramSocket | undefined, at, a0, a1, a2);
     if (type === EVENT.accept) return this.#dispatchAccept(socket as StackListener | undefined, at, a0);
+    if (type === EVENT.data) return this.#dispatchData(socket as StackConnection | undefined, at, a0, a1, a2);
     this.#advance();
-    if (type === EVENT.data) {
-      const slab = this.#slabs[a0] as ArrayBuffer;
-      this.#usedSlab(a0);
-      const connection = socket as StackConnection | undefined;
-      return connection === undefined || connection.closed ? undefined : connection.sink.onData(slab, a1, a2);
-    }
     return type === EVENT.frames ? this.#dispatchFrames() : this.#dispatchState(type, socket, a0);
+  }
+
+  /**
+   * Bytes, with those of the events behind that go on where these end: several turns may have run since JavaScript
+   * looked, and a program is to see what one read(2) would give.
+   */
+  #dispatchData(
+    connection: StackConnection | undefined,
+    at: number,
+    slabNumber: number,
+    offset: number,
+    length: number,
+  ) {
+    const words = this.#words;
+    const slot = words[at + 1];
+    const generation = words[at + 2];
+    let total = length;
+    this.#advance();
+    while (Atomics.load(words, HEADER.eventTail) !== this.#eventHead) {
+      const next = this.#rings.eventAt(this.#eventHead);
+      if (words[next] !== EVENT.data || words[next + 1] !== slot || words[next + 2] !== generation) break;
+      const bytes = words[next + 5] as number;
+      if (words[next + 3] !== slabNumber || words[next + 4] !== offset + total) break;
+      if (total + bytes > CHUNK_BYTES_MAX) break;
+      this.#advance();
+      total += bytes;
+    }
+    const slab = this.#slabs[slabNumber] as ArrayBuffer;
+    this.#usedSlab(slabNumber);
+    return connection === undefined || connection.closed ? undefined : connection.sink.onData(slab, offset, total);
   }
 
   #advance(): void {
@@ -290,11 +323,15 @@ export class StackEngine implements Engine, ConnectionHost {
   }
 
   #dispatchFrames(): undefined {
-    const waiting = this.#frameWaiters.splice(0);
-    Atomics.store(this.#words, HEADER.frameWaiters, 0);
-    for (const connection of waiting) {
-      if (!connection.closed) this.post(connection.context, () => connection.sink.onWritable());
+    // As many as there are frames; each takes one at least, and the turn for that tells the next ones.
+    for (let left = this.#rings.framesInStock; left > 0 && this.#frameWaiters.length > 0; ) {
+      const connection = this.#frameWaiters.shift() as StackConnection;
+      connection.waitsForFrame = false;
+      if (connection.closed) continue;
+      left--;
+      this.post(connection.context, () => connection.sink.onWritable());
     }
+    Atomics.store(this.#words, HEADER.frameWaiters, this.#frameWaiters.length);
   }
 
   #closeNow(socket: StackListener | StackDatagramSocket): void {

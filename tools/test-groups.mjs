@@ -129,7 +129,29 @@ export async function runSim() {
   const result = { ...emptyResult(), passed: Number(counts[1]), failed: Number(counts[2]) };
   if (result.passed + result.failed !== SEEDS || (code !== 0 && result.failed === 0)) result.failed++;
   if (result.failed > 0) result.report.push(`sim ended with ${code}\n${output.slice(-6000)}`);
+  return add(result, await runGolden());
+}
+
+/** Throughput by loss, buffer and round trip, against the table that is kept: a row counts as one test. */
+async function runGolden() {
+  const { code, output } = await run(join(ROOT, BUILD, 'golden'), ['test/golden/throughput.txt'], {
+    timeoutSeconds: 180,
+    env: SANITIZED,
+  });
+  const counts = /(\d+) passed, (\d+) failed\s*$/.exec(output);
+  if (counts === null) return failure(`golden ended with ${code}\n${output.slice(-6000)}`);
+  const result = { ...emptyResult(), passed: Number(counts[1]), failed: Number(counts[2]) };
+  if (result.failed > 0) result.report.push(`golden: throughput has changed\n${output.slice(-6000)}`);
   return result;
+}
+
+function add(one, other) {
+  return {
+    passed: one.passed + other.passed,
+    failed: one.failed + other.failed,
+    skipped: [...one.skipped, ...other.skipped],
+    report: [...one.report, ...other.report],
+  };
 }
 
 /** Compiled test files under dist/test/<folders>. A tap assertion counts as one test, as tap itself counts them. */

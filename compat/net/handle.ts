@@ -41,6 +41,8 @@ class TCP extends Base {
   /** Node's own property: it says whether the socket reads; http's agent and TLS put theirs in its place. */
   declare reading?: boolean;
   readonly #link: Link;
+  /** What #offer tells besides. */
+  #taken = 0;
 
   constructor(engine: Engine) {
     super();
@@ -110,6 +112,30 @@ class TCP extends Base {
     return this.writeBuffer(request, Buffer.from(text, 'utf16le'));
   }
 
+  /**
+   * Writes chunk by chunk, so that nobody sees a part. Returns how many the connection took whole; of the next one it
+   * took `#taken` bytes.
+   */
+  #offer(chunks: readonly Uint8Array[]): number {
+    const connection = this.#link.connection as Connection;
+    let index = 0;
+    this.#taken = 0;
+    connection.cork();
+    try {
+      for (; index < chunks.length; index++) {
+        const chunk = chunks[index] as Uint8Array;
+        const taken = chunk.byteLength === 0 ? 0 : connection.write(chunk);
+        if (taken < chunk.byteLength) {
+          this.#taken = taken;
+          break;
+        }
+      }
+    } finally {
+      connection.uncork();
+    }
+    return index;
+  }
+
   writev(request: Request | null, list: readonly unknown[], allBuffers: boolean): number | Request {
     const chunks = allBuffers ? (list as readonly Uint8Array[]) : encodeChunks(list);
     const link = this.#link;
@@ -124,12 +150,8 @@ class TCP extends Base {
     let index = 0;
     let taken = 0;
     if (outbound.idle) {
-      const connection = link.connection as Connection;
-      for (; index < chunks.length; index++) {
-        const chunk = chunks[index] as Uint8Array;
-        taken = chunk.byteLength === 0 ? 0 : connection.write(chunk);
-        if (taken < chunk.byteLength) break;
-      }
+      index = this.#offer(chunks);
+      taken = this.#taken;
       if (index === chunks.length) return 0;
     }
     return this.#keep(request, index === 0 ? chunks : chunks.slice(index), taken, total);
@@ -265,12 +287,8 @@ class TCP extends Base {
     let index = 0;
     let taken = 0;
     if (outbound.idle) {
-      const connection = link.connection as Connection;
-      for (; index < chunks.length; index++) {
-        const chunk = chunks[index] as Uint8Array;
-        taken = chunk.byteLength === 0 ? 0 : connection.write(chunk);
-        if (taken < chunk.byteLength) break;
-      }
+      index = this.#offer(chunks);
+      taken = this.#taken;
     }
     if (index === chunks.length) {
       // Who destroys an http2 session while a write is under way loses its GOAWAY. Over the kernel a write that is taken

@@ -11,7 +11,7 @@ import { type AddressOut, internals, type Request, type TcpHandle } from '../int
 import { afterRound, whenClosing } from './closing';
 import type { SocketHandle } from './handle';
 import { Outbound } from './outbound';
-import { ownerOf, topmost } from './upcall';
+import { disown, ownerOf, topmost } from './upcall';
 
 const { stream, uv } = internals();
 const state = stream.streamBaseState;
@@ -257,7 +257,7 @@ export class Link implements ConnectionSink {
     this.#endKept = true;
     if (!this.#reading) return undefined;
     const behind = this.#consumer !== 'script' && this.outbound.completing;
-    if (this.#kept.length > 0 || this.#flushPosted || behind || this.#isForNextRound()) {
+    if (this.#kept.length > 0 || behind || this.#flushPosted || this.#isForNextRound()) {
       this.#postFlush();
       return undefined;
     }
@@ -397,6 +397,7 @@ export class Link implements ConnectionSink {
     this.#engine.hold(false);
     this.#engine.freeContext(this.#context);
     live.delete(this.handle);
+    disown(this.handle);
     if (this.reservation !== null) Reflect.apply(internals().TCP.prototype.close, this.reservation, []);
     this.reservation = null;
     return callback?.bind(this.handle);

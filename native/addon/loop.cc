@@ -96,10 +96,12 @@ void Loop::at_round_end(Napi::Function closing, Napi::Function after) {
   uv_idle_init(prepare_.loop, &end->handle);
   end->handle.data = this;
   ++open_handles_;
+  ++round_ends_;
   uv_close(reinterpret_cast<uv_handle_t*>(&end->handle), [](uv_handle_t* h) {
     // The handle is the first member.
     std::unique_ptr<RoundEnd> end(reinterpret_cast<RoundEnd*>(h));
     Loop* self = owner(h);
+    --self->round_ends_;
     if (!self->closing_) {
       Napi::HandleScope scope(self->env_);
       self->finish_round(end->closing.Value(), end->after.Value());
@@ -144,9 +146,17 @@ uint32_t Loop::context_of(const uint32_t* event) const {
   return line[socket_word::kGeneration] == event[2] ? line[socket_word::kContext] : kNoContext;
 }
 
+// Hands up what waits now, and a bounded part of it: the other thread may bring more as fast as
+// JavaScript takes it.
 bool Loop::dispatch_events() {
+  const uint32_t first = shared_.load(header::kEventHead);
+  const uint32_t count = std::min(shared_.events_waiting(), kEventsPerRound);
   bool any = false;
-  while (!closing_ && shared_.events_waiting() > 0) {
+  // JavaScript may take several at once, also some that came since.
+  while (!closing_ && int32_t(first + count - shared_.load(header::kEventHead)) > 0) {
+    // What a callback has written is one piece for a reader in this process, as in a socket's
+    // buffer.
+    if (shared_.commands_waiting() > 0 && driver_->turned_early()) driver_->turn();
     Napi::HandleScope scope(env_);
     const uint32_t* event = shared_.event(shared_.load(header::kEventHead));
     if (!call(dispatch_.Value(), context_of(event))) return any;
@@ -172,33 +182,55 @@ bool Loop::run_posts() {
   return any;
 }
 
+bool Loop::anything_waits() const {
+  return shared_.commands_waiting() > 0 || shared_.load(header::kPosts) > 0 ||
+         shared_.events_waiting() > 0;
+}
+
 void Loop::run() {
   if (closing_ || running_) return;
   running_ = true;
   Napi::HandleScope scope(env_);
+  config_.in_process ? run_round() : run_rounds();
+  shared_.store(header::kAnswering, 0);
+  running_ = false;
+}
+
+// What was promised for later comes before what arrived now, as in a round of libuv. Whatever is
+// written by either is for the next round.
+void Loop::run_round() {
+  const uint32_t now = shared_.load(header::kRounds);
+  more_ = true;
+  if (last_round_ == now) return;
+  last_round_ = now;
+  const bool left = driver_->turn();
+  run_posts();
+  dispatch_events();
+  run_posts();
+  more_ = left || anything_waits();
+}
+
+void Loop::run_rounds() {
   more_ = false;
   for (int round = 0; round < kRounds && !closing_; ++round) {
-    // What was promised for later comes before what arrives now, as in a round of libuv.
     const bool early = run_posts();
     shared_.store(header::kAnswering, round > 0 || early ? 1 : 0);
     const bool left = driver_->turn();
     const bool events = dispatch_events();
     const bool posts = run_posts() || early;
-    more_ = left || shared_.commands_waiting() > 0 || shared_.load(header::kPosts) > 0;
+    more_ = left || anything_waits();
     if (events) hot_until_ns_ = uint64_t(monotonic_now().ns) + uint64_t(config_.spin_us) * 1000;
     if (!more_ || !(events || posts || shared_.commands_waiting() > 0)) break;
+    // What closes waits for the end of libuv's round: dead sockets must not pile up, nor 'close'
+    // come late, because others are busy.
+    if (round_ends_ > 0) break;
   }
-  shared_.store(header::kAnswering, 0);
-  running_ = false;
 }
 
 // --- waiting
 
 void Loop::before_wait() {
-  if (more_ || shared_.commands_waiting() > 0 || shared_.load(header::kPosts) > 0 ||
-      shared_.events_waiting() > 0 || driver_->due()) {
-    run();
-  }
+  if (more_ || anything_waits() || driver_->due()) run();
   if (config_.spin_us > 0 && !more_) spin();
   if (closing_) return;
   // With work left the loop must not block; other sources get their turn in between.
@@ -232,8 +264,8 @@ void Loop::arm_timer() {
   armed_until_ms_ = due_ms;
   uv_update_time(timer_.loop);
   uv_timer_start(
-      &timer_, [](uv_timer_t* h) { owner(h)->run(); },
-      std::max<uint64_t>(due_ms - std::min(due_ms, now_ms), 1), 0);
+      // Before it blocks the loop looks what is due.
+      &timer_, [](uv_timer_t*) {}, std::max<uint64_t>(due_ms - std::min(due_ms, now_ms), 1), 0);
 }
 
 }  // namespace millrace

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 // The stack inside libuv's loop. Before the loop blocks, and whenever a port becomes readable, the
 // loop runs turns until nothing moves: turn, events up to JavaScript, what JavaScript wrote in
-// return, turn. JavaScript is called straight from libuv, so that every upcall is an outermost
+// return, turn. With a port inside the process every write is answered at once, so there events go
+// up once in a round of libuv's loop, as libuv asks the kernel once: timers and setImmediate come
+// in between. JavaScript is called straight from libuv, so that every upcall is an outermost
 // callback.
 #pragma once
 
@@ -16,8 +18,9 @@
 namespace millrace {
 
 struct LoopConfig {
-  uint32_t spin_us =
-      0;  // how long to look for packets before the loop blocks, while traffic is hot
+  // How long to look for packets before the loop blocks, while traffic is hot.
+  uint32_t spin_us = 0;
+  bool in_process = false;  // the port is
 };
 
 class Loop {
@@ -38,11 +41,15 @@ class Loop {
   void close(void (*done)(void*), void* argument);
 
  private:
+  static constexpr uint32_t kEventsPerRound = 1024;
   static constexpr int kRounds = 64;  // before other sources of the loop have their turn
   static constexpr int kHandles = 6;
 
   void start(uv_loop_t* loop);
   void run();
+  void run_round();
+  void run_rounds();
+  bool anything_waits() const;
   uint32_t context_of(const uint32_t* event) const;
   bool dispatch_events();
   bool run_posts();
@@ -70,9 +77,11 @@ class Loop {
   bool closing_ = false;
   bool more_ = false;  // the last run left work behind
   bool running_ = false;
+  uint32_t last_round_ = ~0u;  // of libuv's loop, in which run_round() did its work
   uint64_t armed_until_ms_ = 0;
   uint64_t hot_until_ns_ = 0;
   int open_handles_ = 0;
+  int round_ends_ = 0;  // waiting for the closing phase of libuv's loop
   void (*done_)(void*) = nullptr;
   void* done_argument_ = nullptr;
 };

@@ -98,9 +98,9 @@ StackWrap::StackWrap(const Napi::CallbackInfo& info) : Napi::ObjectWrap<StackWra
   driver.guardian_after = Duration::millis(number(o, "guardianMs"));
   driver_ = std::make_shared<Driver>(std::move(stack), driver);
   settle_at_exit(driver_, Duration::millis(number(o, "lingerMs")));
-  loop_ = std::make_unique<Loop>(env, driver_, LoopConfig{number(o, "spinUs")},
-                                 info[1].As<Napi::Function>(), info[2].As<Napi::Function>(),
-                                 info[3].As<Napi::Function>());
+  const LoopConfig loop{number(o, "spinUs"), text(o, "port") == "loopback"};
+  loop_ = std::make_unique<Loop>(env, driver_, loop, info[1].As<Napi::Function>(),
+                                 info[2].As<Napi::Function>(), info[3].As<Napi::Function>());
   napi_add_async_cleanup_hook(
       env,
       [](napi_async_cleanup_hook_handle, void* self) { static_cast<StackWrap*>(self)->end(true); },
@@ -177,7 +177,7 @@ void StackWrap::add_slab(Info info) {
 // --- running
 
 void StackWrap::flush(Info) {
-  if (driver_) driver_->turn();
+  if (driver_) driver_->turn_early();
 }
 
 void StackWrap::at_round_end(Info info) {

@@ -95,6 +95,11 @@ bool Driver::turn() {
   return more;
 }
 
+void Driver::turn_early() {
+  turn();
+  turned_early_.store(true, std::memory_order_relaxed);
+}
+
 bool Driver::rx_ready() {
   take_baton();
   const bool ready = stack_->rx_ready();
@@ -186,6 +191,7 @@ void Driver::guard() {
 void Driver::guard_once(Instant now) {
   int wait_ms = 1;
   if (try_baton()) {
+    turned_early_.store(true, std::memory_order_relaxed);  // seen by who sees this turn's events
     const bool more = stack_->guardian_turn(now, config_.frames_budget);
     const Duration left = stack_->next_deadline() - monotonic();
     drop_baton();

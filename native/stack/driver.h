@@ -32,6 +32,14 @@ class Driver {
   // --- JavaScript's thread
   // A turn. Returns true when there is more to do at once.
   bool turn();
+  // The same while JavaScript is at work, for memory or progress.
+  void turn_early();
+  // Was there a turn while JavaScript was at work, its own or the guardian's? Then what it wrote in
+  // one piece may lie half in the event ring and half among the commands. Asked once.
+  bool turned_early() {
+    return turned_early_.load(std::memory_order_relaxed) &&
+           turned_early_.exchange(false, std::memory_order_relaxed);
+  }
   // Facts for the decision to wait; no system call but the clock.
   bool rx_ready();
   bool due();
@@ -79,6 +87,7 @@ class Driver {
   std::atomic<uint32_t> waiting_{1};         // the event loop is blocked
   std::atomic<uint32_t> asleep_{0};          // the guardian waits on this word
   std::atomic<bool> worth_guarding_{false};  // written with the baton held
+  std::atomic<bool> turned_early_{false};
   std::atomic<bool> stopping_{false};
   std::thread guardian_;
 };

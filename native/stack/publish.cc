@@ -11,6 +11,7 @@ namespace millrace {
 namespace {
 constexpr uint32_t kChunkBytes = 65536;     // as much as one read(2) of libuv returns
 constexpr uint32_t kMessagesPerRound = 64;  // of one socket, before the others have their turn
+constexpr uint32_t kFramesKept = 4;         // a quarter of the pool is for receiving
 }  // namespace
 
 // False when something is left that only waits for JavaScript to make room.
@@ -107,7 +108,10 @@ bool Stack::publish_data(Instant now, Slot& slot) {
   while (readable > 0) {
     uint32_t* args = next_event(Event::kData, slot);
     if (!args) return false;
-    const auto place = slabs_.reserve(std::min(readable, kChunkBytes));
+    // Bytes that JavaScript has not seen yet and these become one piece, as in a socket's buffer.
+    const bool joined = data_slot_ == slot.index && data_tail_ == event_tail_ &&
+                        shared_.load(header::kEventHead) != event_tail_;
+    const auto place = slabs_.reserve(std::min(readable, kChunkBytes), joined);
     if (place.bytes.empty()) {
       ++counters_.slabs_empty;
       return false;
@@ -119,6 +123,8 @@ bool Stack::publish_data(Instant now, Slot& slot) {
     args[1] = place.offset;
     args[2] = bytes;
     commit_event();
+    data_slot_ = slot.index;
+    data_tail_ = event_tail_;
     readable = tcp_.readable_bytes(*slot.connection);
   }
   if (!slot.end_told && tcp_.at_end(*slot.connection)) {
@@ -219,17 +225,25 @@ void Stack::refresh_socket_line(Slot& slot) {
   put(socket_word::kPayloadMss, std::min(mss, pool_.frame_bytes() - FramePool::kTxHeadroom));
 }
 
+// Those that JavaScript has in stock, and those that it may still get.
+uint32_t Stack::frames_free() const {
+  const uint32_t keep = pool_.capacity() / kFramesKept;
+  const uint32_t stock = shared_.load(header::kFramesTail) - shared_.load(header::kFramesHead);
+  return stock + (pool_.available() > keep ? pool_.available() - keep : 0);
+}
+
 // Keeps a stock of free frames in JavaScript's hands, so that a write is a copy and a record. A
 // quarter of the pool stays back for receiving and for acknowledgements.
 void Stack::offer_frames() {
   const uint32_t head = shared_.load(header::kFramesHead);
   uint32_t tail = shared_.load(header::kFramesTail);
-  const uint32_t keep = pool_.capacity() / 4;
+  const uint32_t keep = pool_.capacity() / kFramesKept;
   const uint32_t start = tail;
   while (tail - head < shared_.sizes().frames && pool_.available() > keep) {
     shared_.free_frame(tail++) = pool_.alloc(FramePool::kTxHeadroom)->index;
   }
   if (tail != start) shared_.store(header::kFramesTail, tail);
+  shared_.store(header::kFramesFree, frames_free());
   if (tail == head || shared_.load(header::kFrameWaiters) == 0) return;
   // A full event ring will be emptied, and then this is tried again with the next turn.
   if (uint32_t* record = next_record(Event::kFrames)) {

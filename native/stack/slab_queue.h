@@ -23,11 +23,13 @@ class SlabQueue {
   };
 
   void add(uint8_t* memory, uint32_t bytes, uint32_t id) {
-    MR_ASSERT(count_ < kSlabsMax);
+    MR_ASSERT(count_ < kSlabsMax && bytes % kAlign == 0);
     slabs_[(head_ + count_++) % kSlabsMax] = {memory, bytes, id};
   }
-  // Room for `wanted` bytes in one piece, or less when a whole slab is smaller than that.
-  Place reserve(uint32_t wanted) {
+  // Room for `wanted` bytes in one piece, or less when a whole slab is smaller than that. `joined`:
+  // right behind the bytes that were kept last, if there is room.
+  Place reserve(uint32_t wanted, bool joined = false) {
+    if (!joined) used_ = (used_ + kAlign - 1) & ~(kAlign - 1);
     if (count_ == 0) return {};
     if (slabs_[head_].bytes - used_ < wanted && used_ > 0) drop_front();
     if (count_ == 0) return {};
@@ -37,7 +39,7 @@ class SlabQueue {
   }
   // Keeps the first `bytes` of what reserve() returned last.
   void commit(uint32_t bytes) {
-    used_ += (bytes + kAlign - 1) & ~(kAlign - 1);
+    used_ += bytes;
     if (used_ >= slabs_[head_].bytes) drop_front();
   }
   uint32_t count() const { return count_; }

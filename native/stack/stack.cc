@@ -14,7 +14,8 @@ constexpr Duration kRetryAfter = Duration::micros(200);
 // RFC 6056: ports for flows that no director steers (the loopback port), Linux's default range.
 constexpr uint16_t kEphemeralFirst = 32768;
 constexpr uint16_t kEphemeralLast = 60999;
-constexpr int kPortTries = 32;
+constexpr uint32_t kEphemeralPorts = kEphemeralLast - kEphemeralFirst + 1;
+constexpr uint32_t kPortTries = 32;
 
 // Addresses that mean something only together with an interface (RFC 4007) are the kernel's.
 bool is_scoped(const wire::IpAddress& address) {
@@ -130,7 +131,7 @@ void Stack::close_sockets(Instant now) {
 // --- opening
 
 Result<wire::Endpoint> Stack::choose_local(const wire::Endpoint& local,
-                                           const wire::Endpoint& remote) {
+                                           const wire::Endpoint& remote, PortSearch& search) {
   auto path = ip_.resolve(local.address, remote.address);
   if (!path) return path.error();
   wire::Endpoint chosen{path->local, local.port};
@@ -148,8 +149,8 @@ Result<wire::Endpoint> Stack::choose_local(const wire::Endpoint& local,
   }
   // As Linux: never a port on which somebody listens. (A connection to that very port would
   // otherwise meet itself, a simultaneous open with one end.)
-  for (int tries = 0; tries < kPortTries; ++tries) {
-    chosen.port = uint16_t(kEphemeralFirst + random_.below(kEphemeralLast - kEphemeralFirst + 1));
+  while (search.looked < kEphemeralPorts) {
+    chosen.port = uint16_t(kEphemeralFirst + (search.first + search.looked++) % kEphemeralPorts);
     if (!tcp_.find_listener(chosen)) return chosen;
   }
   return Error{EADDRNOTAVAIL};
@@ -163,8 +164,12 @@ Result<Stack::Opened> Stack::connect(Instant now, const wire::Endpoint& local,
     return Error{ENOBUFS};
   }
   Error error{EADDRNOTAVAIL};
-  for (int tries = 0; tries < kPortTries; ++tries) {
-    auto from = choose_local(local, remote);
+  // RFC 6056 3.3.1: from a random port on, the whole range. A director's ports are reserved, hence
+  // free but for what still lingers.
+  PortSearch search{random_.below(kEphemeralPorts)};
+  const uint32_t tries_max = director_ ? kPortTries : kEphemeralPorts;
+  for (uint32_t tries = 0; tries < tries_max; ++tries) {
+    auto from = choose_local(local, remote, search);
     if (!from) {
       error = from.error();
       break;
@@ -253,7 +258,7 @@ void Stack::udp_disconnect(uint32_t index) {
 uint32_t Stack::udp_limit_bytes(uint32_t index, const wire::Endpoint& remote) {
   const Slot& slot = *slots_.at(index);
   if (remote.address.is_multicast() || remote.address.is_limited_broadcast()) return 0;
-  if (is_scoped(remote.address)) return 0;
+  if (is_scoped(remote.address) || !udp_.speaks(*slot.datagram, remote.address)) return 0;
   if (local_everywhere_ && !udp_.would_receive(remote, slot.local)) return 0;
   if (!local_everywhere_ && ip_.is_local(remote.address)) return 0;
   const auto path = ip_.resolve({}, remote.address);

@@ -140,13 +140,19 @@ class Stack final : tcp::Handler, udp::Handler {
   void commit_event();
   void refresh_socket_line(Slot& slot);
   void offer_frames();
+  uint32_t frames_free() const;
 
   uint32_t receive_burst(Instant now, uint32_t budget);
   void push_written(Instant now);
   void mark(uint32_t index, uint8_t what);
   void next_epoch();
   void release_slot(Instant now, Slot& slot, bool abort);
-  Result<wire::Endpoint> choose_local(const wire::Endpoint& local, const wire::Endpoint& remote);
+  struct PortSearch {
+    uint32_t first;       // of the range, at random
+    uint32_t looked = 0;  // how many ports were looked at
+  };
+  Result<wire::Endpoint> choose_local(const wire::Endpoint& local, const wire::Endpoint& remote,
+                                      PortSearch& search);
 
   FramePool pool_;
   Random random_;
@@ -166,6 +172,8 @@ class Stack final : tcp::Handler, udp::Handler {
   std::unique_ptr<FlowDirector> director_;
   Counters counters_;
   uint32_t event_tail_ = 0;
+  uint32_t data_slot_ = ~0u;  // whose bytes were published last, and what the tail was then
+  uint32_t data_tail_ = 0;
   Instant last_turn_{};
 };
 

@@ -14,6 +14,7 @@
 #include "packet/frame_pool.h"
 #include "tcp/congestion/cubic.h"
 #include "tcp/congestion/new_reno.h"
+#include "tcp/ecn.h"
 #include "tcp/options.h"
 #include "tcp/rtt.h"
 #include "tcp/send_clock.h"
@@ -52,7 +53,8 @@ struct FlowNode : HashNode<FlowTag>, ListNode<AllTag> {
   bool half_open = false;
 };
 
-enum class Recovery : uint8_t { kOpen, kFast, kLoss };
+// kCwr: the peer has echoed a mark (ECN): a reduction without a loss.
+enum class Recovery : uint8_t { kOpen, kCwr, kFast, kLoss };
 enum class RetransmitMode : uint8_t { kNone, kTimeout, kTailProbe, kReorder, kPersist };
 
 struct Sender {
@@ -100,6 +102,8 @@ struct LossState {
   // Undo (RFC 3522, 3708)
   bool undo_possible = false;
   uint32_t undo_resent = 0;  // retransmissions not yet reported as duplicates
+  uint32_t duplicates = 0;   // segments that DSACKs have told of
+  Seq undo_marker;           // first byte of what they may have repeated
   uint32_t undo_cwnd_bytes = 0;
   uint32_t undo_ssthresh_bytes = 0;
   uint32_t first_resend_ts = 0;  // TSval of the first retransmission
@@ -226,12 +230,13 @@ class Connection : public FlowNode, public ListNode<QueueTag>, public ListNode<H
   LossState loss;
   Receiver rcv;
   RttEstimator rtt;
+  EcnState ecn;
   CongestionWindow window;
   uint32_t flight_max_bytes = 0;  // most in flight in that round trip, if it was not
   Seq usage_end;
   ConnectionStats stats;
   SendClock send_clock;
-  alignas(8) unsigned char congestion_storage[48];
+  alignas(8) unsigned char congestion_storage[152];
 
   bool ack_state() const { return state != State::kSynSent && state != State::kClosed; }
   // States in which data and FIN of ours may be sent.
@@ -256,6 +261,7 @@ struct Handshake {
   bool scaling = false;
   bool sack = false;
   bool timestamps = false;
+  bool ecn = false;
 };
 
 struct HalfOpen : FlowNode, ListNode<QueueTag>, Handshake {

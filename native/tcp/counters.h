@@ -39,6 +39,9 @@
   X(tcp_sack_invalid, "SACK blocks ignored as impossible")                               \
   X(tcp_sack_budget, "ACKs whose SACK blocks were only partly taken to bound the work")  \
   X(tcp_dsacks_received, "duplicates that peers reported")                               \
+  X(tcp_ecn_agreed, "connections that agreed on ECN (RFC 3168)")                         \
+  X(tcp_ecn_marks, "data segments that came with a router's mark (CE)")                  \
+  X(tcp_ecn_cuts, "windows cut because the peer echoed a mark")                          \
   X(tcp_dsacks_sent, "duplicates reported to peers")                                     \
   X(tcp_duplicates, "segments received that held nothing new")                           \
   X(tcp_out_of_order, "segments queued out of order")                                    \

@@ -42,8 +42,10 @@ Error transmit(Core& core, Instant now, const wire::FlowKey& key, net::Path& pat
   return error;
 }
 
-net::SendOptions how_of(const Connection& c) {
-  return {.protocol = wire::kTcpProtocol, .ttl = c.ttl, .traffic_class = c.traffic_class};
+// `ecn`: the two bits of the IP header that are not the user's.
+net::SendOptions how_of(const Connection& c, uint8_t ecn = 0) {
+  const uint8_t traffic_class = uint8_t((c.traffic_class & ~kIpEcnMask) | ecn);
+  return {.protocol = wire::kTcpProtocol, .ttl = c.ttl, .traffic_class = traffic_class};
 }
 
 void add_timestamps(Instant now, const Connection& c, wire::TcpOptions& options) {
@@ -69,11 +71,12 @@ void add_sack(Connection& c, wire::TcpOptions& options, uint32_t room_bytes) {
 }
 
 Error transmit_on(Core& core, Instant now, Connection& c, Frame* f, Seq seq, uint8_t flags,
-                  uint32_t payload_bytes) {
+                  uint32_t payload_bytes, uint8_t ecn = 0) {
   wire::TcpHeader header;
   wire::TcpOptions options;
   header.seq = seq;
   header.flags = flags;
+  if (c.ecn.echo && !(flags & wire::kTcpRst)) header.flags |= wire::kTcpEce;
   if (c.timestamps) add_timestamps(now, c, options);
   if (flags & wire::kTcpAck) {
     if (c.sack) {
@@ -89,7 +92,7 @@ Error transmit_on(Core& core, Instant now, Connection& c, Frame* f, Seq seq, uin
   }
   ++c.stats.segments_sent;
   const uint32_t seen_mtu = c.path.mtu_bytes;
-  const Error error = transmit(core, now, c.key, c.path, f, header, options, how_of(c));
+  const Error error = transmit(core, now, c.key, c.path, f, header, options, how_of(c, ecn));
   if (c.path.mtu_bytes != seen_mtu) update_mss(core, c);
   return error;
 }
@@ -180,7 +183,12 @@ bool send_frame(Core& core, Instant now, Connection& c, Frame* frame) {
   uint8_t flags = wire::kTcpAck;
   if (n.has(TxNote::kFin)) flags |= wire::kTcpFin;
   if (n.has(TxNote::kPush)) flags |= wire::kTcpPsh;
-  const Error error = transmit_on(core, now, c, out, n.seq, flags, n.length);
+  // RFC 3168 6.1.2, 6.1.5: only new data can be marked, and only it tells of a cut.
+  const bool markable = c.ecn.active && n.length > 0 && n.transmissions == 0;
+  if (markable && c.ecn.reduced) flags |= wire::kTcpCwr;
+  const Error error =
+      transmit_on(core, now, c, out, n.seq, flags, n.length, markable ? kIpEct0 : 0);
+  if (markable && !error) c.ecn.reduced = false;
   if (out != frame) core.pool.release(out);
   // A full ring is a matter of microseconds and says nothing of the network: the frame waits here.
   // Any other refusal is like a loss on the wire: the timers repair it, and should the path be dead
@@ -246,6 +254,7 @@ void send_syn(Core& core, Instant now, Connection& c) {
   const bool answer = c.state == State::kSynReceived;
   header.seq = c.snd.iss;
   header.flags = answer ? wire::kTcpSyn | wire::kTcpAck : wire::kTcpSyn;
+  header.flags |= ecn_syn_flags(core, c);
   header.ack = answer ? c.rcv.nxt : Seq();
   const StackOptions& o = core.options;
   options.has_mss = true;
@@ -276,7 +285,7 @@ bool send_syn_ack(Core& core, Instant now, const wire::FlowKey& key, const Liste
   wire::TcpOptions options;
   header.seq = h.iss;
   header.ack = h.irs + 1;
-  header.flags = wire::kTcpSyn | wire::kTcpAck;
+  header.flags = wire::kTcpSyn | wire::kTcpAck | (h.ecn ? wire::kTcpEce : 0);
   header.window = h.window_bytes;
   options.has_mss = true;
   options.mss_bytes = announced_mss(*path, l.options.mss_max_bytes);
@@ -288,7 +297,7 @@ bool send_syn_ack(Core& core, Instant now, const wire::FlowKey& key, const Liste
   options.ts_echo = h.ts_recent;
   const net::SendOptions how{.protocol = wire::kTcpProtocol,
                              .ttl = l.options.ttl,
-                             .traffic_class = l.options.traffic_class};
+                             .traffic_class = uint8_t(l.options.traffic_class & ~kIpEcnMask)};
   (void)transmit(core, now, key, *path, f, header, options, how);
   core.pool.release(f);
   return true;

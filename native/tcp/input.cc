@@ -3,6 +3,7 @@
 
 #include <cstring>
 
+#include "tcp/ecn.h"
 #include "tcp/emit.h"
 #include "tcp/lifecycle.h"
 #include "wire/checksum.h"
@@ -51,6 +52,7 @@ bool parse(Core& core, Frame* frame, const net::IpMeta& meta, Segment& s, wire::
   s.ack = header.ack;
   s.window = header.window;
   s.flags = header.flags;
+  s.ecn = meta.traffic_class & kIpEcnMask;
   if (header.header_bytes > wire::kTcpHeaderBytes) {
     wire::parse_tcp_options(
         frame->bytes().subspan(wire::kTcpHeaderBytes, header.header_bytes - wire::kTcpHeaderBytes),

@@ -44,7 +44,9 @@ void clean_queue(Core& core, Connection& c, Seq ack, AckSummary& a) {
     if (!n.has(TxNote::kSacked)) {
       rack_delivered(c, n, a);
       a.delivered_bytes += n.seq_length();
-      if (!n.has(TxNote::kEverResent)) {
+      if (n.has(TxNote::kEverResent)) {
+        a.resent_acked = true;
+      } else {
         a.oldest_sent = std::min(a.oldest_sent, n.sent);
         if (n.end() <= l.high) a.original_delivered = true;
       }
@@ -62,6 +64,11 @@ void clean_queue(Core& core, Connection& c, Seq ack, AckSummary& a) {
     q.trim_head(part);
   }
   c.stats.bytes_acked += a.payload_bytes;
+  if (!a.resent_acked) return;
+  // RFC 6298 3 (Karn): what lay behind the hole that was filled has waited for it, perhaps long. And
+  // without SACK nothing says whether the originals or the repetitions arrived (Linux).
+  a.oldest_sent = Instant::never();
+  if (!c.sack) a.original_delivered = false;
 }
 
 void sample_rtt(Core& core, Connection& c, AckSummary& a) {
@@ -139,9 +146,14 @@ bool input_ack(Core& core, Instant now, Connection& c, const Segment& s) {
   a.prior_flight_bytes = t.queue.flight_bytes();
   a.prior_pipe_bytes = pipe_bytes(c);
   a.una_advanced = s.ack > t.una;
+  a.ece = c.ecn.active && s.has(wire::kTcpEce) && !s.has(wire::kTcpSyn);
   if (c.timestamps && s.options.has_timestamps) a.ts_echo = s.options.ts_echo;
   const bool window_changed = update_window(core, c, s);
   if (!t.queue.in_flight()) {
+    if (c.sack && s.options.sack_count) {
+      take_sack(core, c, s, a);
+      late_dsack(core, c, a);
+    }
     answer_to_probe(core, now, c);
     return true;
   }

@@ -30,7 +30,8 @@ void answer_with_cookie(Core& core, Instant now, Listener& l, const wire::FlowKe
   Handshake h = handshake_of(core, l, key, kept);
   h.irs = s.seq;
   h.iss = core.cookies.make(now, key, s.seq, h.peer_mss_bytes);
-  const uint32_t ts = cookie_timestamp(ts_now(now, h.ts_offset), kept);
+  h.ecn = kept.has_timestamps && ecn_asked(core, s);
+  const uint32_t ts = cookie_timestamp(ts_now(now, h.ts_offset), kept, h.ecn);
   if (!send_syn_ack(core, now, key, l, h, ts)) return;
   l.cookies_until = now + SynCookies::kLife;
   ++core.counters.tcp_cookies_sent;
@@ -58,8 +59,10 @@ bool take_cookie(Core& core, Instant now, Listener& l, const wire::FlowKey& key,
   syn.mss_bytes = found.mss_bytes;
   syn.has_timestamps = s.options.has_timestamps;
   syn.ts_value = s.options.ts_value;
-  if (syn.has_timestamps) read_cookie_timestamp(s.options.ts_echo, syn);
+  bool ecn = false;
+  if (syn.has_timestamps) read_cookie_timestamp(s.options.ts_echo, syn, ecn);
   Handshake h = handshake_of(core, l, key, syn);
+  h.ecn = ecn && core.options.ecn != Ecn::kOff;
   h.irs = irs;
   h.iss = s.ack - 1;
   Connection* c = create_accepted(core, now, l, key, hash, h, s);

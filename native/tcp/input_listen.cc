@@ -30,6 +30,7 @@ void begin_half_open(Core& core, Instant now, Listener& l, const wire::FlowKey& 
   h->half_open = true;
   h->key = key;
   h->listener = &l;
+  h->ecn = ecn_asked(core, s);
   h->irs = s.seq;
   h->iss = core.initial_seq(now, key);
   if (s.reopens && h->iss <= s.last_sent + 65536) h->iss = s.last_sent + 65536 + 1;
@@ -103,6 +104,8 @@ Connection* create_accepted(Core& core, Instant now, Listener& l, const wire::Fl
   c->timestamps = h.timestamps;
   c->sack = h.sack;
   c->scaling = h.scaling;
+  c->ecn.active = h.ecn;
+  if (h.ecn) ++core.counters.tcp_ecn_agreed;
   return c;
 }
 

@@ -29,6 +29,7 @@ void take_syn_options(Core& core, Instant now, Connection& c, const Segment& s) 
     c.rcv.ts_recent = o.ts_value;
     c.rcv.ts_recent_at = now;
   }
+  take_ecn_syn(core, c, s);
   c.rcv.irs = s.seq;
   c.rcv.nxt = c.rcv.acked = s.seq + 1;
   // What our SYN offered, unscaled.

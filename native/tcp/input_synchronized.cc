@@ -136,7 +136,8 @@ void input_synchronized(Core& core, Instant now, Connection& c, Segment& s) {
   }
   receive_payload(core, now, c, s);
   if (c.state == State::kClosed) return;
-  if (c.snd.queue.unsent || !c.snd.queue.lost.empty()) send_pending(core, now, c);
+  const bool waiting = c.snd.queue.unsent || c.snd.fin_waiting;
+  if (waiting || !c.snd.queue.lost.empty()) send_pending(core, now, c);
   acknowledge(core, now, c);
 }
 

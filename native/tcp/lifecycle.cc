@@ -150,6 +150,9 @@ void fin_acked(Core& core, Instant now, Connection& c) {
       enter_time_wait(core, now, c);
       return;
     case State::kLastAck:
+      // Nobody remembers the connection from here on. Its last ACK may come once more, and would
+      // pass for a SYN cookie one time in some hundred.
+      if (core.counters.tcp_cookies_sent) core.cookies.spend(c.rcv.nxt - 1, c.snd.nxt - 1);
       bury(core, c);
       return;
     default:

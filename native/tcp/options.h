@@ -10,6 +10,9 @@ namespace millrace::tcp {
 
 enum class CongestionControl : uint8_t { kCubic, kNewReno };
 
+// RFC 3168: never; only when the peer asks (Linux's tcp_ecn=2); asking ourselves too (tcp_ecn=1).
+enum class Ecn : uint8_t { kOff, kPassive, kOn };
+
 // Per connection; a listener's are inherited by what it accepts.
 struct ConnectionOptions {
   bool nodelay = false;
@@ -63,6 +66,7 @@ struct StackOptions {
   Duration rto_max = Duration::seconds(120);
   Duration time_wait = Duration::seconds(60);
   Duration fin_timeout = Duration::seconds(60);  // orphaned FIN-WAIT-2
+  Ecn ecn = Ecn::kPassive;
   // Linux's sysctls of the same names.
   uint8_t syn_retries = 6;  // doubling; four at a constant second come before
   uint8_t syn_ack_retries = 5;

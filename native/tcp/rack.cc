@@ -22,7 +22,7 @@ bool later(uint32_t order, uint32_t than) {
 uint32_t reo_wnd_us(const Connection& c) {
   const LossState& l = c.loss;
   if (!l.reordering_seen) {
-    if (l.phase != Recovery::kOpen) return 0;
+    if (l.phase >= Recovery::kFast) return 0;
     if (c.snd.queue.sacked_frames >= kDupThresh) return 0;
   }
   if (!c.rtt.has_min()) return 0;
@@ -49,7 +49,7 @@ void rack_delivered(Connection& c, const TxNote& n, AckSummary& a) {
 
 void rack_update_reordering(Connection& c, const AckSummary& a) {
   LossState& l = c.loss;
-  if (a.dsack && c.snd.una >= l.dsack_round) {
+  if (a.resent_twice && l.reordering_seen && c.snd.una >= l.dsack_round) {
     // A DSACK round: the window was too small.
     l.dsack_round = c.snd.nxt;
     if (l.reo_wnd_steps < UINT8_MAX) ++l.reo_wnd_steps;

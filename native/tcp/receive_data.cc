@@ -62,6 +62,8 @@ void fin_reached(Core& core, Instant now, Connection& c) {
 void receive_payload(Core& core, Instant now, Connection& c, Segment& s) {
   Receiver& r = c.rcv;
   if (s.length == 0 && !s.has(wire::kTcpFin)) return;
+  const bool wholly_old = s.end() <= r.nxt || !c.can_receive() || r.fin_received;
+  take_ecn_data(core, c, s, !wholly_old && s.length > 0);
   if (!c.can_receive() || r.fin_received) {
     // Everything up to the FIN has come: this can only be a repetition, or nonsense.
     if (s.seq >= r.nxt) return;

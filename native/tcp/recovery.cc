@@ -16,9 +16,15 @@ void save_for_undo(Connection& c) {
   LossState& l = c.loss;
   l.undo_possible = true;
   l.undo_resent = 0;
+  l.undo_marker = c.snd.una;
   l.undo_cwnd_bytes = c.window.cwnd_bytes;
   l.undo_ssthresh_bytes = c.window.ssthresh_bytes;
   l.has_first_resend_ts = false;
+}
+
+// The window is not given back, whatever becomes of the losses.
+void no_window_to_undo(LossState& l) {
+  l.undo_cwnd_bytes = l.undo_ssthresh_bytes = 0;
 }
 
 void undo(Core& core, Connection& c) {
@@ -26,12 +32,16 @@ void undo(Core& core, Connection& c) {
   ++core.counters.tcp_spurious_recoveries;
   c.window.cwnd_bytes = std::max(c.window.cwnd_bytes, l.undo_cwnd_bytes);
   c.window.ssthresh_bytes = std::max(c.window.ssthresh_bytes, l.undo_ssthresh_bytes);
-  c.congestion().on_undo(c.window);
+  if (l.undo_cwnd_bytes > 0) {
+    c.congestion().on_undo(c.window);
+    c.ecn.reduced = false;
+  }
   c.snd.queue.unmark_lost();
   l.undo_possible = false;
   l.frto = false;
   l.phase = Recovery::kOpen;
   l.dupacks = 0;
+  l.high = c.snd.una - 1;  // RFC 6582 3.2's "recover" guards against what did not happen
 }
 
 // RFC 3522: the ACK echoes a timestamp from before the first retransmission, so the original
@@ -43,7 +53,7 @@ bool eifel_says_spurious(const LossState& l, const AckSummary& a) {
 
 // RFC 3708: every retransmission of this recovery arrived as a duplicate.
 bool dsack_says_spurious(const LossState& l, const AckSummary& a) {
-  return l.undo_possible && a.dsack && l.has_first_resend_ts && l.undo_resent == 0;
+  return l.undo_possible && a.resent_twice && l.has_first_resend_ts && l.undo_resent == 0;
 }
 
 // RFC 6937: as much out as the reduction allows for what has been delivered.
@@ -56,7 +66,9 @@ void reduce_proportionally(Connection& c, const AckSummary& a) {
   int64_t send = 0;
   if (pipe > ssthresh) {
     const uint64_t flight = std::max<uint32_t>(l.prr_flight, 1);
-    send = int64_t((uint64_t(l.prr_delivered) * ssthresh + flight - 1) / flight) - l.prr_out;
+    // In whole segments, rounded up (Linux): what is due in part goes with this ACK, not the next.
+    const uint64_t due = (uint64_t(l.prr_delivered) * ssthresh + flight - 1) / flight;
+    send = int64_t((due + mss - 1) / mss * mss) - l.prr_out;
   } else {
     send = std::max<int64_t>(int64_t(l.prr_delivered) - l.prr_out, a.delivered_bytes);
     if (a.una_advanced && !a.lost_now) send += mss;  // progress: slow start back to ssthresh
@@ -78,7 +90,8 @@ bool detect_loss(Core& core, Connection& c, AckSummary& a) {
       q.mark_lost(q.head);
       a.lost_now = true;
     }
-  } else if (l.phase == Recovery::kOpen && l.dupacks >= kDupThresh && c.snd.una > l.high) {
+  } else if (l.dupacks >= kDupThresh && (l.phase == Recovery::kCwr || c.snd.una > l.high) &&
+             l.phase != Recovery::kLoss) {
     q.mark_lost(q.head);
     a.lost_now = true;
   }
@@ -101,11 +114,12 @@ void count_dupacks(Connection& c, AckSummary& a) {
   }
 }
 
+// What was resent may still turn out to have arrived twice: undo_possible stays. Reordered data
+// fills its hole before the report about its retransmission comes.
 void leave_recovery(Connection& c) {
   LossState& l = c.loss;
-  if (l.phase == Recovery::kFast) c.window.cwnd_bytes = c.window.ssthresh_bytes;
+  if (l.phase != Recovery::kLoss) c.window.cwnd_bytes = c.window.ssthresh_bytes;
   l.phase = Recovery::kOpen;
-  l.undo_possible = false;
   l.frto = false;
   l.dupacks = 0;
 }
@@ -122,6 +136,38 @@ void fast_phase(Core& core, Connection& c, AckSummary& a) {
   }
   (void)detect_loss(core, c, a);
   reduce_proportionally(c, a);
+}
+
+// Starts to bring the window down to what congestion control says, by PRR.
+void begin_reduction(Connection& c, uint32_t prior_flight_bytes) {
+  LossState& l = c.loss;
+  l.prr_delivered = 0;
+  l.prr_out = 0;
+  // RFC 9937 6.1: what was SACKed before will not count as delivered, nor does it count here.
+  l.prr_flight =
+      std::max<uint32_t>(std::min(prior_flight_bytes, c.window.cwnd_bytes), c.window.mss_bytes);
+  c.window.ssthresh_bytes = c.congestion().on_loss(c.window, prior_flight_bytes);
+  c.ecn.reduced = c.ecn.active;
+}
+
+// RFC 3168 6.1.2: a mark is answered like a loss, once per round trip: what is sent from here on
+// can bring an echo of another.
+void enter_cwr(Core& core, Connection& c, const AckSummary& a) {
+  LossState& l = c.loss;
+  ++core.counters.tcp_ecn_cuts;
+  l.undo_possible = false;
+  begin_reduction(c, a.prior_flight_bytes);
+  l.phase = Recovery::kCwr;
+  l.high = c.snd.nxt;
+}
+
+// kOpen and kCwr.
+void open_phase(Core& core, Connection& c, AckSummary& a) {
+  LossState& l = c.loss;
+  // CWR goes with the first byte behind `high`: only its ACK ends the round.
+  if (l.phase == Recovery::kCwr && c.snd.una > l.high) leave_recovery(c);
+  late_dsack(core, c, a);
+  if (a.ece && l.phase == Recovery::kOpen) enter_cwr(core, c, a);
 }
 
 // RFC 5682 3.1 (with SACK 3.2). True: what is marked lost must wait, new data goes out to find out.
@@ -169,7 +215,8 @@ void loss_phase(Core& core, Connection& c, AckSummary& a) {
 
 void grow_window(Connection& c, const AckSummary& a) {
   LossState& l = c.loss;
-  if (l.phase == Recovery::kFast || a.delivered_bytes == 0 || !a.una_advanced) return;
+  const bool reducing = l.phase == Recovery::kFast || l.phase == Recovery::kCwr;
+  if (reducing || a.delivered_bytes == 0 || !a.una_advanced) return;
   // RFC 7661: a window that was not used proves nothing. In slow start half of it is proof enough.
   const bool limited =
       c.cwnd_limited || (c.window.slow_start() && c.window.cwnd_bytes < 2 * c.flight_max_bytes);
@@ -199,13 +246,14 @@ void enter_recovery(Core& core, Instant now, Connection& c, uint32_t prior_fligh
   LossState& l = c.loss;
   ++core.counters.tcp_fast_recoveries;
   save_for_undo(c);
+  if (l.phase == Recovery::kCwr) {
+    no_window_to_undo(l);  // the mark's cut stands, and is this round's
+  } else {
+    begin_reduction(c, prior_flight_bytes);
+  }
   l.phase = Recovery::kFast;
   l.high = c.snd.nxt;
-  l.prr_delivered = 0;
-  l.prr_out = 0;
-  l.prr_flight = std::max<uint32_t>(prior_flight_bytes, c.window.mss_bytes);
   if (l.reo_wnd_persist > 0 && --l.reo_wnd_persist == 0) l.reo_wnd_steps = 1;
-  c.window.ssthresh_bytes = c.congestion().on_loss(c.window, prior_flight_bytes);
 }
 
 void enter_loss(Core& core, Instant now, Connection& c) {
@@ -217,6 +265,7 @@ void enter_loss(Core& core, Instant now, Connection& c) {
     save_for_undo(c);
     c.window.ssthresh_bytes = c.congestion().on_loss(c.window, q.flight_bytes());
     c.congestion().on_timeout();
+    c.ecn.reduced = c.ecn.active;
   }
   // RFC 2018 8: a peer that SACKed the head would have acknowledged it. It has dropped what it had.
   const bool reneged = note_of(q.head).has(TxNote::kSacked);
@@ -265,6 +314,10 @@ void tail_probe_acked(Core& core, Connection& c, const AckSummary& a) {
   }
 }
 
+void late_dsack(Core& core, Connection& c, const AckSummary& a) {
+  if (c.loss.phase == Recovery::kOpen && dsack_says_spurious(c.loss, a)) undo(core, c);
+}
+
 void on_ack_recovery(Core& core, Connection& c, AckSummary& a) {
   LossState& l = c.loss;
   count_dupacks(c, a);
@@ -274,10 +327,13 @@ void on_ack_recovery(Core& core, Connection& c, AckSummary& a) {
     fast_phase(core, c, a);
   else if (l.phase == Recovery::kLoss)
     loss_phase(core, c, a);
-  if (l.phase == Recovery::kOpen && detect_loss(core, c, a)) {
-    enter_recovery(core, a.now, c, a.prior_flight_bytes);
-    reduce_proportionally(c, a);
+  else
+    open_phase(core, c, a);
+  if (l.phase <= Recovery::kCwr) {
+    if (detect_loss(core, c, a)) enter_recovery(core, a.now, c, a.prior_flight_bytes);
+    if (l.phase != Recovery::kOpen) reduce_proportionally(c, a);
   }
+  if (a.ece) no_window_to_undo(l);
   grow_window(c, a);
 }
 
@@ -285,7 +341,7 @@ void rack_timeout(Core& core, Instant now, Connection& c) {
   LossState& l = c.loss;
   const uint32_t flight = c.snd.queue.flight_bytes();
   if (!rack_detect_loss(core, now, c)) return;
-  if (l.phase == Recovery::kOpen) enter_recovery(core, now, c, flight);
+  if (l.phase <= Recovery::kCwr) enter_recovery(core, now, c, flight);
   if (l.phase == Recovery::kFast) {
     AckSummary a;
     a.now = now;

@@ -19,10 +19,13 @@ struct AckSummary {
   uint32_t payload_bytes = 0;    // newly acknowledged payload
   bool una_advanced = false;
   bool newly_sacked = false;
+  bool resent_acked = false;        // a segment that was sent more than once is acknowledged
   bool original_delivered = false;  // a segment from before the recovery, never resent, has arrived
   bool dsack = false;
-  bool duplicate = false;  // RFC 5681 duplicate ACK (peers without SACK)
+  bool resent_twice = false;  // and it may be about a retransmission of ours
+  bool duplicate = false;     // RFC 5681 duplicate ACK (peers without SACK)
   bool fin_acked = false;
+  bool ece = false;       // the peer echoes a mark (RFC 3168)
   bool lost_now = false;  // more was marked lost
   Instant now;
   Instant oldest_sent = Instant::never();  // of newly acknowledged segments never resent
@@ -47,6 +50,8 @@ void rack_timeout(Core& core, Instant now, Connection& c);
 
 // --- recovery.cc
 void on_ack_recovery(Core& core, Connection& c, AckSummary& a);
+// Nothing is in flight any more, but the ACK may report that what was resent arrived twice.
+void late_dsack(Core& core, Connection& c, const AckSummary& a);
 void enter_loss(Core& core, Instant now, Connection& c);
 void enter_recovery(Core& core, Instant now, Connection& c, uint32_t prior_flight_bytes);
 void note_resent(Connection& c, Instant now, bool first);

@@ -69,6 +69,20 @@ Seq take_block(Connection& c, Seq start, Seq end, uint32_t& steps, AckSummary& a
   return end;
 }
 
+// Only what was sent twice can have arrived twice, unless the network made the duplicate: that
+// cannot be told from one DSACK. As Linux: they are believed as long as they are not more than the
+// retransmissions (RFC 3708 3 would be exact, and never undoes where packets are duplicated).
+void take_dsack(Connection& c, const wire::SackBlock& b, AckSummary& a) {
+  LossState& l = c.loss;
+  const uint32_t bytes = uint32_t(b.end - b.start);
+  if (b.end > c.snd.nxt || bytes > c.snd.window_max_bytes) return;
+  const uint32_t segments = std::max((bytes + c.snd.mss_bytes - 1) / c.snd.mss_bytes, 1u);
+  l.duplicates += segments;
+  if (l.duplicates > c.stats.segments_resent) return;
+  a.resent_twice = true;
+  if (b.end > l.undo_marker) l.undo_resent -= std::min(l.undo_resent, segments);
+}
+
 // The part of `b` that the previous ACK did not hold already.
 wire::SackBlock without_seen(const LossState& l, wire::SackBlock b) {
   for (uint8_t i = 0; i < l.sack_seen_count; ++i) {
@@ -94,15 +108,18 @@ void take_sack(Core& core, Connection& c, const Segment& s, AckSummary& a) {
     ++core.counters.tcp_dsacks_received;
     ++c.stats.dsacks;
     first = 1;
-    // Only what was sent twice can have arrived twice.
-    if (l.undo_possible && l.undo_resent > 0 && o.sack[0].end <= c.snd.nxt) --l.undo_resent;
+    take_dsack(c, o.sack[0], a);
   }
   uint32_t steps = 0;
   wire::SackBlock taken[wire::kSackBlocksMax];
   uint8_t taken_count = 0;
   for (uint8_t i = first; i < o.sack_count && c.snd.queue.in_flight(); ++i) {
-    const wire::SackBlock& b = o.sack[i];
+    wire::SackBlock b = o.sack[i];
     if (b.end <= s.ack) continue;  // late
+    if (s.ack < c.snd.una) {       // an overtaken ACK: what has been acknowledged since is no news
+      if (b.end <= c.snd.una) continue;
+      b.start = wire::seq_max(b.start, c.snd.una);
+    }
     if (!valid_block(c, b)) {
       ++core.counters.tcp_sack_invalid;
       continue;

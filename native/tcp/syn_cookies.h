@@ -4,12 +4,13 @@
 // meanwhile. Only numbers: when cookies are sent and what a good one leads to is input_cookie.cc's.
 //
 // The sequence number, less a hash of the 4-tuple, is
-//   8 bits  minutes, so that a cookie ends
-//   12 bits hash of the 4-tuple and the minute
-//   12 bits hash of the 4-tuple, the minute and the peer's number, plus the index of an MSS
-// and the timestamp clock's low bits hold the other options. The middle part alone tells the later
-// segments of a peer whose first one was lost or overtaken: refusing them would end a connection
-// that the peer rightly believes open.
+//   4 bits  minutes, so that a cookie ends
+//   8 bits  hash of the 4-tuple and the minute
+//   20 bits another hash of them, less the peer's number times 8, plus the index of an MSS
+// and the timestamp clock's low bits hold the other options. The last part tells how far a segment
+// is behind the first one. Those further on in the peer's first flight are to come again when the
+// first was lost or overtaken: refusing them would end a connection that the peer rightly believes
+// open, and taking one of them for the first would lose the beginning of the stream.
 #pragma once
 
 #include <array>
@@ -71,8 +72,8 @@ class SynCookies {
 
 // The options of `syn` in the low bits of the timestamp to send at clock `ts`, never ahead of it:
 // the clock must not run back afterwards (RFC 7323 5.4).
-uint32_t cookie_timestamp(uint32_t ts, const wire::TcpOptions& syn);
-// What cookie_timestamp() put into an echoed timestamp: window scale and SACK permitted.
-void read_cookie_timestamp(uint32_t ts_echo, wire::TcpOptions& syn);
+uint32_t cookie_timestamp(uint32_t ts, const wire::TcpOptions& syn, bool ecn);
+// What cookie_timestamp() put into an echoed timestamp: window scale, SACK permitted and ECN.
+void read_cookie_timestamp(uint32_t ts_echo, wire::TcpOptions& syn, bool& ecn);
 
 }  // namespace millrace::tcp

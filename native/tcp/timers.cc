@@ -172,8 +172,8 @@ void arm_retransmit_or_probe(Core& core, Instant now, Connection& c) {
   const LossState& l = c.loss;
   const TxQueue& q = c.snd.queue;
   if (c.retransmit_mode == RetransmitMode::kReorder) return;
-  const bool probe = c.sack && l.phase == Recovery::kOpen && q.in_flight() &&
-                     q.sacked_frames == 0 && !l.probe_outstanding && l.backoff == 0;
+  const bool probe = c.sack && l.phase <= Recovery::kCwr && q.in_flight() && q.sacked_frames == 0 &&
+                     !l.probe_outstanding && l.backoff == 0;
   if (!probe) {
     if (c.retransmit_mode != RetransmitMode::kTimeout || !q.in_flight())
       arm_retransmit(core, now, c);

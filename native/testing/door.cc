@@ -33,6 +33,9 @@ tcp::StackOptions tcp_options(const mrt_options& o) {
   if (o.rto_max_ms) tcp.rto_max = Duration::millis(o.rto_max_ms);
   if (o.time_wait_ms) tcp.time_wait = Duration::millis(o.time_wait_ms);
   if (o.fin_timeout_ms) tcp.fin_timeout = Duration::millis(o.fin_timeout_ms);
+  tcp.ecn = o.ecn == MRT_ECN_ON    ? tcp::Ecn::kOn
+            : o.ecn == MRT_ECN_OFF ? tcp::Ecn::kOff
+                                   : tcp::Ecn::kPassive;
   tcp.fixed_isn = o.fixed_isn != 0;
   tcp.isn = o.isn;
   return tcp;

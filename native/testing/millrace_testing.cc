@@ -40,7 +40,8 @@ bool valid(const mrt_options& o) {
   return o.start_ns >= 1 && o.start_ns < INT64_MAX / 2 && o.mtu_bytes >= 68 &&
          o.mtu_bytes <= 65000 && o.frames >= 64 && o.frames <= 1u << 20 && o.connections_max >= 1 &&
          o.connections_max <= 1u << 20 &&
-         (o.defaults == MRT_DEFAULTS_LINUX || o.defaults == MRT_DEFAULTS_RFC);
+         (o.defaults == MRT_DEFAULTS_LINUX || o.defaults == MRT_DEFAULTS_RFC) &&
+         (o.ecn == MRT_ECN_PASSIVE || o.ecn == MRT_ECN_ON || o.ecn == MRT_ECN_OFF);
 }
 
 // A caller built against an older header gives a shorter struct: the rest are defaults.

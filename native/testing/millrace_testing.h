@@ -51,6 +51,10 @@ enum mrt_defaults {
   MRT_DEFAULTS_RFC = 1    /* RTO 1 s to 60 s (RFC 6298 2.4), TIME-WAIT 240 s (RFC 9293 3.4.2) */
 };
 
+/* Explicit congestion notification: only for peers that ask (Linux's tcp_ecn=2), for all, for none.
+ */
+enum mrt_ecn { MRT_ECN_PASSIVE = 0, MRT_ECN_ON = 1, MRT_ECN_OFF = 2 };
+
 /* Ends a wait: see mrt_options.wait. */
 typedef int (*mrt_wait_function)(void* context, struct mrt_stack* stack, int64_t deadline_ns);
 
@@ -85,6 +89,8 @@ struct mrt_options {
    */
   mrt_wait_function wait;
   void* wait_context;
+  /* ECN (RFC 3168): passive by default. */
+  enum mrt_ecn ecn;
 };
 
 /* Fills in the defaults. */

@@ -44,10 +44,11 @@ int retries_to_seconds(uint8_t retries) {
   return sum;
 }
 
-// TCP_CA_Open, Disorder, Recovery, Loss in Linux's numbers.
+// TCP_CA_Open, Disorder, CWR, Recovery, Loss in Linux's numbers.
 uint8_t congestion_state(const tcp::LossState& loss, const tcp::TxQueue& queue) {
   if (loss.phase == tcp::Recovery::kLoss) return 4;
   if (loss.phase == tcp::Recovery::kFast) return 3;
+  if (loss.phase == tcp::Recovery::kCwr) return 2;
   return queue.sacked_frames > 0 || loss.dupacks > 0 ? 1 : 0;
 }
 
@@ -287,8 +288,10 @@ int Door::get_tcp_info(const Socket& s, void* value, socklen_t* length) const {
   info.tcpi_retransmits = c.loss.backoff;
   info.tcpi_probes = c.loss.probes;
   info.tcpi_backoff = std::max(c.loss.backoff, c.loss.probe_backoff);
-  info.tcpi_options = uint8_t((c.timestamps ? TCPI_OPT_TIMESTAMPS : 0) |
-                              (c.sack ? TCPI_OPT_SACK : 0) | (c.scaling ? TCPI_OPT_WSCALE : 0));
+  info.tcpi_options =
+      uint8_t((c.timestamps ? TCPI_OPT_TIMESTAMPS : 0) | (c.sack ? TCPI_OPT_SACK : 0) |
+              (c.scaling ? TCPI_OPT_WSCALE : 0) | (c.ecn.active ? TCPI_OPT_ECN : 0) |
+              (c.ecn.seen ? TCPI_OPT_ECN_SEEN : 0));
   info.tcpi_snd_wscale = c.snd.shift & 15;
   info.tcpi_rcv_wscale = (c.scaling ? c.rcv.shift : 0) & 15;
   info.tcpi_rto = facts.rto_us;

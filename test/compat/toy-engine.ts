@@ -269,6 +269,10 @@ export class ToyConnection implements Connection {
     if (on) this.#schedule();
   }
 
+  cork(): void {}
+
+  uncork(): void {}
+
   shutdown(): void {
     if (this.#endSent || this.#dead) return;
     this.#endSent = true;

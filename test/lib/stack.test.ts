@@ -102,6 +102,21 @@ async function pair(engine: StackEngine): Promise<{
   return { client, clientSink, server: server as Connection, serverSink };
 }
 
+test('bytes of several turns that nobody has looked at come as one piece', async (t) => {
+  const engine = openEngine();
+  const { client, server, serverSink } = await pair(engine);
+  // 17 bytes: no multiple of any alignment. Every so many commands there is a turn.
+  const line = 'seventeen bytes.\n';
+  t.equal(line.length, 17);
+  for (let i = 0; i < 1000; i++) client.writeLatin1(line);
+  await serverSink.until(() => serverSink.received.length === 17_000);
+  t.equal(serverSink.received, line.repeat(1000));
+  t.ok(serverSink.log.filter((entry) => entry === 'data').length <= 2);
+  client.close();
+  server.close();
+  engine.close();
+});
+
 test('a connection: text, buffers, end', async (t) => {
   const engine = openEngine();
   const { client, clientSink, server, serverSink } = await pair(engine);

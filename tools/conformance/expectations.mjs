@@ -24,6 +24,11 @@ export function readExpectations(path = EXPECTATIONS) {
   return list;
 }
 
+/** Names of the tests that are expected to differ on this major version. */
+export function expectedOn(major, expectations) {
+  return new Set(expectations.filter(({ nodes }) => nodes.includes(major)).map(({ test }) => test));
+}
+
 /**
  * Splits the differences: `expected`, `unexpected`, and `stale`: expected ones that ran and did not differ. `tooMany` is
  * true when more differ than may.

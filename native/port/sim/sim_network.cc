@@ -4,16 +4,43 @@
 #include <algorithm>
 #include <cstring>
 
+#include "port/sim/middlebox.h"
 #include "port/sim/too_big.h"
 
 namespace millrace {
 
 const char* sim_event_name(SimEvent event) {
-  static constexpr const char* kNames[] = {"sent",       "delivered",  "lost",        "link-down",
-                                           "too-big",    "queue-full", "no-receiver", "no-memory",
-                                           "duplicated", "reordered",  "corrupted"};
+  static constexpr const char* kNames[] = {
+      "sent",      "delivered",  "lost",      "link-down", "too-big", "queue-full", "no-receiver",
+      "no-memory", "duplicated", "reordered", "corrupted", "marked",  "split",      "no-mapping"};
   return kNames[size_t(event)];
 }
+
+namespace {
+
+// Turns ECT into CE, header checksum included (RFC 3168 5, RFC 1624 3). False for what cannot be
+// marked.
+bool mark_ce(std::span<uint8_t> bytes, size_t link) {
+  if (bytes.size() < link + 20) return false;
+  uint8_t* ip = bytes.data() + link;
+  if (ip[0] >> 4 == 6) {
+    if ((ip[1] & 0x30) == 0 || (ip[1] & 0x30) == 0x30) return false;
+    ip[1] |= 0x30;
+    return true;
+  }
+  if (ip[0] >> 4 != 4 || (ip[1] & 3) == 0 || (ip[1] & 3) == 3) return false;
+  uint32_t sum = uint32_t(ip[10] << 8 | ip[11]);
+  sum = (~sum & 0xffff) + (~uint32_t(ip[0] << 8 | ip[1]) & 0xffff);
+  ip[1] |= 3;
+  sum += uint32_t(ip[0] << 8 | ip[1]);
+  sum = (sum & 0xffff) + (sum >> 16);
+  sum = ~((sum & 0xffff) + (sum >> 16)) & 0xffff;
+  ip[10] = uint8_t(sum >> 8);
+  ip[11] = uint8_t(sum);
+  return true;
+}
+
+}  // namespace
 
 SimNetwork::SimNetwork(uint64_t seed, uint32_t in_flight_max)
     : random_(Random::from_seed(seed)), in_flight_max_(in_flight_max) {}
@@ -36,7 +63,7 @@ void SimNetwork::set_conditions(uint32_t from, const SimConditions& conditions) 
 Instant SimNetwork::next_event() const {
   Instant next = Instant::never();
   for (const Line& line : lines_) {
-    if (line.port) next = std::min(next, line.port->next_event());
+    if (line.port) next = std::min(next, line.port->next_network_event());
   }
   return next;
 }
@@ -92,6 +119,16 @@ bool SimNetwork::queue(Line& line, Instant now, size_t bytes, Instant& leaves) {
   return true;
 }
 
+// Whether the router would mark what comes now. Draws only where marking is on.
+bool SimNetwork::congested(const Line& line, Instant now) {
+  const SimConditions& c = line.conditions;
+  const bool alone = c.mark && random_.chance(c.mark);
+  if (!c.mark_from_bytes || !c.rate_bits_per_s) return alone;
+  const int64_t waiting_ns = std::max<int64_t>(0, line.busy_until.ns - now.ns);
+  const uint64_t waiting_bytes = uint64_t(waiting_ns) * (c.rate_bits_per_s / 8) / 1'000'000'000;
+  return alone || waiting_bytes >= c.mark_from_bytes;
+}
+
 bool SimNetwork::corrupt(Line& line, SimPort& port, std::span<uint8_t> bytes) {
   const SimConditions& c = line.conditions;
   const bool flip = random_.chance(c.corrupt);
@@ -129,6 +166,7 @@ void SimNetwork::deliver_to(Instant now, uint32_t from, uint32_t to,
   if (!c.up) return observe(now, SimEvent::kLinkDown, from, bytes);
   if (bytes.size() > c.mtu_bytes + link) return refuse(now, from, bytes);
   Instant leaves;
+  const bool marked = congested(line, now);
   if (!queue(line, now, bytes.size(), leaves)) {
     return observe(now, SimEvent::kQueueFull, from, bytes);
   }
@@ -141,15 +179,48 @@ void SimNetwork::deliver_to(Instant now, uint32_t from, uint32_t to,
   const Instant at = leaves + c.delay;
   const uint32_t slot = take_slot(bytes);
   if (slot == kNoSlot) return observe(now, SimEvent::kQueueFull, from, bytes);
+  if (!translate(from, to, slots_[slot])) {
+    observe(now, SimEvent::kNoMapping, from, slots_[slot]);
+    --in_flight_;
+    free_slots_.push_back(slot);
+    return;
+  }
+  if (c.split && random_.chance(c.split)) cut_in_two(now, line, from, slot, at, to);
   if (corrupt(line, *line.port, slots_[slot]))
     observe(now, SimEvent::kCorrupted, from, slots_[slot]);
+  if (marked && mark_ce(slots_[slot], link)) {
+    observe(now, SimEvent::kMarked, from, slots_[slot]);
+  }
   if (late) observe(now, SimEvent::kReordered, from, slots_[slot]);
   put(late ? at + extra : at, to, slot);
   if (!twice) return;
   const uint32_t second = take_slot(bytes);
   if (second == kNoSlot) return;
+  (void)translate(from, to, slots_[second]);
   observe(now, SimEvent::kDuplicated, from, slots_[second]);
   put(at + (random_.chance(500'000) ? extra : Duration{}), to, second);
+}
+
+// Both ends may be behind a box of their own. False: no mapping leads there any more.
+bool SimNetwork::translate(uint32_t from, uint32_t to, std::span<uint8_t> bytes) {
+  const bool ethernet = lines_[from].port->info().link == LinkType::kEthernet;
+  const uint16_t out = lines_[from].conditions.nat_shift, in = lines_[to].conditions.nat_shift;
+  if (out) (void)translate_port(bytes, ethernet, PortSide::kSource, out);
+  return in == 0 || translate_port(bytes, ethernet, PortSide::kDestination, in);
+}
+
+// The second half has a fate of its own.
+void SimNetwork::cut_in_two(Instant now, Line& line, uint32_t from, uint32_t slot, Instant at,
+                            uint32_t to) {
+  const bool ethernet = line.port->info().link == LinkType::kEthernet;
+  const uint32_t number = random_.next_u32();
+  const bool lost = random_.chance(std::max(line.conditions.loss, 100'000u));
+  std::vector<uint8_t> rest;
+  if (!split_segment(slots_[slot], ethernet, number, rest)) return;
+  observe(now, SimEvent::kSplit, from, rest);
+  if (lost) return observe(now, SimEvent::kLost, from, rest);
+  const uint32_t second = take_slot(rest);
+  if (second != kNoSlot) put(at + Duration::nanos(1), to, second);
 }
 
 void SimNetwork::refuse(Instant now, uint32_t from, std::span<const uint8_t> bytes) {

@@ -16,6 +16,8 @@ struct CongestionWindow {
   uint32_t ssthresh_bytes = UINT32_MAX;
   uint32_t mss_bytes = 0;
   bool slow_start() const { return cwnd_bytes < ssthresh_bytes; }
+  // The very first slow start: nothing is known of the path yet.
+  bool first_slow_start() const { return ssthresh_bytes == UINT32_MAX; }
 };
 
 struct AckEvent {
@@ -45,10 +47,11 @@ class CongestionController {
 };
 
 // Slow start with appropriate byte counting (RFC 3465), without its limit of 2 segments per
-// acknowledgement: receivers that coalesce answer dozens of segments with one ACK, and Linux counts
-// them all. Returns bytes not used.
-inline uint32_t slow_start(CongestionWindow& window, const AckEvent& event) {
-  uint32_t grow = event.acked_bytes;
+// acknowledgement (RFC 9406: 8 for senders that do not pace): receivers that coalesce answer dozens
+// of segments with one ACK, and Linux counts them all. `divisor`: of the growth (RFC 9406). Returns
+// bytes not used.
+inline uint32_t slow_start(CongestionWindow& window, const AckEvent& event, uint32_t divisor = 1) {
+  uint32_t grow = event.acked_bytes / divisor;
   const uint32_t room = window.ssthresh_bytes - window.cwnd_bytes;
   uint32_t left = 0;
   if (grow > room) {

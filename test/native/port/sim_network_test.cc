@@ -100,6 +100,51 @@ TEST_CASE("a slow line spaces frames and drops the tail of a full queue") {
   CHECK(p.receive(at_us(10'000)).size() == 7);  // ten in all
 }
 
+TEST_CASE("marks: CE on what can be marked, the header's checksum stays right, the rest is left") {
+  Pair p({.mark = 1'000'000});
+  for (const uint8_t version : {uint8_t(4), uint8_t(6)}) {
+    for (const uint8_t ecn : {0, 1, 2, 3}) {
+      Frame* frame = make_frame(p.pool_a, 1, 60);
+      uint8_t* ip = frame->data();
+      std::memset(ip, 0x5a, 20);
+      ip[0] = version == 4 ? 0x45 : 0x6a;
+      ip[1] = version == 4 ? uint8_t(0xb8 | ecn) : uint8_t(ecn << 4 | 5);
+      ip[10] = ip[11] = 0;
+      const uint16_t sum = wire::checksum_finish(wire::checksum_partial({ip, 20}));
+      std::memcpy(ip + 10, &sum, 2);
+      send_one(*p.a, p.pool_a, {}, frame);
+      auto got = receive_all(*p.b, {});
+      REQUIRE(got.size() == 1);
+      const uint8_t* out = got[0]->data();
+      const int expected = ecn == 0 ? 0 : 3;
+      const int now = version == 4 ? out[1] & 3 : out[1] >> 4 & 3;
+      CHECK(now == expected);
+      if (version == 4) {
+        const int dscp = out[1] >> 2;
+        CHECK(dscp == 0x2e);
+        CHECK(wire::checksum_fold(wire::checksum_partial({out, 20})) == 0xffff);
+      }
+      release_all(p.pool_b, got);
+    }
+  }
+}
+
+TEST_CASE("marks: a queue marks from its threshold on") {
+  Pair p({.mark_from_bytes = 300, .rate_bits_per_s = 8'000'000});
+  int marked = 0;
+  for (uint32_t i = 0; i < 10; ++i) {
+    Frame* frame = make_frame(p.pool_a, i, 100);
+    frame->data()[0] = 0x45;
+    frame->data()[1] = 2;
+    send_one(*p.a, p.pool_a, {}, frame);
+  }
+  auto got = receive_all(*p.b, at_us(10'000));
+  REQUIRE(got.size() == 10);
+  for (size_t i = 0; i < got.size(); ++i) marked += (got[i]->data()[1] & 3) == 3;
+  CHECK(marked == 7);  // all but those that found 0, 100 and 200 bytes before them
+  release_all(p.pool_b, got);
+}
+
 TEST_CASE("corruption: the visible kind always breaks the sum, the hidden kind never") {
   Pair visible({.corrupt = 1'000'000});
   Pair hidden({.corrupt_hidden = 1'000'000});

@@ -256,6 +256,23 @@ TEST_CASE("a connection never gets a local port on which somebody listens") {
   }
 }
 
+TEST_CASE("the last free port of the range is found, and that there is none is said") {
+  StackConfig config = Bed::config(2048);
+  config.shared.sockets = 30'000;
+  config.tcp.listeners_max = 30'000;
+  Bed bed(config);
+  for (uint32_t port = 32768; port < 61000; ++port) {
+    if (port != 47'000) REQUIRE(bed.stack.listen(bed.now, {kLocal, uint16_t(port)}, false, 8).ok());
+  }
+  const auto connect = [&] {
+    return bed.stack.connect(bed.now, {wire::IpAddress::v4(0), 0}, {kLocal, 40'000});
+  };
+  auto client = connect();
+  REQUIRE(client.ok());
+  CHECK(client->flow.local.port == 47'000);
+  CHECK(connect().error() == Error{EADDRNOTAVAIL});
+}
+
 TEST_CASE("a full event ring only delays: every connection is told in the end") {
   Bed bed;
   std::vector<uint32_t> servers;

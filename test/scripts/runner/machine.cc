@@ -96,7 +96,8 @@ bool Machine::beyond_kernel(int64_t most_ns) {
     sum += s.line->when.kind == When::kAt ? 0 : s.line->when.to_ns;
     if (words[0] == "wait" && words.size() > 1) sum += parse_duration(words[1]).value_or(0);
     if (words[0] == "block") return true;
-    if (words[0] == "stack" && words[1] != "v6" && words[1] != "mtu" && words[1] != "isn")
+    if (words[0] == "stack" && words[1] != "v6" && words[1] != "mtu" && words[1] != "isn" &&
+        words[1] != "ecn")
       return true;
   }
   steps_.clear();
@@ -160,6 +161,12 @@ bool Machine::configure(const Words& words) {
   if (words[0] == "stack" && key == "v6" && words.size() == 2) return v6_ = true;
   if (words[0] == "stack" && key == "rfc" && words.size() == 2) {
     options_.defaults = MRT_DEFAULTS_RFC;
+    return true;
+  }
+  if (words[0] == "stack" && key == "ecn" && words.size() == 3) {
+    const std::string& mode = words[2];
+    if (mode != "on" && mode != "off" && mode != "passive") return fail("stack ecn on|off|passive");
+    options_.ecn = mode == "on" ? MRT_ECN_ON : mode == "off" ? MRT_ECN_OFF : MRT_ECN_PASSIVE;
     return true;
   }
   if (words.size() != 3 || !number(words[2], value)) return fail("a setting without a number");
@@ -301,7 +308,7 @@ bool Machine::established(const Words& words) {
   if (words.size() < 2) return fail("established NAME ...");
   std::string flow = "main", rtt = "20ms", window = "65535", options, scale;
   std::string mss = v6_ ? "1440" : "1460";
-  bool active = false, timestamps = false;
+  bool active = false, timestamps = false, ecn = false;
   for (size_t at = 2; at < words.size(); ++at) {
     const std::string& word = words[at];
     const bool valued = at + 1 < words.size();
@@ -311,6 +318,8 @@ bool Machine::established(const Words& words) {
       timestamps = true;
     else if (word == "sackok")
       options += " sackok";
+    else if (word == "ecn")
+      ecn = true;
     else if (!valued)
       return fail("established: " + word + "?");
     else if (word == "flow")
@@ -335,16 +344,20 @@ bool Machine::established(const Words& words) {
   bool good = true;
   if (active) {
     if (!socks_.count(words[1])) good = execute("socket " + words[1] + " tcp flow " + flow);
-    good = good && execute("connect " + words[1]) && execute(out + "SYN seq 0") &&
-           execute("wait " + rtt) &&
-           execute(in + "SYN ACK seq 0 ack 1" + options + (timestamps ? ts + " last" : ""));
+    good = good && execute("connect " + words[1]) &&
+           execute(out + (ecn ? "SYN ECE CWR seq 0" : "SYN seq 0")) && execute("wait " + rtt) &&
+           execute(in + (ecn ? "SYN ACK ECE" : "SYN ACK") + " seq 0 ack 1" + options +
+                   (timestamps ? ts + " last" : ""));
     f->timestamps = timestamps;
     good = good && execute(out + "ACK seq 1 ack 1");
   } else {
     const std::string listener = "L" + std::to_string(f->host_port);
     if (!socks_.count(listener)) good = execute("listen " + listener + " flow " + flow);
-    good = good && execute(in + "SYN seq 0" + options + (timestamps ? ts + " 0" : "")) &&
-           execute(out + "SYN ACK seq 0 ack 1") && execute("wait " + rtt);
+    good = good &&
+           execute(in + (ecn ? "SYN ECE CWR" : "SYN") + " seq 0" + options +
+                   (timestamps ? ts + " 0" : "")) &&
+           execute(out + (ecn ? "SYN ACK ECE" : "SYN ACK") + " seq 0 ack 1") &&
+           execute("wait " + rtt);
     f->timestamps = timestamps;
     good = good && execute(in + "ACK seq 1 ack 1 win " + window) &&
            execute("accept " + listener + " as " + words[1]);

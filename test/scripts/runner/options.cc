@@ -94,6 +94,7 @@ bool field_of(const tcp_info& i, const std::string& name, int64_t& value) {
       {"dsacks", i.tcpi_dsack_dups},
       {"ooo", i.tcpi_rcv_ooopack},
       {"sndwnd", i.tcpi_snd_wnd},
+      {"ecn", i.tcpi_options & TCPI_OPT_ECN ? 1 : 0},
   };
   for (const auto& [word, number] : fields) {
     if (name == word) {
