@@ -7,6 +7,7 @@
 #include "tcp/receive.h"
 #include "tcp/timers.h"
 #include "wire/checksum.h"
+#include "wire/ethernet.h"
 
 namespace millrace::tcp {
 
@@ -171,7 +172,9 @@ bool send_frame(Core& core, Instant now, Connection& c, Frame* frame) {
     update_mss(core, c);
   }
   Frame* out = frame;
-  if (frame->tx_pending) {  // still in a ring: its bytes must not change
+  // Still in a ring, its bytes must not change; and the last bytes of a full frame leave no room
+  // for the padding of a short packet.
+  if (frame->tx_pending || frame->capacity - n.offset < wire::kEthernetFrameMinBytes) {
     out = alloc_control(core);
     if (!out) return false;
     out->length = n.length;

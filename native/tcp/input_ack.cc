@@ -65,8 +65,8 @@ void clean_queue(Core& core, Connection& c, Seq ack, AckSummary& a) {
   }
   c.stats.bytes_acked += a.payload_bytes;
   if (!a.resent_acked) return;
-  // RFC 6298 3 (Karn): what lay behind the hole that was filled has waited for it, perhaps long. And
-  // without SACK nothing says whether the originals or the repetitions arrived (Linux).
+  // RFC 6298 3 (Karn): what lay behind the hole that was filled has waited for it, perhaps long.
+  // And without SACK nothing says whether the originals or the repetitions arrived (Linux).
   a.oldest_sent = Instant::never();
   if (!c.sack) a.original_delivered = false;
 }
