@@ -169,6 +169,7 @@ bool input_ack(Core& core, Instant now, Connection& c, const Segment& s) {
   set_timers(core, c, a);
   if (a.una_advanced) {
     core.ip.confirm(now, c.path);
+    if (!t.queue.head) c.send_clock.stop(now, SendClock::kBusy, true);
     if (a.fin_acked) fin_acked(core, now, c);
     if (a.payload_bytes && c.owned) core.handler.on_acked(c);
   }
