@@ -70,6 +70,30 @@ t.test('a tree is run plain and through the stack, and compared', async (t) => {
   );
 });
 
+t.test('--lean: plain Node runs only what fails', async (t) => {
+  const note = (name: string) => `
+    const how = process.env.NODE_OPTIONS ? 'hooked' : 'plain';
+    require('fs').appendFileSync(require('path').join(__dirname, '../../${name}.txt'), how + ' ');`;
+  const tree = makeTree(t.testdir(), {
+    'parallel/test-net-echo.js': note('echo') + ECHO,
+    'parallel/test-net-differs.js': `${note('differs')} if (process.env.NODE_OPTIONS) throw new Error('here it differs');`,
+    'parallel/test-net-fails.js': `${note('fails')} process.exit(3);`,
+    'parallel/test-net-persistent-nodelay.js': note('expected'),
+  });
+  const { status, stdout } = run('--tree', tree, '--lean', '--prefix', 'net');
+  t.equal(status, 1, stdout);
+  t.match(stdout, /differs: parallel\/test-net-differs\.js.*here it differs/s);
+  t.match(stdout, /^1 passed, 1 failed, 1 not counted$/m);
+  const ran = (name: string) =>
+    readFileSync(join(tree, `${name}.txt`), 'utf8')
+      .split(' ')
+      .slice(0, 2);
+  t.same(ran('echo'), ['hooked', '']);
+  t.same(ran('differs'), ['hooked', 'plain']);
+  t.same(ran('fails'), ['hooked', 'plain']);
+  t.throws(() => ran('expected'), 'what is expected to differ does not run');
+});
+
 t.test('with nothing accelerated nothing uses the stack', async (t) => {
   const tree = makeTree(t.testdir(), { 'parallel/test-net-echo.js': ECHO });
   const json = join(tree, 'results.json');
