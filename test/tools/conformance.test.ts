@@ -153,3 +153,19 @@ t.test('the document says what the expectations say', async (t) => {
   const document = readFileSync(join(ROOT, 'docs/compatibility.md'), 'utf8');
   t.ok(document.includes(exceptionsOf(readExpectations()).join('\n')), 'npm run conformance -- --docs');
 });
+
+t.test('the summary has one line for each major version', async (t) => {
+  const { summaryWith } = await loadTool<{ summaryWith(text: string, version: string, rows: object[]): string }>(
+    'conformance/tables.mjs',
+  );
+  const rows = [
+    { prefix: 'net', tests: 6, skipped: 1, passedPlain: 4, passedHooked: 3, used: 2 },
+    { prefix: 'tls', tests: 10, skipped: 0, passedPlain: 10, passedHooked: 10, used: 10 },
+  ];
+  let text = 'before\n<!-- node tests -->\n<!-- /node tests -->\nbehind\n';
+  for (const version of ['22.1.0', '20.19.0', '22.2.0']) text = summaryWith(text, version, rows);
+  const lines = text.split('\n').filter((line) => /^\| \d/.test(line));
+  t.same(lines, ['| 20.19.0 | 16 | 14 | 13 | 12 | 1 |', '| 22.2.0 | 16 | 14 | 13 | 12 | 1 |']);
+  t.match(text, /^before\n.*\nbehind\n$/s);
+  t.throws(() => summaryWith('nothing', '20.0.0', rows), /node tests/);
+});
