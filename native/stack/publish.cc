@@ -157,7 +157,8 @@ bool Stack::publish_accepts(Slot& slot) {
     fresh->connecting = false;
     refresh_socket_line(*fresh);
     const wire::FlowKey flow = tcp_.flow(*connection);
-    if (director_) director_->accepted(flow);
+    const Error error = tcp_.error(*connection);
+    if (director_ && !error) director_->accepted(flow);
     args[0] = fresh->index;
     args[1] = fresh->generation;
     args[2] = flow.local.port;
@@ -166,6 +167,10 @@ bool Stack::publish_accepts(Slot& slot) {
     put_address(args + 8, flow.remote.address);
     commit_event();
     ++counters_.connections_accepted;
+    if (error) {  // reset while it waited: the program hears of it on the socket, as on Linux
+      fresh->error = error.code;
+      mark(fresh->index, Slot::kFailed);
+    }
     // Whatever came with the handshake is told as soon as JavaScript begins to read (kResume).
   }
 }

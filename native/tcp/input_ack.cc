@@ -18,7 +18,7 @@ namespace {
 // RFC 9293 3.10.7.4: an old segment must not change the window (SND.WL1, SND.WL2). One that
 // acknowledges new bytes is not old, whatever its number (a repeated FIN, say): keeping the old
 // window with the new SND.UNA would move the right edge to where the peer never put it.
-bool update_window(Connection& c, const Segment& s) {
+bool update_window(Core& core, Connection& c, const Segment& s) {
   Sender& t = c.snd;
   if (s.ack <= t.una && (t.wl1 > s.seq || (t.wl1 == s.seq && t.wl2 > s.ack))) return false;
   t.wl1 = s.seq;
@@ -26,7 +26,10 @@ bool update_window(Connection& c, const Segment& s) {
   const uint32_t window = uint32_t(s.window) << t.shift;
   const bool changed = window != t.window_bytes;
   t.window_bytes = window;
-  t.window_max_bytes = std::max(t.window_max_bytes, window);
+  if (window > t.window_max_bytes) {
+    t.window_max_bytes = window;
+    update_mss(core, c);
+  }
   return changed;
 }
 
@@ -41,7 +44,9 @@ void clean_queue(Core& core, Connection& c, Seq ack, AckSummary& a) {
     if (!n.has(TxNote::kSacked)) {
       rack_delivered(c, n, a);
       a.delivered_bytes += n.seq_length();
-      if (!n.has(TxNote::kEverResent)) {
+      if (n.has(TxNote::kEverResent)) {
+        a.resent_acked = true;
+      } else {
         a.oldest_sent = std::min(a.oldest_sent, n.sent);
         if (n.end() <= l.high) a.original_delivered = true;
       }
@@ -59,6 +64,11 @@ void clean_queue(Core& core, Connection& c, Seq ack, AckSummary& a) {
     q.trim_head(part);
   }
   c.stats.bytes_acked += a.payload_bytes;
+  if (!a.resent_acked) return;
+  // RFC 6298 3 (Karn): what lay behind the hole that was filled has waited for it, perhaps long.
+  // And without SACK nothing says whether the originals or the repetitions arrived (Linux).
+  a.oldest_sent = Instant::never();
+  if (!c.sack) a.original_delivered = false;
 }
 
 void sample_rtt(Core& core, Connection& c, AckSummary& a) {
@@ -138,7 +148,7 @@ bool input_ack(Core& core, Instant now, Connection& c, const Segment& s) {
   a.una_advanced = s.ack > t.una;
   a.ece = c.ecn.active && s.has(wire::kTcpEce) && !s.has(wire::kTcpSyn);
   if (c.timestamps && s.options.has_timestamps) a.ts_echo = s.options.ts_echo;
-  const bool window_changed = update_window(c, s);
+  const bool window_changed = update_window(core, c, s);
   if (!t.queue.in_flight()) {
     if (c.sack && s.options.sack_count) {
       take_sack(core, c, s, a);
@@ -159,6 +169,7 @@ bool input_ack(Core& core, Instant now, Connection& c, const Segment& s) {
   set_timers(core, c, a);
   if (a.una_advanced) {
     core.ip.confirm(now, c.path);
+    if (!t.queue.head) c.send_clock.stop(now, SendClock::kBusy, true);
     if (a.fin_acked) fin_acked(core, now, c);
     if (a.payload_bytes && c.owned) core.handler.on_acked(c);
   }

@@ -45,6 +45,11 @@ Connection* create_connection(Core& core, const wire::FlowKey& key, uint64_t has
   c->keepalive_probes = uint8_t(std::min<uint32_t>(options.keepalive_probes, 127));
   c->user_timeout_ms = uint32_t(options.user_timeout.millis());
   c->snd.mss_max_bytes = options.mss_max_bytes;
+  c->corked = options.cork;
+  c->linger2_s = options.linger2_s;
+  c->syn_retries = options.syn_retries;
+  c->rcv.clamp_bytes = options.window_clamp_bytes;
+  c->rcv.shift = core.window_shift(options);
   c->ttl = options.ttl;
   c->traffic_class = options.traffic_class;
   if (options.congestion != CongestionControl::kCubic) c->use_congestion(options.congestion);
@@ -65,7 +70,7 @@ Connection* create_connection(Core& core, const wire::FlowKey& key, uint64_t has
 
 void start_established(Core& core, Instant now, Connection& c) {
   c.state = State::kEstablished;
-  c.last_received_at = now;
+  c.established_at = c.last_received_at = now;
   c.loss.backoff = 0;
   c.loss.stalled_since = {};
   c.loss.high = c.snd.una - 1;
@@ -80,6 +85,7 @@ void start_established(Core& core, Instant now, Connection& c) {
   update_mss(core, c);
   c.rcv.peer_segment_bytes = uint16_t(std::min<uint32_t>(c.snd.mss_bytes, 536));
   c.window.cwnd_bytes = initial_window_bytes(c);
+  c.usage_end = c.snd.una;
   // RFC 6298 5.7: after a lost SYN, and nothing measured since, data begins with 3 s.
   if (c.syn_resent && !c.rtt.valid()) c.rtt.set_fallback_us(3'000'000);
   restart_keepalive(core, now, c);
@@ -118,11 +124,27 @@ void peer_closed(Core& core, Instant now, Connection& c) {
   }
 }
 
+namespace {
+
+// Nobody here waits for the peer's FIN any more: not for ever, or by TCP_LINGER2 not at all.
+void enter_orphaned_fin_wait2(Core& core, Instant now, Connection& c, uint8_t ack_flag) {
+  if (c.linger2_s < 0) {
+    (void)send_control(core, now, c, c.snd.nxt, wire::kTcpRst | ack_flag);
+    ++core.counters.tcp_resets_sent;
+    bury(core, c);
+    return;
+  }
+  const Duration wait = c.linger2_s > 0 ? Duration::seconds(c.linger2_s) : core.options.fin_timeout;
+  set_deadline(core, c, c.life_at, now + wait);
+}
+
+}  // namespace
+
 void fin_acked(Core& core, Instant now, Connection& c) {
   switch (c.state) {
     case State::kFinWait1:
       c.state = State::kFinWait2;
-      if (!c.owned) set_deadline(core, c, c.life_at, now + core.options.fin_timeout);
+      if (!c.owned) enter_orphaned_fin_wait2(core, now, c, 0);
       return;
     case State::kClosing:
       enter_time_wait(core, now, c);
@@ -140,12 +162,8 @@ void fin_acked(Core& core, Instant now, Connection& c) {
 
 void bury(Core& core, Connection& c) {
   if (c.state == State::kClosed) return;
-  static_cast<ListNode<QueueTag>&>(c).unlink();
-  if (c.queued) {
-    --c.listener->ready;
-    c.queued = false;
-    c.listener = nullptr;
-  }
+  // One that waits to be accepted goes on waiting: accept() returns it, with its error (Linux).
+  if (!c.queued) static_cast<ListNode<QueueTag>&>(c).unlink();
   c.state = State::kClosed;
   if (c.hashed) {
     core.flows.remove(&c);
@@ -158,7 +176,15 @@ void bury(Core& core, Connection& c) {
   c.snd.queue.release_all(core.pool);
   c.loss.sack_cursor = nullptr;
   release_reassembly(core, c);
-  if (!c.owned) release_received(core, c);
+  if (!c.owned && !c.queued) release_received(core, c);
+}
+
+void leave_accept_queue(Connection& c) {
+  if (!c.queued) return;
+  static_cast<ListNode<QueueTag>&>(c).unlink();
+  --c.listener->ready;
+  c.queued = false;
+  c.listener = nullptr;
 }
 
 void fail_connection(Core& core, Connection& c, int error) {
@@ -193,9 +219,7 @@ void queue_fin(Core& core, Connection& c) {
 void orphan(Core& core, Instant now, Connection& c) {
   c.owned = false;
   c.read_closed = true;
-  if (c.state == State::kFinWait2) {
-    set_deadline(core, c, c.life_at, now + core.options.fin_timeout);
-  }
+  if (c.state == State::kFinWait2) enter_orphaned_fin_wait2(core, now, c, wire::kTcpAck);
 }
 
 void reap(Core& core, Connection& c) {

@@ -85,8 +85,11 @@ class Tcp final : public net::TransportHandler {
   // must be at least FramePool::kTxHeadroom. Nothing is sent before push(). Small frames are
   // merged.
   void write(Connection& connection, Frame* frame);
-  // Sends what window, congestion and Nagle allow.
-  void push(Instant now, Connection& connection);
+  // Sends what window, congestion and Nagle allow. `more`: another write follows at once, a last
+  // short segment waits for it.
+  void push(Instant now, Connection& connection, bool more = false);
+  // Nothing that is written later shares a segment with what is in the queue now (MSG_EOR).
+  void end_record(Connection& connection);
   // Sends the ACKs that were held and found no segment to travel with (StackOptions::hold_acks).
   void send_held_acks(Instant now);
   bool has_held_acks() const;
@@ -108,6 +111,9 @@ class Tcp final : public net::TransportHandler {
   uint32_t user(const Listener& listener) const;
   wire::FlowKey flow(const Connection& connection) const;
   bool established(const Connection& connection) const;
+  // What ended the connection; none while it lives. One that was reset before accept() took it
+  // reports its end only here.
+  Error error(const Connection& connection) const;
   // Payload bytes one segment carries at present, options deducted: the size to fill frames to.
   uint32_t payload_mss_bytes(const Connection& connection) const;
   uint64_t acked_bytes(const Connection& connection) const;        // of those given to write()
@@ -120,6 +126,9 @@ class Tcp final : public net::TransportHandler {
   uint32_t unsettled_count() const;
   // What a connection gets whose user asks for nothing.
   const ConnectionOptions& defaults() const;
+  // May be changed at any time; what is open already keeps what it began with, as far as that
+  // was fixed then.
+  StackOptions& options();
   // Frees everything at once, without a word to the peers when `reset` is false.
   void close_all(Instant now, bool reset);
 
@@ -128,6 +137,7 @@ class Tcp final : public net::TransportHandler {
   const Counters& counters() const;
 
  private:
+  void flush(Instant now, Connection& connection);
   void abort_or_drop(Instant now, Connection& connection, bool reset);
   std::unique_ptr<Core> core_;
 };

@@ -193,6 +193,7 @@ void Host::accept_all(Instant now, Listening& l) {
     core_ = &connection->core;
     endpoints_[user] = endpoint;
     endpoint->attach(now, *this, connection, true);
+    if (const Error error = tcp_->error(*connection)) endpoint->failed(error);
     endpoint->step(now);
   }
 }

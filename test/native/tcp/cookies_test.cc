@@ -58,7 +58,7 @@ struct Flooded : Scene {
   // The ACK that brings the cookie back; true when it made a connection.
   bool answer(bool with_timestamps, const std::string& payload = {}) {
     const int before = host.acceptable;
-    Made m{.seq = peer_seq + 1, .ack = host_seq, .window = 1000, .payload = payload};
+    Made m{.seq = peer_seq + 1, .ack = host_seq, .window = 4000, .payload = payload};
     m.options.has_timestamps = with_timestamps;
     m.options.ts_value = 520;
     m.options.ts_echo = ts_echo;
@@ -90,7 +90,7 @@ TEST_CASE("cookies: without timestamps a connection with the MSS and nothing els
   CHECK(s.counters().tcp_cookies_accepted == 1);
   CHECK(s.counters().tcp_passive_opens == 1);
   CHECK(s.host.tcp->payload_mss_bytes(*s.c) == 1460);
-  CHECK(s.host.tcp->info(*s.c).send_window_bytes == 1000);
+  CHECK(s.host.tcp->info(*s.c).send_window_bytes == 4000);
   CHECK(!s.c->scaling);
   CHECK(!s.c->sack);
   CHECK(!s.c->timestamps);
@@ -125,7 +125,7 @@ TEST_CASE("cookies: with timestamps window scale and SACK survive, every scale")
       CHECK(s.c->scaling == (scale >= 0));
       CHECK(s.c->sack == sack);
       CHECK(s.c->rcv.ts_recent == 520);
-      CHECK(s.host.tcp->info(*s.c).send_window_bytes == 1000u << std::max(scale, 0));
+      CHECK(s.host.tcp->info(*s.c).send_window_bytes == 4000u << std::max(scale, 0));
       CHECK(s.host.tcp->payload_mss_bytes(*s.c) == 1448);
       // The clock goes on from what the SYN-ACK said, never back.
       s.write("x");
@@ -439,7 +439,7 @@ TEST_CASE("cookies: 100,000 SYNs keep memory bounded while a client connects and
   REQUIRE(w.cb);
   CHECK(w.cb->sack);
   CHECK(w.cb->timestamps);
-  CHECK(w.cb->snd.shift == w.ca->core.window_shift);
+  CHECK(w.cb->snd.shift == w.ca->rcv.shift);
   CHECK(w.cb->snd.mss_bytes == w.ca->snd.mss_bytes);
   for (int i = 0; i < 500; ++i) flood(100), w.run(Duration::millis(2));
   w.transfer(3'000'000);
