@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "tcp/delivery_rate.h"
 #include "tcp/emit.h"
 #include "tcp/lifecycle.h"
 #include "tcp/receive.h"
@@ -22,8 +23,8 @@ void restart_after_idle(Core& core, Instant now, Connection& c) {
   if (s.queue.in_flight() || s.last_at.ns == 0) return;
   const Duration idle = now - s.last_at;
   const Duration rto = Duration::micros(c.rtt.rto_us(uint32_t(core.options.rto_max.micros())));
-  c.congestion().on_idle(idle);
-  if (idle <= rto) return;
+  c.congestion().on_idle(c.window, now, idle);
+  if (idle <= rto || c.rate_based) return;
   const uint32_t floor = std::min(initial_window_bytes(c), c.window.cwnd_bytes);
   // RFC 2861: three quarters of what was lost is remembered in ssthresh.
   c.window.ssthresh_bytes =
@@ -66,6 +67,7 @@ bool resend_lost(Core& core, Instant now, Connection& c) {
       c.cwnd_limited = true;
       return false;
     }
+    if (pacing_holds(core, now, c)) return false;
     const bool head = f == q.head;
     if (!resend_frame(core, now, c, f)) {
       retry_soon(core, now, c);
@@ -103,6 +105,8 @@ bool resend_frame(Core& core, Instant now, Connection& c, Frame* frame) {
   ++c.stats.segments_resent;
   c.stats.bytes_resent += n.length;
   c.loss.prr_out += n.length;
+  note_rate_sent(c, n, now);
+  note_paced(c, now, n.length);
   c.snd.queue.mark_resent(frame, now);
   c.snd.last_at = now;
   return true;
@@ -118,6 +122,8 @@ bool send_new_frame(Core& core, Instant now, Connection& c, uint32_t limit_bytes
     return false;
   }
   if (!send_frame(core, now, c, f)) return false;
+  note_rate_sent(c, n, now);
+  note_paced(c, now, n.length);
   q.mark_sent(f, now);
   c.snd.nxt = n.end();
   if (n.length < c.snd.mss_bytes) c.snd.small_end = n.end();
@@ -136,7 +142,7 @@ void send_pending(Core& core, Instant now, Connection& c) {
   if (!q.unsent && q.lost.empty()) return;
   if (q.unsent) restart_after_idle(core, now, c);
   if (!resend_lost(core, now, c)) return;
-  bool sent = false;
+  bool sent = false, paced = false;
   c.cwnd_limited = false;
   while (q.unsent) {
     const TxNote& n = note_of(q.unsent);
@@ -147,6 +153,8 @@ void send_pending(Core& core, Instant now, Connection& c) {
       break;
     }
     if (nagle_holds(c, q.unsent, n)) break;
+    paced = pacing_holds(core, now, c);
+    if (paced) break;
     const uint32_t allowed = window_allows(c, n);
     if (allowed == 0) break;
     if (!send_new_frame(core, now, c, allowed)) {
@@ -159,14 +167,14 @@ void send_pending(Core& core, Instant now, Connection& c) {
     // RFC 5682 2.1 step 2b: new data was to tell whether the timeout was spurious. None could go
     // (window, Nagle), so nothing will tell: recover as usual.
     c.loss.frto_new_data = false;
-    if (!sent) {
+    if (!sent && !paced) {
       c.loss.frto = false;
       (void)resend_lost(core, now, c);
     }
   }
   if (sent) {
     arm_retransmit_or_probe(core, now, c);
-  } else if (q.unsent && !q.in_flight()) {
+  } else if (q.unsent && !q.in_flight() && !paced) {
     arm_persist(core, now, c);
   }
 }

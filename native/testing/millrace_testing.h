@@ -203,10 +203,10 @@ MRT_API int mrt_close(struct mrt_stack* stack, int fd);
  * SO_REUSEADDR, SO_KEEPALIVE, SO_LINGER, SO_RCVBUF, SO_SNDBUF (doubled on reading, as Linux does),
  * SO_RCVTIMEO, SO_SNDTIMEO, SO_BROADCAST.
  * IPPROTO_TCP: TCP_NODELAY, TCP_MAXSEG, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT, TCP_USER_TIMEOUT
- * (milliseconds), TCP_CONGESTION ("cubic", "reno"), TCP_INFO (the struct tcp_info of <linux/tcp.h>,
- * as much of it as fits; what millrace does not count is 0).
- * IPPROTO_IP: IP_TTL, IP_TOS. IPPROTO_IPV6: IPV6_V6ONLY, IPV6_UNICAST_HOPS, IPV6_TCLASS.
- * ENOPROTOOPT for others. Accepted sockets inherit their listener's. */
+ * (milliseconds), TCP_CONGESTION ("cubic", "reno", "bbr"), TCP_INFO (the struct tcp_info of
+ * <linux/tcp.h>, as much of it as fits; what millrace does not count is 0). IPPROTO_IP: IP_TTL,
+ * IP_TOS. IPPROTO_IPV6: IPV6_V6ONLY, IPV6_UNICAST_HOPS, IPV6_TCLASS. ENOPROTOOPT for others.
+ * Accepted sockets inherit their listener's. */
 MRT_API int mrt_getsockopt(struct mrt_stack* stack, int fd, int level, int name, void* value,
                            socklen_t* length);
 MRT_API int mrt_setsockopt(struct mrt_stack* stack, int fd, int level, int name, const void* value,

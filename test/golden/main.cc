@@ -26,6 +26,7 @@ struct Name {
 constexpr Name kNames[] = {
     {tcp::CongestionControl::kCubic, "cubic"},
     {tcp::CongestionControl::kNewReno, "newreno"},
+    {tcp::CongestionControl::kBbr, "bbr"},
 };
 
 std::string line_of(const char* name, const Path& p, double buffer) {

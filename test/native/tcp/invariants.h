@@ -90,10 +90,10 @@ inline void check_connection(const tcp::Connection& c) {
     if (c.snd.queue.in_flight()) MUST(!c.retransmit_at.is_never());
     if (!c.snd.queue.lost.empty()) MUST(!c.retransmit_at.is_never());
     if (c.snd.queue.unsent && c.can_send() && !c.snd.queue.in_flight()) {
-      MUST((!c.retransmit_at.is_never() || c.blocked));
+      MUST((!c.retransmit_at.is_never() || c.blocked || !c.pace_at.is_never()));
     }
   }
-  for (Instant at : {c.retransmit_at, c.ack_at, c.life_at}) {
+  for (Instant at : {c.retransmit_at, c.ack_at, c.pace_at, c.life_at}) {
     if (!at.is_never()) MUST((c.timer.armed() && c.timer.deadline() <= at));
   }
 }
