@@ -10,6 +10,8 @@ export interface Gate {
    * connect the remote one.
    */
   wants(protocol: 'tcp' | 'udp', operation: 'listen' | 'connect' | 'bind', address: string, port: number): boolean;
+  /** Could {@link Gate.wants} say yes for some address and port? */
+  mayWant(protocol: 'tcp' | 'udp', operation: 'listen' | 'connect' | 'bind'): boolean;
   /** The running engine; null when there is none, which whoever knows the reason has said once. */
   acquire(): Engine | null;
 }

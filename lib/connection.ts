@@ -3,7 +3,7 @@
  * straight into transmit frames; the stack sends and retransmits from the same memory.
  */
 import type { Connection, ConnectionSink, ContextId, SocketAddress } from './engine';
-import { COMMAND, OPTION, type Rings, SOCKET } from './rings';
+import { COMMAND, FRAMES_SHARE, FRAMES_SHARE_MIN, HEADER, OPTION, SOCKET, type Rings } from './rings';
 
 // RFC 9293 leaves it to the implementation; Linux checks the same range.
 const KEEPALIVE_MAX_S = 32_767;
@@ -24,6 +24,8 @@ export class StackConnection implements Connection {
   readonly generation: number;
   readonly local: SocketAddress;
   readonly remote: SocketAddress;
+  /** A write found no free frame; its host clears this when there are some. */
+  waitsForFrame = false;
   readonly #rings: Rings;
   readonly #host: ConnectionHost;
   readonly #line: number;
@@ -69,7 +71,8 @@ export class StackConnection implements Connection {
   write(data: Uint8Array): number {
     const total = data.length;
     const taken = this.#writeSome(data, 0, Math.min(total, this.#room()));
-    if (taken === total) return taken;
+    // Who waits for a frame waits for nothing else: room of its own would wake it in vain.
+    if (taken === total || this.waitsForFrame) return taken;
     return this.#awaitRoom(taken);
   }
 
@@ -129,7 +132,10 @@ export class StackConnection implements Connection {
     if (this.#closed) return 0;
     const { words } = this.#rings;
     const unacknowledged = (this.#written - Atomics.load(words, this.#line + SOCKET.acked)) >>> 0;
-    return Math.max(0, (words[this.#line + SOCKET.sendBuffer] as number) - unacknowledged);
+    // While peers that do not read hold much memory, everybody gets less, so that nobody gets nothing.
+    const share = Math.max(FRAMES_SHARE_MIN, Math.trunc((words[HEADER.framesFree] as number) / FRAMES_SHARE));
+    const shareBytes = share * (words[this.#line + SOCKET.payloadMss] as number);
+    return Math.max(0, Math.min(words[this.#line + SOCKET.sendBuffer] as number, shareBytes) - unacknowledged);
   }
 
   #writeSome(data: Uint8Array, from: number, total: number): number {
@@ -139,7 +145,8 @@ export class StackConnection implements Connection {
     while (at < total) {
       const frame = rings.takeFrame();
       if (frame < 0) {
-        this.#host.waitForFrame(this);
+        if (!this.waitsForFrame) this.#host.waitForFrame(this);
+        this.waitsForFrame = true;
         break;
       }
       const bytes = Math.min(limit, total - at);

@@ -5,16 +5,24 @@
 import { type AddressWords, parseAddress, putAddress } from './addresses';
 import type { NativeStack } from './binding';
 import { type ContextId, type DatagramSink, type DatagramSocket, NOT_OURS, type SocketAddress } from './engine';
+import { parseAddress as checkAddress } from './policy-address';
 import { COMMAND, HEADER, type Rings, SOCKET } from './rings';
 
 const DESTINATIONS_MAX = 1024;
-const UV_ENOBUFS = -105;
+const UNREACHED: AddressWords = { w0: 0, w1: 0, w2: 0, w3: 0, family: 'IPv6' };
 
 /** A destination as it was found at one epoch of the stack's tables. */
 interface Destination {
   readonly words: AddressWords;
   readonly port: number;
   readonly limitBytes: number;
+}
+
+/** What a socket asks of its maker. */
+export interface DatagramHost {
+  /** Does policy let datagrams to there go the fast way? */
+  reaches(address: string, port: number): boolean;
+  close(socket: StackDatagramSocket): void;
 }
 
 export class StackDatagramSocket implements DatagramSocket {
@@ -25,7 +33,7 @@ export class StackDatagramSocket implements DatagramSocket {
   readonly #rings: Rings;
   readonly #native: NativeStack;
   readonly #line: number;
-  readonly #close: (socket: StackDatagramSocket) => void;
+  readonly #host: DatagramHost;
   readonly #destinations = new Map<string, Map<number, Destination>>();
   #epoch = -1;
   #lastAddress = '';
@@ -40,7 +48,7 @@ export class StackDatagramSocket implements DatagramSocket {
     slot: number,
     local: SocketAddress,
     sink: DatagramSink,
-    close: (socket: StackDatagramSocket) => void,
+    host: DatagramHost,
   ) {
     this.#rings = rings;
     this.#native = native;
@@ -49,7 +57,7 @@ export class StackDatagramSocket implements DatagramSocket {
     this.generation = rings.words[this.#line + SOCKET.generation] as number;
     this.local = local;
     this.sink = sink;
-    this.#close = close;
+    this.#host = host;
   }
 
   get context(): ContextId {
@@ -63,15 +71,13 @@ export class StackDatagramSocket implements DatagramSocket {
   send(parts: readonly ArrayBufferView[], count: number, address: string, port: number): number {
     if (this.#closed) return NOT_OURS;
     const to = this.#destination(address, port);
-    if (to.limitBytes === 0) return NOT_OURS;
+    const bytes = totalBytes(parts, count);
+    if (to.limitBytes === 0 || bytes > to.limitBytes) return NOT_OURS;
     const rings = this.#rings;
     const frame = rings.takeFrame();
-    if (frame < 0) return UV_ENOBUFS;
-    const bytes = this.#fill(parts, count, rings.payloadOffset(frame), to.limitBytes);
-    if (bytes < 0) {
-      rings.returnFrame(frame);
-      return NOT_OURS;
-    }
+    // Too much at once: the kernel's socket waits for its device and queues meanwhile, as it would for all of them.
+    if (frame < 0) return NOT_OURS;
+    this.#fill(parts, count, rings.payloadOffset(frame));
     const at = rings.command(COMMAND.send, this.slot, this.generation);
     const { words } = rings;
     words[at] = frame;
@@ -91,12 +97,12 @@ export class StackDatagramSocket implements DatagramSocket {
   }
 
   connect(address: string, port: number): number {
-    if (this.#closed) return 0;
+    if (this.#closed || !this.#mayReach(address, port)) return NOT_OURS;
     const { words } = this.#rings;
     putAddress(words, HEADER.remoteAddress, parseAddress(address));
-    const result = this.#native.udpConnect(this.slot, port);
-    if (result === 0) this.#peer = { address, port, family: address.includes(':') ? 'IPv6' : 'IPv4' };
-    return result;
+    if (this.#native.udpConnect(this.slot, port) !== 0) return NOT_OURS;
+    this.#peer = { address, port, family: address.includes(':') ? 'IPv6' : 'IPv4' };
+    return 0;
   }
 
   disconnect(): void {
@@ -125,21 +131,19 @@ export class StackDatagramSocket implements DatagramSocket {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#close(this);
+    this.#host.close(this);
   }
 
-  /** Copies the parts to `offset` of packet memory; -1 when they are longer than `limit`. */
-  #fill(parts: readonly ArrayBufferView[], count: number, offset: number, limit: number): number {
+  /** Copies the parts to `offset` of packet memory. */
+  #fill(parts: readonly ArrayBufferView[], count: number, offset: number): void {
     const { frames } = this.#rings;
-    let bytes = 0;
+    let at = offset;
     for (let i = 0; i < count; i++) {
       const part = parts[i] as ArrayBufferView;
-      if (bytes + part.byteLength > limit) return -1;
       const view = part instanceof Uint8Array ? part : new Uint8Array(part.buffer, part.byteOffset, part.byteLength);
-      frames.set(view, offset + bytes);
-      bytes += part.byteLength;
+      frames.set(view, at);
+      at += part.byteLength;
     }
-    return bytes;
   }
 
   #destination(address: string, port: number): Destination {
@@ -158,9 +162,7 @@ export class StackDatagramSocket implements DatagramSocket {
     }
     let found = ports.get(port);
     if (found === undefined) {
-      const words = parseAddress(address);
-      putAddress(this.#rings.words, HEADER.remoteAddress, words);
-      found = { words, port, limitBytes: this.#native.udpLimit(this.slot, port) };
+      found = this.#lookUp(address, port);
       if (ports.size >= DESTINATIONS_MAX) ports.clear();
       ports.set(port, found);
     }
@@ -170,9 +172,32 @@ export class StackDatagramSocket implements DatagramSocket {
     return found;
   }
 
+  #lookUp(address: string, port: number): Destination {
+    if (!this.#mayReach(address, port)) return { words: UNREACHED, port, limitBytes: 0 };
+    const words = parseAddress(address);
+    putAddress(this.#rings.words, HEADER.remoteAddress, words);
+    return { words, port, limitBytes: this.#native.udpLimit(this.slot, port) };
+  }
+
+  /**
+   * What the kernel has an error for is told by the kernel: another family's address, and what a lookup of the program's
+   * own gave that is none. An address with a zone (RFC 4007) is the kernel's too.
+   */
+  #mayReach(address: string, port: number): boolean {
+    const family = address.includes(':') ? 'IPv6' : 'IPv4';
+    if (family !== this.local.family || address.includes('%') || checkAddress(address) === null) return false;
+    return this.#host.reaches(address, port);
+  }
+
   #command(op: number, argument: number): void {
     if (this.#closed) return;
     this.#rings.words[this.#rings.command(op, this.slot, this.generation)] = argument;
     this.#rings.publish();
   }
+}
+
+function totalBytes(parts: readonly ArrayBufferView[], count: number): number {
+  let bytes = 0;
+  for (let i = 0; i < count; i++) bytes += (parts[i] as ArrayBufferView).byteLength;
+  return bytes;
 }

@@ -102,12 +102,14 @@ export interface DatagramSink {
 export interface DatagramSocket extends Channel {
   sink: DatagramSink;
   /**
-   * Sends the parts as one datagram. Returns the bytes sent, a negative errno, or {@link NOT_OURS} when the destination
-   * is not reached through the fast path (or the datagram is longer than its MTU): send it through the kernel then.
+   * Sends the parts as one datagram. Returns the bytes sent, a negative errno, or {@link NOT_OURS} when policy or route
+   * keep the destination off the fast path, when the datagram is longer than its MTU, and when no packet memory is free:
+   * send it through the kernel then.
    */
   send(parts: readonly ArrayBufferView[], count: number, address: string, port: number): number;
   /** The same to the connected peer. */
   sendConnected(parts: readonly ArrayBufferView[], count: number): number;
+  /** 0, or NOT_OURS: the peer is not reached through the fast path. */
   connect(address: string, port: number): number;
   disconnect(): void;
   setReading(on: boolean): void;
@@ -147,7 +149,10 @@ export interface Engine {
    * Begins to take connections for a listener that the kernel holds, before the kernel itself begins to. null: not ours.
    */
   listen(local: SocketAddress, dualStack: boolean, backlog: number, sink: ListenerSink): Listener | number | null;
-  /** Begins to take datagrams for a socket that is bound in the kernel. null: not ours. */
+  /**
+   * Begins to take datagrams for a socket that is bound in the kernel. null, or a negative errno when it is wanted but
+   * cannot be had (an address that is not of an accelerated interface, a limit): the kernel's alone.
+   */
   bind(local: SocketAddress, dualStack: boolean, sink: DatagramSink): DatagramSocket | number | null;
   /** Keeps the event loop alive while the count of calls with true exceeds that with false. */
   hold(on: boolean): void;

@@ -8,7 +8,7 @@ export { NOT_OURS } from './engine';
 export { InterfaceError, OptionError, UnavailableError, UnknownOptionError } from './errors';
 export { type LifecycleEvents, lifecycle } from './lifecycle';
 export type { Operation, Protocol } from './policy';
-export { acquireEngine, configure, wants } from './runtime';
+export { acquireEngine, configure, mayWant, wants } from './runtime';
 export type { Stats } from './stats';
 
 /** The counters of the stack in this environment. */

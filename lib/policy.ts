@@ -6,7 +6,8 @@
  * protocol `tcp`, `udp` or `*`; operation `listen`, `connect`, `bind` or `*`; address an IPv4 or IPv6 address, a prefix
  * (10.0.0.0/8, [2001:db8::]/32) or `*`; port a number, a range (5432-5433) or `*`. What is left out is `*`.
  * For listen and bind the address is the local one as the program gave it (0.0.0.0 or :: when it gave none), for
- * connect the remote one. The last rule that matches decides; `!` decides against. Where no rule matches, a socket is
+ * connect the remote one. A UDP socket asks once for its bind; one that is not accelerated by that asks `connect` for
+ * each destination of connect() or send(), and one that is, sends everywhere but where a rule excludes `connect`. The last rule that matches decides; `!` decides against. Where no rule matches, a socket is
  * accelerated if the list is empty or begins with an exclusion, and otherwise not.
  */
 import { formatBits, matchesPrefix, parseAddress, parsePrefix, type Prefix } from './policy-address';
@@ -20,6 +21,10 @@ export interface Policy {
   readonly everything: boolean;
   /** Is this socket to be accelerated? A text that is no IP address matches only rules with address `*`. */
   wants(protocol: Protocol, operation: Operation, address: string, port: number): boolean;
+  /** Does the last rule that matches decide against it? Where no rule matches, nothing is excluded. */
+  excludes(protocol: Protocol, operation: Operation, address: string, port: number): boolean;
+  /** Could {@link Policy.wants} say yes for some address and port? */
+  mayWant(protocol: Protocol, operation: Operation): boolean;
 }
 
 /** A rule that cannot be understood. */
@@ -66,21 +71,29 @@ export function compilePolicy(text: string): Policy {
   const search = [...rules].reverse();
   const everything = rules.every((rule) => rule.accept) && (otherwise || rules.some(matchesAll));
   const needsAddress = rules.some((rule) => rule.prefix !== null);
+  const decide = (protocol: Protocol, operation: Operation, address: string, port: number): boolean | null => {
+    const bits = needsAddress ? parseAddress(address) : null;
+    for (const rule of search) {
+      if (!concerns(rule, protocol, operation)) continue;
+      if (port < rule.portFirst || port > rule.portLast) continue;
+      if (rule.prefix !== null && (bits === null || !matchesPrefix(rule.prefix, bits))) continue;
+      return rule.accept;
+    }
+    return null;
+  };
   return {
     everything,
-    wants(protocol, operation, address, port) {
-      if (everything) return true;
-      const bits = needsAddress ? parseAddress(address) : null;
-      for (const rule of search) {
-        if (rule.protocol !== '*' && rule.protocol !== protocol) continue;
-        if (rule.operation !== '*' && rule.operation !== operation) continue;
-        if (port < rule.portFirst || port > rule.portLast) continue;
-        if (rule.prefix !== null && (bits === null || !matchesPrefix(rule.prefix, bits))) continue;
-        return rule.accept;
-      }
-      return otherwise;
-    },
+    wants: (...question) => everything || (decide(...question) ?? otherwise),
+    excludes: (...question) => !everything && decide(...question) === false,
+    mayWant: (protocol, operation) =>
+      everything || otherwise || rules.some((rule) => rule.accept && concerns(rule, protocol, operation)),
   };
+}
+
+function concerns(rule: Rule, protocol: Protocol, operation: Operation): boolean {
+  return (
+    (rule.protocol === '*' || rule.protocol === protocol) && (rule.operation === '*' || rule.operation === operation)
+  );
 }
 
 function matchesAll(rule: Rule): boolean {

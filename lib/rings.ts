@@ -17,6 +17,7 @@ export const HEADER = {
   framesHead: 80,
   framesTail: 96,
   epoch: 100,
+  framesFree: 101,
   frameWaiters: 112,
   posts: 113,
   rounds: 114,
@@ -40,6 +41,10 @@ export const COMMAND = {
 } as const;
 
 export const EVENT = { connect: 1, accept: 2, data: 3, end: 4, error: 5, writable: 6, message: 7, frames: 8 } as const;
+
+/** The frames that a connection may fill: a share of the free ones, or so many (see shared_layout.h). */
+export const FRAMES_SHARE = 8;
+export const FRAMES_SHARE_MIN = 4;
 
 /** Words of a socket's line. */
 export const SOCKET = {
@@ -148,6 +153,11 @@ export class Rings {
     this.#framesHead = (this.#framesHead + 1) >>> 0;
     Atomics.store(this.words, HEADER.framesHead, this.#framesHead);
     return frame;
+  }
+
+  /** Free frames that this side holds. */
+  get framesInStock(): number {
+    return (Atomics.load(this.words, HEADER.framesTail) - this.#framesHead) >>> 0;
   }
 
   /** Gives a frame back unused. */

@@ -46,6 +46,12 @@ export function wants(protocol: Protocol, operation: Operation, address: string,
   return policy.wants(protocol, operation, address, port);
 }
 
+/** Could {@link wants} say yes for some address and port? */
+export function mayWant(protocol: Protocol, operation: Operation): boolean {
+  const { options, policy } = configure();
+  return options.enabled && options.port !== 'none' && engine !== null && policy.mayWant(protocol, operation);
+}
+
 /**
  * The engine, opened if it is not open yet. null: the sockets are the kernel's, and why has been said.
  * @throws UnavailableError when `require` is on and nothing can be accelerated

@@ -159,12 +159,18 @@ export class StackEngine implements Engine, ConnectionHost {
   }
 
   bind(local: SocketAddress, dualStack: boolean, sink: DatagramSink): DatagramSocket | number | null {
-    if (isScoped(local.address) || !this.#policy.wants('udp', 'bind', local.address, local.port)) return null;
+    if (isScoped(local.address)) return null;
+    const policy = this.#policy;
+    // One that is ours only for the sake of some destinations leaves the others to the kernel.
+    const whole = policy.wants('udp', 'bind', local.address, local.port);
+    if (!whole && !policy.mayWant('udp', 'connect')) return null;
+    const reaches = (address: string, port: number): boolean =>
+      whole ? !policy.excludes('udp', 'connect', address, port) : policy.wants('udp', 'connect', address, port);
     putLocal(this.#words, local.address);
     const slot = this.#native.udpBind(local.port, dualStack);
     if (slot < 0) return slot;
     const close = (closed: StackDatagramSocket): void => this.#closeNow(closed);
-    const socket = new StackDatagramSocket(this.#rings, this.#native, slot, local, sink, close);
+    const socket = new StackDatagramSocket(this.#rings, this.#native, slot, local, sink, { reaches, close });
     this.#sockets[slot] = socket;
     return socket;
   }
@@ -317,11 +323,15 @@ export class StackEngine implements Engine, ConnectionHost {
   }
 
   #dispatchFrames(): undefined {
-    const waiting = this.#frameWaiters.splice(0);
-    Atomics.store(this.#words, HEADER.frameWaiters, 0);
-    for (const connection of waiting) {
-      if (!connection.closed) this.post(connection.context, () => connection.sink.onWritable());
+    // As many as there are frames; each takes one at least, and the turn for that tells the next ones.
+    for (let left = this.#rings.framesInStock; left > 0 && this.#frameWaiters.length > 0; ) {
+      const connection = this.#frameWaiters.shift() as StackConnection;
+      connection.waitsForFrame = false;
+      if (connection.closed) continue;
+      left--;
+      this.post(connection.context, () => connection.sink.onWritable());
     }
+    Atomics.store(this.#words, HEADER.frameWaiters, this.#frameWaiters.length);
   }
 
   #closeNow(socket: StackListener | StackDatagramSocket): void {

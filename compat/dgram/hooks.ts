@@ -1,6 +1,6 @@
 /**
- * The hooks on Node's UDP handle. A socket that is not ours keeps its handle as it is: only bind() and connect() ask one
- * question of policy, nothing is in the way of send() and of what is received.
+ * The hooks on Node's UDP handle. A socket that can never be ours keeps its handle as it is: only bind() and connect()
+ * ask one question of policy, nothing is in the way of send() and of what is received.
  *
  * Node copies bind6 into an own property of every udp6 handle when it makes it, so the hooks must be there before.
  */
@@ -9,19 +9,24 @@ import { type AddressOut, type Internals, ownerSymbolOf, type UdpHandle } from '
 import { replaceMethod } from '../replace';
 import { isUsable } from '../self-test';
 
-/** UV_UDP_IPV6ONLY; any other flag lets several sockets share a port. */
+/** UV_UDP_IPV6ONLY. */
 const IPV6_ONLY = 1;
 
-/** Node's own connect() and connect6(), by the family of the socket. */
-export type KernelConnect = (this: UdpHandle, address: string, port: number) => number;
+/** Node's own methods, by the family of the socket. */
+export interface KernelMethods {
+  bind(this: UdpHandle, address: string, port: number, flags?: number): number;
+  connect(this: UdpHandle, address: string, port: number): number;
+}
 
-/** What is asked of the gate, and what the engine is told. */
-interface Wish {
-  readonly operation: 'bind' | 'connect';
-  readonly address: string;
-  readonly port: number;
+/** A handle that the kernel has bound. */
+export interface BoundHandle {
+  readonly handle: UdpHandle;
+  readonly local: AddressOut;
+  /** The flags of its bind(). */
   readonly flags: number;
-  readonly kernelConnect: KernelConnect;
+  readonly kernel: KernelMethods;
+  /** Policy wants it whatever it sends to; otherwise it is asked for each destination. */
+  readonly whole: boolean;
 }
 
 export function hookUdp(internals: Internals, gate: Gate): void {
@@ -31,40 +36,64 @@ export function hookUdp(internals: Internals, gate: Gate): void {
 
 function hookFamily(internals: Internals, gate: Gate, bind: 'bind' | 'bind6', connect: 'connect' | 'connect6'): void {
   const { prototype } = internals.UDP;
-  const kernelConnect = prototype[connect] as KernelConnect;
-  const kernelBind = prototype[bind];
+  const kernel = { bind: prototype[bind], connect: prototype[connect] } as KernelMethods;
   const hooks = {
     [bind](this: UdpHandle, ...args: [string, number, number?]) {
-      const errno = Reflect.apply(kernelBind, this, args) as number;
-      if (errno !== 0) return errno;
-      const [address, port, flags = 0] = args;
-      return offer(internals, gate, this, { operation: 'bind', address, port, flags, kernelConnect });
+      const errno = Reflect.apply(kernel.bind, this, args) as number;
+      if (errno === 0) offerBound(internals, gate, this, kernel, args[0], args[2] ?? 0);
+      return errno;
     },
     [connect](this: UdpHandle, ...args: [string, number]) {
-      const errno = Reflect.apply(kernelConnect, this, args) as number;
-      if (errno !== 0) return errno;
-      const [address, port] = args;
-      return offer(internals, gate, this, { operation: 'connect', address, port, flags: 0, kernelConnect });
+      const errno = Reflect.apply(kernel.connect, this, args) as number;
+      if (errno === 0) offerConnected(internals, gate, this, kernel, ...args);
+      return errno;
     },
   };
   for (const name of [bind, connect]) replaceMethod(prototype, name, () => hooks[name] as () => unknown);
 }
 
-/** Offers a socket that the kernel has bound or connected. What bind() or connect() returns. */
-function offer(internals: Internals, gate: Gate, handle: UdpHandle, wish: Wish): number {
+/** Where the kernel has bound a socket of this program; null: it is none of ours to take. */
+function localOf(internals: Internals, handle: UdpHandle): AddressOut | null {
   // A handle without an owner is made by cluster's primary for its workers.
   const symbol = ownerSymbolOf(internals.UDP);
-  if (symbol === undefined || !handle[symbol]) return 0;
+  if (symbol === undefined || !handle[symbol]) return null;
   const local: AddressOut = {};
-  if (handle.getsockname(local) !== 0 || !local.port) return 0;
-  const port = wish.operation === 'bind' ? local.port : wish.port;
-  if (!gate.wants('udp', wish.operation, wish.address, port) || !isUsable(internals)) return 0;
-  const engine = gate.acquire();
-  if (engine === null) return 0;
+  return handle.getsockname(local) === 0 && local.port ? local : null;
+}
+
+/**
+ * A socket that shares its port (reuseAddr, reusePort) is the kernel's: which of the sockets of this machine gets a
+ * datagram, or that each of them gets a copy, only the kernel can say.
+ */
+function offerBound(
+  internals: Internals,
+  gate: Gate,
+  handle: UdpHandle,
+  kernel: KernelMethods,
+  address: string,
+  flags: number,
+): void {
+  if ((flags & ~IPV6_ONLY) !== 0) return;
+  const local = localOf(internals, handle);
+  if (local === null) return;
+  const whole = gate.wants('udp', 'bind', address, local.port as number);
+  if ((!whole && !gate.mayWant('udp', 'connect')) || !isUsable(internals)) return;
   const { attach } = require('./twin') as typeof import('./twin');
-  const dualStack = local.family === 'IPv6' && (wish.flags & IPV6_ONLY) === 0;
-  const twin = attach(engine, handle, local, dualStack, wish.kernelConnect);
-  if (twin === null) return 0;
-  if (typeof twin === 'number') return (wish.flags & ~IPV6_ONLY) === 0 ? twin : 0;
-  return wish.operation === 'connect' ? twin.connect(wish.address, wish.port) : 0;
+  attach(gate, { handle, local, flags, kernel, whole });
+}
+
+/** Sockets that were not bound by bind(), but opened with a descriptor. */
+function offerConnected(
+  internals: Internals,
+  gate: Gate,
+  handle: UdpHandle,
+  kernel: KernelMethods,
+  address: string,
+  port: number,
+): void {
+  if (!gate.wants('udp', 'connect', address, port) || !isUsable(internals)) return;
+  const local = localOf(internals, handle);
+  if (local === null) return;
+  const { attach } = require('./twin') as typeof import('./twin');
+  attach(gate, { handle, local, flags: 0, kernel, whole: false })?.connect(address, port);
 }

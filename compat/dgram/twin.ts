@@ -6,94 +6,143 @@
  * The kernel's handle stays the socket's handle. Its prototype is exchanged for one with the methods below, so sockets of
  * the kernel alone do not even pay for a test. Per message nothing is made but what Node's interface forces: a Buffer
  * and an rinfo.
+ *
+ * There may be no engine's socket for a while, and the kernel has everything then:
+ * - until the first datagram to a destination that policy wants, if it does not want the socket as a whole;
+ * - while it is connected to a peer that is not reached by the fast path: the kernel knows whom to listen to then;
+ * - after disconnect(), if the kernel chose the port: Linux gives it back, and takes another one for the next datagram.
  */
-import {
-  type ContextId,
-  type DatagramSink,
-  type DatagramSocket,
-  type Engine,
-  NOT_OURS,
-  type Upcall,
-} from '../../lib/engine';
-import type { SocketAddress } from '../../lib/engine';
+import { type ContextId, type DatagramSink, type DatagramSocket, NOT_OURS, type Upcall } from '../../lib/engine';
+import type { Engine, SocketAddress } from '../../lib/engine';
 import { keepStores } from '../async-stores';
+import type { Gate } from '../gate';
 import { type AddressOut, internals, type Request, type UdpHandle } from '../internals';
-import type { KernelConnect } from './hooks';
+import type { BoundHandle, KernelMethods } from './hooks';
 
 type Parts = readonly ArrayBufferView[];
 type KernelSend = (this: UdpHandle, request: Request, list: Parts, count: number, ...rest: unknown[]) => number;
 
 const { UDP } = internals();
 const kernel = UDP.prototype;
+/** UV_UDP_IPV6ONLY. */
+const IPV6_ONLY = 1;
 
 export class Twin implements DatagramSink {
-  readonly #engine: Engine;
-  readonly #handle: UdpHandle;
-  readonly #kernelConnect: KernelConnect;
   readonly kernelSend: KernelSend;
+  readonly #gate: Gate;
+  readonly #handle: UdpHandle;
+  readonly #kernel: KernelMethods;
+  readonly #bound: SocketAddress;
+  readonly #flags: number;
+  readonly #whole: boolean;
+  #engine: Engine | null = null;
   #socket: DatagramSocket | null = null;
+  /** The kernel's alone, for good: it is closed, or the engine cannot have it. */
+  #given = false;
+  #connected = false;
   #context: ContextId = 0;
-  /** Connected to a peer that only the kernel reaches. */
-  #peerOfKernel = false;
+  /** A destination that policy left to the kernel. */
+  #refusedAddress = '';
+  #refusedPort = 0;
+  #reading = false;
+  #ttl = 0;
+  #receiveBytes = 0;
 
-  constructor(engine: Engine, handle: UdpHandle, family: string | undefined, kernelConnect: KernelConnect) {
-    this.#engine = engine;
+  constructor(gate: Gate, { handle, local, flags, kernel: methods, whole }: BoundHandle) {
+    this.#gate = gate;
     this.#handle = handle;
-    this.#kernelConnect = kernelConnect;
-    this.kernelSend = family === 'IPv6' ? kernel.send6 : kernel.send;
+    this.#kernel = methods;
+    this.#bound = local as SocketAddress;
+    this.#flags = flags;
+    this.#whole = whole;
+    this.kernelSend = local.family === 'IPv6' ? kernel.send6 : kernel.send;
   }
 
-  open(socket: DatagramSocket): void {
-    this.#socket = socket;
-    this.#context = keepStores(this.#handle, () => this.#engine.createContext(this.#handle, 'UDPWRAP'));
+  /** Opens the engine's half, if it can be had. */
+  open(): DatagramSocket | null {
+    const port = this.#given ? 0 : this.#kernelPort();
+    const engine = port === 0 ? null : this.#gate.acquire();
+    const dualStack = this.#bound.family === 'IPv6' && (this.#flags & IPV6_ONLY) === 0;
+    const socket = engine?.bind({ ...this.#bound, port }, dualStack, this) ?? null;
+    if (engine === null || socket === null || typeof socket === 'number') {
+      this.#given = true;
+      return null;
+    }
+    this.#engine = engine;
+    if (this.#context === 0) {
+      this.#context = keepStores(this.#handle, () => engine.createContext(this.#handle, 'UDPWRAP'));
+    }
     socket.context = this.#context;
+    if (this.#ttl !== 0) socket.setTtl(this.#ttl);
+    if (this.#receiveBytes !== 0) socket.setReceiveBuffer(this.#receiveBytes);
+    if (this.#reading) socket.setReading(true);
+    this.#socket = socket;
+    return socket;
   }
 
   /** The bytes sent, an errno, or NOT_OURS. */
   send(list: Parts, count: number, address: string, port: number): number {
-    return this.#socket === null ? NOT_OURS : this.#socket.send(list, count, address, port);
+    const socket = this.#socket ?? this.#openFor(address, port);
+    return socket === null ? NOT_OURS : socket.send(list, count, address, port);
   }
 
   sendConnected(list: Parts, count: number): number {
-    return this.#socket === null || this.#peerOfKernel ? NOT_OURS : this.#socket.sendConnected(list, count);
+    return this.#socket === null ? NOT_OURS : this.#socket.sendConnected(list, count);
   }
 
-  /** Connects the engine's half. */
-  connect(address: string, port: number): number {
-    const result = this.#socket === null ? NOT_OURS : this.#socket.connect(address, port);
-    this.#peerOfKernel = result === NOT_OURS;
-    return this.#peerOfKernel ? 0 : result;
+  /** Connects the engine's half to a peer that the kernel's is connected to. */
+  connect(address: string, port: number): void {
+    this.#connected = true;
+    const wanted = this.#whole || this.#gate.wants('udp', 'connect', address, port);
+    const socket = wanted ? (this.#socket ?? this.open()) : null;
+    if (socket?.connect(address, port) !== 0) this.#closeSocket();
   }
 
   connectBoth(address: string, port: number): number {
-    const errno = this.#kernelConnect.call(this.#handle, address, port);
-    return errno === 0 ? this.connect(address, port) : errno;
+    const errno = this.#kernel.connect.call(this.#handle, address, port);
+    if (errno === 0) this.connect(address, port);
+    return errno;
   }
 
-  disconnect(): void {
-    this.#peerOfKernel = false;
-    this.#socket?.disconnect();
+  disconnectBoth(): number {
+    const errno = kernel.disconnect.call(this.#handle);
+    if (errno !== 0) return errno;
+    this.#connected = false;
+    const local: AddressOut = {};
+    if (this.#handle.getsockname(local) !== 0 || !local.port) this.#closeSocket();
+    else if (this.#socket !== null) this.#socket.disconnect();
+    else if (this.#whole) this.open();
+    return errno;
   }
 
   setReading(on: boolean): void {
+    this.#reading = on;
     this.#socket?.setReading(on);
   }
 
   setTtl(ttl: number): void {
+    this.#ttl = ttl;
     this.#socket?.setTtl(ttl);
   }
 
-  setReceiveBuffer(bytes: number): void {
+  /** `size` as it was asked for is not what the kernel made of it. */
+  followReceiveBuffer(): void {
+    const bytes = kernel.bufferSize.call(this.#handle, 0, true, {});
+    if (bytes === undefined) return;
+    this.#receiveBytes = bytes;
     this.#socket?.setReceiveBuffer(bytes);
   }
 
   close(): void {
-    if (this.#socket === null) return;
-    this.#socket.close();
-    this.#socket = null;
+    this.#given = true;
+    this.#closeSocket();
+    const engine = this.#engine;
+    if (engine === null || this.#context === 0) return;
+    const context = this.#context;
+    this.#context = 0;
     // Behind what may be posted for it still.
-    this.#engine.post(0, () => {
-      this.#engine.freeContext(this.#context);
+    engine.post(0, () => {
+      engine.freeContext(context);
       return undefined;
     });
   }
@@ -107,7 +156,7 @@ export class Twin implements DatagramSink {
     family: 'IPv4' | 'IPv6',
   ): Upcall {
     const handle = this.#handle;
-    if (this.#socket === null || this.#peerOfKernel || handle.onmessage === undefined) return undefined;
+    if (this.#socket === null || handle.onmessage === undefined) return undefined;
     // Node adds `size` itself; with it here the object does not change its shape.
     const sender = { address, family, port, size: length };
     return handle.onmessage.bind(handle, length, handle, Buffer.from(slab, offset, length), sender);
@@ -117,6 +166,35 @@ export class Twin implements DatagramSink {
     const handle = this.#handle;
     if (this.#socket === null) return undefined;
     return handle.onmessage?.bind(handle, errno, handle);
+  }
+
+  #closeSocket(): void {
+    this.#socket?.close();
+    this.#socket = null;
+  }
+
+  /** The engine's half for a first datagram to there. */
+  #openFor(address: string, port: number): DatagramSocket | null {
+    if (this.#given || this.#connected) return null;
+    if (!this.#whole) {
+      if (this.#refusedAddress === address && this.#refusedPort === port) return null;
+      if (!this.#gate.wants('udp', 'connect', address, port)) {
+        this.#refusedAddress = address;
+        this.#refusedPort = port;
+        return null;
+      }
+    }
+    return this.open();
+  }
+
+  /** The kernel's port, chosen anew where it has none; 0 when it cannot be had. */
+  #kernelPort(): number {
+    const handle = this.#handle;
+    const local: AddressOut = {};
+    if (handle.getsockname(local) !== 0) return 0;
+    if (local.port) return local.port;
+    if (this.#kernel.bind.call(handle, this.#bound.address, 0, this.#flags) !== 0) return 0;
+    return handle.getsockname(local) === 0 ? (local.port ?? 0) : 0;
   }
 }
 
@@ -167,9 +245,7 @@ const methods = {
   },
 
   disconnect(this: UdpHandle) {
-    const errno = kernel.disconnect.call(this);
-    Stamp.of(this).disconnect();
-    return errno;
+    return Stamp.of(this).disconnectBoth();
   },
 
   recvStart(this: UdpHandle) {
@@ -191,7 +267,7 @@ const methods = {
 
   bufferSize(this: UdpHandle, size: number, isReceive: boolean, context: object) {
     const result = kernel.bufferSize.call(this, size, isReceive, context);
-    if (size > 0 && isReceive && result !== undefined) Stamp.of(this).setReceiveBuffer(size);
+    if (size > 0 && isReceive && result !== undefined) Stamp.of(this).followReceiveBuffer();
     return result;
   },
 
@@ -203,18 +279,11 @@ const methods = {
 
 const prototype: object = Object.create(kernel, Object.getOwnPropertyDescriptors(methods));
 
-/** Gives a bound handle its twin. null: the kernel alone has it; a number: the errno with which the engine refused. */
-export function attach(
-  engine: Engine,
-  handle: UdpHandle,
-  local: AddressOut,
-  dualStack: boolean,
-  kernelConnect: KernelConnect,
-): Twin | number | null {
-  const twin = new Twin(engine, handle, local.family, kernelConnect);
-  const socket = engine.bind(local as SocketAddress, dualStack, twin);
-  if (socket === null || typeof socket === 'number') return socket;
-  twin.open(socket);
+/** Gives a bound handle its twin. null: the kernel alone has it. */
+export function attach(gate: Gate, bound: BoundHandle): Twin | null {
+  const { handle } = bound;
+  const twin = new Twin(gate, bound);
+  if (bound.whole && twin.open() === null) return null;
   new Stamp(handle, twin);
   Object.setPrototypeOf(handle, prototype);
   // A handle of udp6 carries its own copies of these.

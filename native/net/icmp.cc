@@ -48,7 +48,7 @@ void IpLayer::receive_icmp4(Instant now, Frame* frame, const IpMeta& meta) {
   uint32_t mtu = 0;
   if (meaning.too_big) {
     mtu = wire::load16(p + 6);
-    if (mtu == 0) mtu = wire::next_lower_mtu(quote.total_bytes);  // a router older than RFC 1191
+    // 0: a router older than RFC 1191. Linux takes that for the least, too.
     mtu = std::max(mtu, kPathMtuMinBytes4);
   }
   receive_error(now, meaning, mtu, quote, meta);

@@ -14,6 +14,9 @@ constexpr uint32_t kNone = UINT32_MAX;
 // Frames waiting for all neighbours together, as a multiple of what may wait for one: a scan of a
 // subnet must not take the whole frame pool.
 constexpr uint32_t kWaitingNeighbors = 16;
+// One neighbour's share of what is left of them: however many do not answer, the next one finds
+// room.
+constexpr uint32_t kWaitingShare = 8;
 constexpr int kEvictTries = 32;
 constexpr Duration kInUse = Duration::seconds(1);
 
@@ -69,20 +72,47 @@ Neighbor* NeighborTable::find_or_create(Instant now, uint8_t interface, uint32_t
   return neighbor;
 }
 
-// Second chance: whoever was used lately or has packets waiting goes to the end of the line.
+template <typename Each>
+void NeighborTable::drain(Neighbor& neighbor, Each&& each) {
+  uint32_t index = neighbor.waiting_head;
+  neighbor.waiting_head = neighbor.waiting_tail = kNone;
+  neighbor.waiting_count = 0;
+  while (index != kNone) {
+    Waiting* entry = waiting_.at(index);
+    Frame* frame = entry->frame;
+    index = entry->next;
+    waiting_.destroy(entry);
+    each(frame);
+    --frame->tx_pending;
+    pool_.release(frame);
+  }
+}
+
+// Second chance: whoever was used lately or has packets waiting goes to the end of the line. If
+// there is nobody else, packets for somebody who has not answered are given up: a storm of
+// addresses that nobody has must not shut out the next peer.
 bool NeighborTable::evict(Instant now) {
+  Neighbor* unanswered = nullptr;
   for (int i = 0; i < kEvictTries; ++i) {
     Neighbor* oldest = by_age_.pop_front();
     if (!oldest) return false;
     by_age_.push_back(oldest);
     const bool in_use = oldest->usable() && now - oldest->last_used < kInUse;
+    if (oldest->waiting_count > 0 && !unanswered) unanswered = oldest;
     if (in_use || oldest->waiting_count > 0) continue;
-    destroy(*oldest);
-    ++counters_.neighbor_evicted;
-    user_.neighbor_moved();
+    forget(*oldest);
     return true;
   }
-  return false;
+  if (!unanswered) return false;
+  drain(*unanswered, [](Frame*) {});
+  forget(*unanswered);
+  return true;
+}
+
+void NeighborTable::forget(Neighbor& neighbor) {
+  destroy(neighbor);
+  ++counters_.neighbor_evicted;
+  user_.neighbor_moved();
 }
 
 void NeighborTable::destroy(Neighbor& neighbor) {
@@ -92,16 +122,30 @@ void NeighborTable::destroy(Neighbor& neighbor) {
   entries_.destroy(&neighbor);
 }
 
-Error NeighborTable::may_wait(Instant now, const Neighbor& neighbor) const {
+Error NeighborTable::may_wait(Instant now, const Neighbor& neighbor) {
   if (neighbor.state == NeighborState::kFailed && now < neighbor.failed_until) {
     ++counters_.neighbor_unreachable;
     return Error{EHOSTUNREACH};
   }
-  if (neighbor.waiting_count >= waiting_frames_max_ || waiting_.full()) {
-    ++counters_.neighbor_queue_full;
-    return Error{ENOBUFS};
+  const uint32_t share = (waiting_.capacity() - waiting_.live()) / kWaitingShare;
+  const uint32_t limit = std::min(waiting_frames_max_, std::max(1u, share));
+  if (neighbor.waiting_count < limit && (!waiting_.full() || give_up_one())) return kOk;
+  ++counters_.neighbor_queue_full;
+  return Error{ENOBUFS};
+}
+
+// Makes room by giving up what waits for somebody who was asked long ago.
+bool NeighborTable::give_up_one() {
+  for (int i = 0; i < kEvictTries; ++i) {
+    Neighbor* oldest = by_age_.pop_front();
+    if (!oldest) return false;
+    by_age_.push_back(oldest);
+    if (oldest->waiting_count == 0) continue;
+    counters_.neighbor_queue_full += oldest->waiting_count;
+    drain(*oldest, [](Frame*) {});
+    return true;
   }
-  return kOk;
+  return false;
 }
 
 void NeighborTable::wait(Instant now, Neighbor& neighbor, Frame* frame) {
@@ -124,22 +168,6 @@ void NeighborTable::wait(Instant now, Neighbor& neighbor, Frame* frame) {
   neighbor.asked_first = now;
   timers_.arm(neighbor.timer, now + kRetry);
   ask(neighbor);  // last: the answer may come from within
-}
-
-template <typename Each>
-void NeighborTable::drain(Neighbor& neighbor, Each&& each) {
-  uint32_t index = neighbor.waiting_head;
-  neighbor.waiting_head = neighbor.waiting_tail = kNone;
-  neighbor.waiting_count = 0;
-  while (index != kNone) {
-    Waiting* entry = waiting_.at(index);
-    Frame* frame = entry->frame;
-    index = entry->next;
-    waiting_.destroy(entry);
-    each(frame);
-    --frame->tx_pending;
-    pool_.release(frame);
-  }
 }
 
 void NeighborTable::ask(Neighbor& neighbor) {

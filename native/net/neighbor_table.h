@@ -84,7 +84,7 @@ class NeighborTable {
   uint32_t size() const { return entries_.live(); }
 
   // Whether a packet may wait for a neighbour that is not usable: ENOBUFS, EHOSTUNREACH.
-  Error may_wait(Instant now, const Neighbor& neighbor) const;
+  Error may_wait(Instant now, const Neighbor& neighbor);
   // Queues the frame, after may_wait() said yes, and asks if nobody has yet.
   void wait(Instant now, Neighbor& neighbor, Frame* frame);
   // Asks the kernel to confirm a neighbour that is in use; not again before kConfirmInterval.
@@ -105,6 +105,8 @@ class NeighborTable {
   uint64_t hash_of(uint8_t interface, const IpAddress& address) const;
   Neighbor* find(uint8_t interface, const IpAddress& address) const;
   bool evict(Instant now);
+  bool give_up_one();
+  void forget(Neighbor& neighbor);
   void destroy(Neighbor& neighbor);
   void ask(Neighbor& neighbor);
   void learn(Instant now, Neighbor& neighbor, const MacAddress& mac, NeighborState state);

@@ -88,7 +88,10 @@ void Stack::execute_connection(Instant now, Command op, Slot& slot, const uint32
 // acknowledgement.
 void Stack::wake_writer(Slot& slot) {
   if (shared_.socket(slot.index)[socket_word::kWantWritable] == 0) return;
-  const uint32_t buffer = tcp_.send_buffer_bytes(*slot.connection);
+  const uint64_t share = std::max(frames_free() / kFramesShare, kFramesShareMin);
+  const uint32_t mss = shared_.socket(slot.index)[socket_word::kPayloadMss];
+  const uint32_t buffer =
+      uint32_t(std::min<uint64_t>(tcp_.send_buffer_bytes(*slot.connection), share * mss));
   const uint32_t unacknowledged = slot.written - uint32_t(tcp_.acked_bytes(*slot.connection));
   if (unacknowledged <= buffer - buffer / 3) mark(slot.index, Slot::kWritable);
 }

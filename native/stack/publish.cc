@@ -11,6 +11,7 @@ namespace millrace {
 namespace {
 constexpr uint32_t kChunkBytes = 65536;     // as much as one read(2) of libuv returns
 constexpr uint32_t kMessagesPerRound = 64;  // of one socket, before the others have their turn
+constexpr uint32_t kFramesKept = 4;         // a quarter of the pool is for receiving
 }  // namespace
 
 // False when something is left that only waits for JavaScript to make room.
@@ -154,7 +155,8 @@ bool Stack::publish_accepts(Slot& slot) {
     fresh->connecting = false;
     refresh_socket_line(*fresh);
     const wire::FlowKey flow = tcp_.flow(*connection);
-    if (director_) director_->accepted(flow);
+    const Error error = tcp_.error(*connection);
+    if (director_ && !error) director_->accepted(flow);
     args[0] = fresh->index;
     args[1] = fresh->generation;
     args[2] = flow.local.port;
@@ -163,6 +165,10 @@ bool Stack::publish_accepts(Slot& slot) {
     put_address(args + 8, flow.remote.address);
     commit_event();
     ++counters_.connections_accepted;
+    if (error) {  // reset while it waited: the program hears of it on the socket, as on Linux
+      fresh->error = error.code;
+      mark(fresh->index, Slot::kFailed);
+    }
     // Whatever came with the handshake is told as soon as JavaScript begins to read (kResume).
   }
 }
@@ -219,17 +225,25 @@ void Stack::refresh_socket_line(Slot& slot) {
   put(socket_word::kPayloadMss, std::min(mss, pool_.frame_bytes() - FramePool::kTxHeadroom));
 }
 
+// Those that JavaScript has in stock, and those that it may still get.
+uint32_t Stack::frames_free() const {
+  const uint32_t keep = pool_.capacity() / kFramesKept;
+  const uint32_t stock = shared_.load(header::kFramesTail) - shared_.load(header::kFramesHead);
+  return stock + (pool_.available() > keep ? pool_.available() - keep : 0);
+}
+
 // Keeps a stock of free frames in JavaScript's hands, so that a write is a copy and a record. A
 // quarter of the pool stays back for receiving and for acknowledgements.
 void Stack::offer_frames() {
   const uint32_t head = shared_.load(header::kFramesHead);
   uint32_t tail = shared_.load(header::kFramesTail);
-  const uint32_t keep = pool_.capacity() / 4;
+  const uint32_t keep = pool_.capacity() / kFramesKept;
   const uint32_t start = tail;
   while (tail - head < shared_.sizes().frames && pool_.available() > keep) {
     shared_.free_frame(tail++) = pool_.alloc(FramePool::kTxHeadroom)->index;
   }
   if (tail != start) shared_.store(header::kFramesTail, tail);
+  shared_.store(header::kFramesFree, frames_free());
   if (tail == head || shared_.load(header::kFrameWaiters) == 0) return;
   // A full event ring will be emptied, and then this is tried again with the next turn.
   if (uint32_t* record = next_record(Event::kFrames)) {

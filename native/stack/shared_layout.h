@@ -30,6 +30,7 @@ inline constexpr uint32_t kFramesHead = 80;   // JavaScript: frames taken
 inline constexpr uint32_t kFramesTail = 96;   // stack: frames offered
 inline constexpr uint32_t kEpoch =
     100;  // stack: changes when a destination may be reached differently
+inline constexpr uint32_t kFramesFree = 101;    // stack: frames that writers may still take
 inline constexpr uint32_t kFrameWaiters = 112;  // JavaScript: writers that wait for a frame
 inline constexpr uint32_t kPosts = 113;         // JavaScript: callbacks waiting in Engine.post()
 inline constexpr uint32_t kRounds = 114;        // JavaScript's thread: rounds of its event loop
@@ -73,6 +74,12 @@ inline constexpr uint32_t kWantWritable = 4;  // JavaScript: 1 while it waits fo
 inline constexpr uint32_t kContext = 5;       // JavaScript: the async context of its upcalls
 inline constexpr uint32_t kGeneration = 6;    // stack: changes whenever the slot is used anew
 }  // namespace socket_word
+
+// How many frames one connection's unacknowledged bytes may take, by those that are still free: a
+// share of what is left, so that however many peers do not read, something is left for the next
+// writer (the dynamic thresholds of Choudhury and Hahne). Both sides compute it.
+inline constexpr uint32_t kFramesShare = 8;
+inline constexpr uint32_t kFramesShareMin = 4;
 
 struct SharedSizes {
   uint32_t commands = 8192;  // powers of two

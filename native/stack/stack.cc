@@ -258,7 +258,7 @@ void Stack::udp_disconnect(uint32_t index) {
 uint32_t Stack::udp_limit_bytes(uint32_t index, const wire::Endpoint& remote) {
   const Slot& slot = *slots_.at(index);
   if (remote.address.is_multicast() || remote.address.is_limited_broadcast()) return 0;
-  if (is_scoped(remote.address)) return 0;
+  if (is_scoped(remote.address) || !udp_.speaks(*slot.datagram, remote.address)) return 0;
   if (local_everywhere_ && !udp_.would_receive(remote, slot.local)) return 0;
   if (!local_everywhere_ && ip_.is_local(remote.address)) return 0;
   const auto path = ip_.resolve({}, remote.address);

@@ -140,6 +140,7 @@ class Stack final : tcp::Handler, udp::Handler {
   void commit_event();
   void refresh_socket_line(Slot& slot);
   void offer_frames();
+  uint32_t frames_free() const;
 
   uint32_t receive_burst(Instant now, uint32_t budget);
   void push_written(Instant now);

@@ -192,9 +192,10 @@ class Connection : public FlowNode, public ListNode<QueueTag>, public ListNode<H
   bool scaling = false;
   bool nodelay = false;
   bool keepalive = true;
-  bool read_closed = false;  // close() was called: data that arrives now means RST
-  bool cwnd_limited = false;
-  bool rate_based = false;  // congestion control works with rates
+  bool read_closed = false;   // close() was called: data that arrives now means RST
+  bool cwnd_limited = false;  // the congestion window was full in the round trip of usage_end
+  bool cwnd_blocked = false;  // and is so now
+  bool rate_based = false;    // congestion control works with rates
   bool syn_resent = false;
   bool syn_resent_again = false;  // more than once
   bool blocked = false;           // could not send for want of memory or ring; retried at ack_at
@@ -231,6 +232,8 @@ class Connection : public FlowNode, public ListNode<QueueTag>, public ListNode<H
   EcnState ecn;
   CongestionWindow window;
   RateState rate;
+  uint32_t flight_max_bytes = 0;  // most in flight in that round trip, if it was not
+  Seq usage_end;
   ConnectionStats stats;
   alignas(8) unsigned char congestion_storage[168];
 

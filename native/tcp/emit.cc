@@ -118,6 +118,20 @@ uint16_t announced_mss(const net::Path& path, uint16_t mss_max_bytes) {
   return uint16_t(mss_max_bytes ? std::min<uint32_t>(mss, mss_max_bytes) : mss);
 }
 
+namespace {
+
+// Linux: no segment longer than half of the largest window that the peer ever offered, so that two
+// fit and the ACK of the first comes in time; peers with tiny windows get them whole.
+uint32_t bound_to_half_window(const Connection& c, uint32_t mss) {
+  const uint32_t most = c.snd.window_max_bytes;
+  const uint32_t cutoff = most > 536 ? most / 2 : most;
+  if (cutoff == 0 || mss <= cutoff) return mss;
+  const uint32_t options = c.timestamps ? wire::kTcpTimestampBytes : 0;
+  return std::max<uint32_t>(cutoff, 48 - options);
+}
+
+}  // namespace
+
 void update_mss(Core&, Connection& c) {
   uint32_t mtu = c.path.mtu_bytes;
   if (c.snd.pmtu_bytes) mtu = std::min<uint32_t>(mtu, c.snd.pmtu_bytes);
@@ -126,8 +140,14 @@ void update_mss(Core&, Connection& c) {
   mss = std::min<uint32_t>(mss, c.snd.peer_mss_bytes);
   if (c.snd.mss_max_bytes) mss = std::min<uint32_t>(mss, c.snd.mss_max_bytes);
   mss -= std::min(mss, c.timestamps ? wire::kTcpTimestampBytes : 0);
+  mss = bound_to_half_window(c, mss);
+  const uint32_t before = c.window.mss_bytes;
   c.snd.mss_bytes = uint16_t(std::clamp<uint32_t>(mss, kPayloadMin, 65000));
   c.window.mss_bytes = c.snd.mss_bytes;
+  // Linux counts the window in segments: it grows with them.
+  if (before && c.snd.mss_bytes > before && c.window.cwnd_bytes) {
+    c.window.cwnd_bytes = uint32_t(uint64_t(c.window.cwnd_bytes) * c.snd.mss_bytes / before);
+  }
 }
 
 bool send_frame(Core& core, Instant now, Connection& c, Frame* frame) {
@@ -148,7 +168,7 @@ bool send_frame(Core& core, Instant now, Connection& c, Frame* frame) {
   }
   uint8_t flags = wire::kTcpAck;
   if (n.has(TxNote::kFin)) flags |= wire::kTcpFin;
-  if (n.has(TxNote::kPush) || (n.length && !frame->next)) flags |= wire::kTcpPsh;
+  if (n.has(TxNote::kPush)) flags |= wire::kTcpPsh;
   // RFC 3168 6.1.2, 6.1.5: only new data can be marked, and only it tells of a cut.
   const bool markable = c.ecn.active && n.length > 0 && n.transmissions == 0;
   if (markable && c.ecn.reduced) flags |= wire::kTcpCwr;

@@ -18,20 +18,12 @@ namespace {
 constexpr uint32_t kMtuFloorV4 = 552;   // Linux min_pmtu
 constexpr uint32_t kMtuFloorV6 = 1280;  // RFC 8200 5
 
-// RFC 1191 7.1: routers that do not say the MTU; the next plateau below what was sent.
-uint32_t plateau_below(uint32_t mtu) {
-  static constexpr uint32_t kPlateaus[] = {32000, 17914, 8166, 4352, 2002, 1492, 1006, 552};
-  for (uint32_t p : kPlateaus) {
-    if (p < mtu) return p;
-  }
-  return kMtuFloorV4;
-}
-
 void lower_mtu(Core& core, Instant now, Connection& c, uint32_t mtu_bytes) {
   const bool v4 = c.key.remote.address.is_v4();
   const uint32_t current =
       c.snd.pmtu_bytes ? std::min<uint32_t>(c.snd.pmtu_bytes, c.path.mtu_bytes) : c.path.mtu_bytes;
-  if (mtu_bytes == 0) mtu_bytes = plateau_below(current);
+  // A router that does not say the MTU (0) means the floor: Linux does not try the plateaus of RFC
+  // 1191 7.1.
   mtu_bytes = std::max(mtu_bytes, v4 ? kMtuFloorV4 : kMtuFloorV6);
   if (mtu_bytes >= current) return;
   c.snd.pmtu_bytes = uint16_t(std::min<uint32_t>(mtu_bytes, UINT16_MAX));

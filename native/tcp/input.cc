@@ -25,13 +25,11 @@ bool checksum_good(const Frame& f, const net::IpMeta& meta) {
   return field == wire::checksum_fold(pseudo);
 }
 
-bool addresses_possible(const net::IpMeta& meta, const wire::TcpHeader& header) {
-  if (meta.source.is_multicast() || meta.source.is_unspecified() ||
-      meta.source.is_limited_broadcast() || meta.destination.is_multicast() ||
-      meta.destination.is_limited_broadcast()) {
-    return false;
-  }
-  return header.source_port != 0 && header.destination_port != 0;
+// Port 0 is a port like any other (Linux): nobody listens there, but a peer may have it.
+bool addresses_possible(const net::IpMeta& meta) {
+  return !(meta.source.is_multicast() || meta.source.is_unspecified() ||
+           meta.source.is_limited_broadcast() || meta.destination.is_multicast() ||
+           meta.destination.is_limited_broadcast());
 }
 
 // True when `s` and `key` hold a segment worth looking at.
@@ -45,7 +43,7 @@ bool parse(Core& core, Frame* frame, const net::IpMeta& meta, Segment& s, wire::
     ++core.counters.tcp_bad_checksum;
     return false;
   }
-  if (!addresses_possible(meta, header)) {
+  if (!addresses_possible(meta)) {
     ++core.counters.tcp_bad_address;
     return false;
   }

@@ -18,7 +18,7 @@ namespace {
 // RFC 9293 3.10.7.4: an old segment must not change the window (SND.WL1, SND.WL2). One that
 // acknowledges new bytes is not old, whatever its number (a repeated FIN, say): keeping the old
 // window with the new SND.UNA would move the right edge to where the peer never put it.
-bool update_window(Connection& c, const Segment& s) {
+bool update_window(Core& core, Connection& c, const Segment& s) {
   Sender& t = c.snd;
   if (s.ack <= t.una && (t.wl1 > s.seq || (t.wl1 == s.seq && t.wl2 > s.ack))) return false;
   t.wl1 = s.seq;
@@ -26,7 +26,10 @@ bool update_window(Connection& c, const Segment& s) {
   const uint32_t window = uint32_t(s.window) << t.shift;
   const bool changed = window != t.window_bytes;
   t.window_bytes = window;
-  t.window_max_bytes = std::max(t.window_max_bytes, window);
+  if (window > t.window_max_bytes) {
+    t.window_max_bytes = window;
+    update_mss(core, c);
+  }
   return changed;
 }
 
@@ -139,7 +142,7 @@ bool input_ack(Core& core, Instant now, Connection& c, const Segment& s) {
   a.una_advanced = s.ack > t.una;
   a.ece = c.ecn.active && s.has(wire::kTcpEce) && !s.has(wire::kTcpSyn);
   if (c.timestamps && s.options.has_timestamps) a.ts_echo = s.options.ts_echo;
-  const bool window_changed = update_window(c, s);
+  const bool window_changed = update_window(core, c, s);
   if (!t.queue.in_flight()) {
     if (c.sack && s.options.sack_count) {
       take_sack(core, c, s, a);

@@ -109,9 +109,8 @@ void begin_accepted(Core& core, Instant now, Listener& l, Connection& c, Segment
   ++l.ready;
   ++core.counters.tcp_passive_opens;
   input_synchronized(core, now, c, s);
-  const bool alive = c.state != State::kClosed;
   reap(core, c);
-  if (alive) core.handler.on_acceptable(l);
+  core.handler.on_acceptable(l);
 }
 
 void input_listen(Core& core, Instant now, Listener& l, const wire::FlowKey& key, uint64_t hash,

@@ -116,7 +116,8 @@ bool complete_simultaneous(Core& core, Instant now, Connection& c, Segment& s) {
 
 // RFC 2525 2.17: the user is gone and cannot get this data; the peer must learn it.
 bool data_for_nobody(const Connection& c, const Segment& s) {
-  return c.read_closed && c.can_receive() && s.length > 0 && s.seq + s.length > c.rcv.nxt;
+  return c.read_closed && (c.state == State::kFinWait1 || c.state == State::kFinWait2) &&
+         s.length > 0 && s.seq + s.length > c.rcv.nxt;
 }
 
 }  // namespace
@@ -128,13 +129,15 @@ void input_synchronized(Core& core, Instant now, Connection& c, Segment& s) {
   if (c.state == State::kClosed) return;
   if (data_for_nobody(c, s)) {
     ++core.counters.tcp_data_after_close;
-    send_reset(core, now, c);
-    bury(core, c);
+    // By the number that it acknowledges, as if nobody had ever been here (Linux).
+    answer_with_reset(core, now, c.key, s);
+    fail_connection(core, c, ECONNRESET);
     return;
   }
   receive_payload(core, now, c, s);
   if (c.state == State::kClosed) return;
-  if (c.snd.queue.unsent || !c.snd.queue.lost.empty()) send_pending(core, now, c);
+  const bool waiting = c.snd.queue.unsent || c.snd.fin_waiting;
+  if (waiting || !c.snd.queue.lost.empty()) send_pending(core, now, c);
   acknowledge(core, now, c);
 }
 

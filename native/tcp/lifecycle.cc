@@ -87,6 +87,7 @@ void start_established(Core& core, Instant now, Connection& c) {
   update_mss(core, c);
   c.rcv.peer_segment_bytes = uint16_t(std::min<uint32_t>(c.snd.mss_bytes, 536));
   c.window.cwnd_bytes = initial_window_bytes(c);
+  c.usage_end = c.snd.una;
   begin_congestion_control(c, now);
   // RFC 6298 5.7: after a lost SYN, and nothing measured since, data begins with 3 s.
   if (c.syn_resent && !c.rtt.valid()) c.rtt.set_fallback_us(3'000'000);
@@ -148,12 +149,8 @@ void fin_acked(Core& core, Instant now, Connection& c) {
 
 void bury(Core& core, Connection& c) {
   if (c.state == State::kClosed) return;
-  static_cast<ListNode<QueueTag>&>(c).unlink();
-  if (c.queued) {
-    --c.listener->ready;
-    c.queued = false;
-    c.listener = nullptr;
-  }
+  // One that waits to be accepted goes on waiting: accept() returns it, with its error (Linux).
+  if (!c.queued) static_cast<ListNode<QueueTag>&>(c).unlink();
   c.state = State::kClosed;
   if (c.hashed) {
     core.flows.remove(&c);
@@ -166,7 +163,15 @@ void bury(Core& core, Connection& c) {
   c.snd.queue.release_all(core.pool);
   c.loss.sack_cursor = nullptr;
   release_reassembly(core, c);
-  if (!c.owned) release_received(core, c);
+  if (!c.owned && !c.queued) release_received(core, c);
+}
+
+void leave_accept_queue(Connection& c) {
+  if (!c.queued) return;
+  static_cast<ListNode<QueueTag>&>(c).unlink();
+  --c.listener->ready;
+  c.queued = false;
+  c.listener = nullptr;
 }
 
 void fail_connection(Core& core, Connection& c, int error) {

@@ -23,6 +23,8 @@ void enter_time_wait(Core& core, Instant now, Connection& c);
 void fail_connection(Core& core, Connection& c, int error);
 // Out of every table; queues that nobody can read any more are given back.
 void bury(Core& core, Connection& c);
+// Nobody will accept it.
+void leave_accept_queue(Connection& c);
 // Queues our FIN; sent by output.
 void queue_fin(Core& core, Connection& c);
 // Tells the user what has come, and frees the connection if nobody has it. Ends every entry into

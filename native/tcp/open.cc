@@ -94,7 +94,8 @@ Result<Listener*> open_listener(Core& core, const wire::Endpoint& local, bool du
 void close_listener(Core& core, Instant now, Listener& l) {
   while (HalfOpen* h = l.half_open.front()) destroy_half_open(core, *h);
   while (Connection* c = l.acceptable.front()) {
-    send_reset(core, now, *c);
+    leave_accept_queue(*c);
+    if (c->state != State::kClosed) send_reset(core, now, *c);
     bury(core, *c);
     reap(core, *c);
   }

@@ -44,12 +44,54 @@ bool nagle_holds(const Connection& c, const Frame* f, const TxNote& n) {
 }
 
 // How much of the frame the peer's window takes now, by the rules of RFC 9293 3.8.6.2.1; 0: wait.
-uint32_t window_allows(const Connection& c, const TxNote& n) {
+// `behind_full`: a full segment has just gone that this one may ride behind, all the window takes.
+uint32_t window_allows(const Connection& c, const TxNote& n, bool behind_full) {
   const int32_t room = (c.snd.una + c.snd.window_bytes) - n.seq;
   const uint32_t wanted = std::min<uint32_t>(n.length, c.snd.mss_bytes);
   if (int32_t(wanted) <= room) return std::max<uint32_t>(wanted, 1);
   if (room <= 0) return n.length == 0 ? 1 : 0;  // a bare FIN needs no window
-  return uint32_t(room) >= std::max<uint32_t>(c.snd.window_max_bytes / 2, 1) ? uint32_t(room) : 0;
+  const bool small_outstanding = c.snd.small_end > c.snd.una && c.snd.small_end <= c.snd.nxt;
+  if (behind_full && (c.nodelay || !small_outstanding)) return uint32_t(room);
+  return 0;  // half of the largest window is a full segment already: update_mss()
+}
+
+// Segments that Linux would hand to the card as one (its tcp_tso_autosize()): what it paces out in
+// a millisecond, more on short paths. Each such run ends with PSH, which lets the receiver's card
+// and stack pass it up at once.
+uint32_t run_segments(const Connection& c) {
+  constexpr uint64_t kLargest = 65536;
+  uint64_t bytes = kLargest;
+  if (c.rtt.valid()) {
+    const CongestionWindow& w = c.window;
+    const uint32_t percent = w.cwnd_bytes < w.ssthresh_bytes / 2 ? 200 : 120;
+    const uint64_t rate = uint64_t(std::max(w.cwnd_bytes, c.snd.queue.flight_bytes())) * percent *
+                          10'000 / c.rtt.srtt_us();
+    const uint32_t shift = c.rtt.min_us() >> 9;
+    bytes = std::min(kLargest, (rate >> 10) + (shift < 32 ? kLargest >> shift : 0));
+  }
+  return std::max<uint32_t>(uint32_t(bytes / c.snd.mss_bytes), 2);
+}
+
+// How much of `f` may go now with `pipe` bytes on the way; 0: nothing. Sets cwnd_blocked.
+uint32_t sendable(Connection& c, const Frame* f, const TxNote& n, uint32_t pipe, bool in_run) {
+  const uint32_t length = std::min<uint32_t>(n.length, c.snd.mss_bytes);
+  if (pipe > 0 && pipe + length > c.window.cwnd_bytes) {
+    c.cwnd_blocked = true;
+    return 0;
+  }
+  if (nagle_holds(c, f, n)) return 0;
+  return window_allows(c, n, in_run);
+}
+
+// RFC 7661, as Linux has it: whether the window was full, or else how much of it was used, for as
+// long as a round trip takes.
+void note_usage(Connection& c) {
+  const uint32_t flight = c.snd.queue.flight_bytes();
+  const bool full = c.cwnd_blocked || pipe_bytes(c) + c.snd.mss_bytes > c.window.cwnd_bytes;
+  if (c.snd.una < c.usage_end && !full && (c.cwnd_limited || flight <= c.flight_max_bytes)) return;
+  c.cwnd_limited = full;
+  c.flight_max_bytes = flight;
+  c.usage_end = c.snd.nxt;
 }
 
 void retry_soon(Core& core, Instant now, Connection& c) {
@@ -83,6 +125,40 @@ bool resend_lost(Core& core, Instant now, Connection& c) {
 bool split_frame(Core& core, Connection& c, Frame* f, uint32_t keep) {
   if (core.memory_scarce() && pipe_bytes(c) > 0) return false;
   return c.snd.queue.split(core.pool, f, keep);
+}
+
+// New data, until something forbids. True when at least one segment left.
+bool send_new(Core& core, Instant now, Connection& c) {
+  TxQueue& q = c.snd.queue;
+  uint32_t run = 0, run_max = 0;
+  bool sent = false;
+  while (Frame* f = q.unsent) {
+    TxNote& n = note_of(f);
+    if (n.length < c.snd.mss_bytes && f->next) q.fill_from_next(core.pool, f, c.snd.mss_bytes);
+    const uint32_t pipe = pipe_bytes(c);
+    const uint32_t allowed = sendable(c, f, n, pipe, run > 0);
+    if (allowed == 0 || pacing_holds(core, now, c)) break;
+    if (allowed < n.length && !split_frame(core, c, f, allowed)) {
+      ++core.counters.tcp_no_memory;
+      retry_soon(core, now, c);
+      break;
+    }
+    ++run;
+    if (f->next) {
+      if (run_max == 0) run_max = run_segments(c);
+      const Frame* next = f->next;
+      const bool ends =
+          run >= run_max || sendable(c, next, note_of(f->next), pipe + allowed, true) == 0;
+      if (ends && run > 1) n.flags |= TxNote::kPush;
+      if (ends) run = 0;
+    }
+    if (!send_new_frame(core, now, c, allowed)) {
+      retry_soon(core, now, c);
+      break;
+    }
+    sent = true;
+  }
+  return sent;
 }
 
 }  // namespace
@@ -142,27 +218,10 @@ void send_pending(Core& core, Instant now, Connection& c) {
   if (!q.unsent && q.lost.empty()) return;
   if (q.unsent) restart_after_idle(core, now, c);
   if (!resend_lost(core, now, c)) return;
-  bool sent = false, paced = false;
-  c.cwnd_limited = false;
-  while (q.unsent) {
-    const TxNote& n = note_of(q.unsent);
-    const uint32_t length = std::min<uint32_t>(n.length, c.snd.mss_bytes);
-    const uint32_t pipe = pipe_bytes(c);
-    if (pipe > 0 && pipe + length > c.window.cwnd_bytes) {
-      c.cwnd_limited = true;
-      break;
-    }
-    if (nagle_holds(c, q.unsent, n)) break;
-    paced = pacing_holds(core, now, c);
-    if (paced) break;
-    const uint32_t allowed = window_allows(c, n);
-    if (allowed == 0) break;
-    if (!send_new_frame(core, now, c, allowed)) {
-      retry_soon(core, now, c);
-      break;
-    }
-    sent = true;
-  }
+  c.cwnd_blocked = false;
+  const bool sent = send_new(core, now, c);
+  if (sent || c.cwnd_blocked) note_usage(c);
+  const bool paced = !c.pace_at.is_never();  // its timer will go on
   if (c.loss.frto_new_data) {
     // RFC 5682 2.1 step 2b: new data was to tell whether the timeout was spurious. None could go
     // (window, Nagle), so nothing will tell: recover as usual.

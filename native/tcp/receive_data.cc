@@ -19,7 +19,6 @@ bool trim_to_window(Core& core, Connection& c, Segment& s) {
   if (s.seq < r.nxt) {
     const uint32_t old = std::min<uint32_t>(uint32_t(r.nxt - s.seq), s.length);
     note_duplicate(c, s.seq, s.seq + old);
-    r.ack_now = true;
     s.frame->pop_front(old);
     s.seq += old;
     s.length -= old;
@@ -45,7 +44,14 @@ void fin_reached(Core& core, Instant now, Connection& c) {
   Receiver& r = c.rcv;
   r.nxt += 1;
   r.fin_received = true;
-  r.ack_now = true;
+  r.dsack_pending = false;  // a FIN ends all SACKing (Linux)
+  if (c.state == State::kEstablished) {
+    // Our own FIN may soon carry the ACK.
+    r.ack_pending = true;
+    r.interactive = true;
+  } else {
+    r.ack_now = true;
+  }
   release_reassembly(core, c);
   c.announced = true;
   peer_closed(core, now, c);
@@ -59,7 +65,8 @@ void receive_payload(Core& core, Instant now, Connection& c, Segment& s) {
   const bool wholly_old = s.end() <= r.nxt || !c.can_receive() || r.fin_received;
   take_ecn_data(core, c, s, !wholly_old && s.length > 0);
   if (!c.can_receive() || r.fin_received) {
-    // Everything up to the FIN has come: this can only be a repetition.
+    // Everything up to the FIN has come: this can only be a repetition, or nonsense.
+    if (s.seq >= r.nxt) return;
     if (s.length) note_duplicate(c, s.seq, s.seq + s.length);
     ++core.counters.tcp_duplicates;
     r.ack_now = true;
@@ -106,7 +113,10 @@ void receive_payload(Core& core, Instant now, Connection& c, Segment& s) {
     }
     c.announced = true;
   }
-  if (r.fin_known && r.nxt == r.fin_seq) fin_reached(core, now, c);
+  if (r.fin_known && r.nxt == r.fin_seq) {
+    if (!s.has(wire::kTcpFin)) r.ack_now = true;  // it had come before what it was behind: a gap
+    fin_reached(core, now, c);
+  }
 }
 
 uint32_t copy_out(Core& core, Connection& c, std::span<uint8_t> out) {

@@ -63,8 +63,20 @@ void sample_receiver_rtt(Instant now, Connection& c, const Segment& s) {
   if (sample_us) r.rtt_us = r.rtt_us ? r.rtt_us - r.rtt_us / 8 + sample_us / 8 : sample_us;
 }
 
+void hold_ack(Core& core, Connection& c) {
+  if (!static_cast<ListNode<HeldTag>&>(c).linked()) core.held_acks.push_back(&c);
+}
+
 void schedule_ack(Core& core, Instant now, Connection& c) {
   Receiver& r = c.rcv;
+  if (r.ato_us == 0) {  // never any data, only a FIN: there is no rhythm to wait for
+    if (core.options.hold_acks) {
+      hold_ack(core, c);
+    } else {
+      send_ack(core, now, c);
+    }
+    return;
+  }
   uint32_t delay_us = std::max(r.ato_us, kAtoMinUs);
   if (delay_us > kAtoMinUs) {
     uint32_t most_us = kDelayMaxUs;
@@ -73,10 +85,6 @@ void schedule_ack(Core& core, Instant now, Connection& c) {
   }
   const Instant at = now + Duration::micros(delay_us);
   if (c.ack_at.is_never() || at < c.ack_at) set_deadline(core, c, c.ack_at, at);
-}
-
-void hold_ack(Core& core, Connection& c) {
-  if (!static_cast<ListNode<HeldTag>&>(c).linked()) core.held_acks.push_back(&c);
 }
 
 }  // namespace

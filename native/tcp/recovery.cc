@@ -219,9 +219,8 @@ void grow_window(Connection& c, const AckSummary& a) {
   const bool reducing = l.phase == Recovery::kFast || l.phase == Recovery::kCwr;
   if (reducing || a.delivered_bytes == 0 || !a.una_advanced) return;
   // RFC 7661: a window that was not used proves nothing. In slow start half of it is proof enough.
-  const bool limited = c.cwnd_limited ||
-                       a.prior_pipe_bytes + c.window.mss_bytes > c.window.cwnd_bytes ||
-                       (c.window.slow_start() && c.window.cwnd_bytes < 2 * a.prior_flight_bytes);
+  const bool limited =
+      c.cwnd_limited || (c.window.slow_start() && c.window.cwnd_bytes < 2 * c.flight_max_bytes);
   if (!limited) return;
   c.congestion().on_ack(c.window, {.now = a.now,
                                    .acked_bytes = a.delivered_bytes,
@@ -280,7 +279,7 @@ void enter_loss(Core& core, Instant now, Connection& c) {
     TxNote& n = note_of(f);
     if (n.has(TxNote::kSacked)) {
       if (!reneged) continue;
-      n.flags &= uint8_t(~TxNote::kSacked);
+      n.flags &= uint16_t(~TxNote::kSacked);
       q.sacked_bytes -= n.seq_length();
       --q.sacked_frames;
     } else if (c.sack && f != q.head && n.sent + patience > now) {

@@ -4,12 +4,13 @@
 // meanwhile. Only numbers: when cookies are sent and what a good one leads to is input_cookie.cc's.
 //
 // The sequence number, less a hash of the 4-tuple, is
-//   8 bits  minutes, so that a cookie ends
-//   12 bits hash of the 4-tuple and the minute
-//   12 bits hash of the 4-tuple, the minute and the peer's number, plus the index of an MSS
-// and the timestamp clock's low bits hold the other options. The middle part alone tells the later
-// segments of a peer whose first one was lost or overtaken: refusing them would end a connection
-// that the peer rightly believes open.
+//   4 bits  minutes, so that a cookie ends
+//   8 bits  hash of the 4-tuple and the minute
+//   20 bits another hash of them, less the peer's number times 8, plus the index of an MSS
+// and the timestamp clock's low bits hold the other options. The last part tells how far a segment
+// is behind the first one. Those further on in the peer's first flight are to come again when the
+// first was lost or overtaken: refusing them would end a connection that the peer rightly believes
+// open, and taking one of them for the first would lose the beginning of the stream.
 #pragma once
 
 #include <array>

@@ -146,6 +146,10 @@ bool Tcp::established(const Connection& c) const {
   return c.state != State::kClosed && c.state != State::kSynSent && c.state != State::kSynReceived;
 }
 
+Error Tcp::error(const Connection& c) const {
+  return Error{c.error};
+}
+
 uint32_t Tcp::payload_mss_bytes(const Connection& c) const {
   return c.snd.mss_bytes;
 }
@@ -170,7 +174,7 @@ void Tcp::set_option(Instant now, Connection& c, Option option, uint32_t value) 
   switch (option) {
     case Option::kNodelay:
       c.nodelay = value != 0;
-      if (c.nodelay) push(now, c);
+      if (c.nodelay) send_pending(*core_, now, c);
       return;
     case Option::kKeepalive:
       c.keepalive = value != 0;
@@ -280,6 +284,7 @@ void Tcp::abort_or_drop(Instant now, Connection& c, bool reset) {
   const bool silent =
       c.state == State::kClosed || c.state == State::kSynSent || c.state == State::kTimeWait;
   if (reset && !silent) send_reset(*core_, now, c);
+  leave_accept_queue(c);
   c.owned = false;
   bury(*core_, c);
   reap(*core_, c);

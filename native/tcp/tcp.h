@@ -109,6 +109,9 @@ class Tcp final : public net::TransportHandler {
   uint32_t user(const Listener& listener) const;
   wire::FlowKey flow(const Connection& connection) const;
   bool established(const Connection& connection) const;
+  // What ended the connection; none while it lives. One that was reset before accept() took it
+  // reports its end only here.
+  Error error(const Connection& connection) const;
   // Payload bytes one segment carries at present, options deducted: the size to fill frames to.
   uint32_t payload_mss_bytes(const Connection& connection) const;
   uint64_t acked_bytes(const Connection& connection) const;        // of those given to write()

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "tcp/tx_queue.h"
 
+#include <algorithm>
 #include <cstring>
 
 namespace millrace::tcp {
@@ -28,7 +29,7 @@ void NoteList::remove(Frame* f) {
   n.list_prev = n.list_next = nullptr;
 }
 
-void TxQueue::append(Frame* f, Seq seq, uint8_t flags) {
+void TxQueue::append(Frame* f, Seq seq, uint16_t flags) {
   TxNote& n = note_of(f);
   n = TxNote{};
   n.prev = tail;
@@ -47,23 +48,49 @@ void TxQueue::append(Frame* f, Seq seq, uint8_t flags) {
 
 void TxQueue::fill_tail(Frame* f, uint32_t mss_bytes, Seq& end) {
   TxNote& n = note_of(tail);
+  if (n.has(TxNote::kEndOfRecord)) return;
   if (n.length >= mss_bytes || tail->refs != 1 || tail->tx_pending != 0) return;
   const uint32_t used = n.offset + n.length;
   uint32_t take = f->length < mss_bytes - n.length ? f->length : mss_bytes - n.length;
   if (take > tail->capacity - used) take = tail->capacity - used;
   std::memcpy(tail->chunk + used, f->data(), take);
   n.length += take;
+  n.flags &= uint16_t(~TxNote::kPush);  // the write goes on
   bytes += take;
   unsent_bytes += take;
   end += take;
   f->pop_front(take);
 }
 
+void TxQueue::fill_from_next(FramePool& pool, Frame* f, uint32_t mss_bytes) {
+  TxNote& n = note_of(f);
+  while (n.length < mss_bytes && f->next && f->refs == 1 && f->tx_pending == 0 &&
+         !n.has(TxNote::kEndOfRecord)) {
+    Frame* next = f->next;
+    TxNote& m = note_of(next);
+    const uint32_t used = n.offset + n.length;
+    const uint32_t take = std::min({mss_bytes - n.length, m.length, f->capacity - used});
+    if (take == 0 && m.length > 0) return;
+    std::memcpy(f->chunk + used, next->chunk + m.offset, take);
+    n.length += take;
+    m.seq += take;
+    m.offset += take;
+    m.length -= take;
+    if (m.length > 0) return;
+    n.flags |= m.flags & (TxNote::kFin | TxNote::kPush | TxNote::kEndOfRecord);
+    f->next = next->next;
+    (f->next ? note_of(f->next).prev : tail) = f;
+    --frames;
+    next->next = nullptr;
+    pool.release(next);
+  }
+}
+
 void TxQueue::unlist(Frame* f) {
   TxNote& n = note_of(f);
   if (n.has(TxNote::kInSentList)) sent.remove(f);
   if (n.has(TxNote::kInLostList)) lost.remove(f);
-  n.flags &= uint8_t(~(TxNote::kInSentList | TxNote::kInLostList));
+  n.flags &= uint16_t(~(TxNote::kInSentList | TxNote::kInLostList));
 }
 
 void TxQueue::mark_sent(Frame* f, Instant now) {
@@ -97,7 +124,7 @@ void TxQueue::mark_lost(Frame* f) {
   unlist(f);
   if (n.has(TxNote::kRetransmitted)) {
     resent_bytes -= n.seq_length();
-    n.flags &= uint8_t(~TxNote::kRetransmitted);
+    n.flags &= uint16_t(~TxNote::kRetransmitted);
   }
   if (!n.has(TxNote::kLost)) {
     lost_bytes += n.seq_length();
@@ -114,7 +141,7 @@ void TxQueue::mark_sacked(Frame* f) {
   unlist(f);
   if (n.has(TxNote::kLost)) lost_bytes -= n.seq_length();
   if (n.has(TxNote::kRetransmitted)) resent_bytes -= n.seq_length();
-  n.flags &= uint8_t(~(TxNote::kLost | TxNote::kRetransmitted));
+  n.flags &= uint16_t(~(TxNote::kLost | TxNote::kRetransmitted));
   n.flags |= TxNote::kSacked;
   sacked_bytes += n.seq_length();
   ++sacked_frames;
@@ -126,7 +153,7 @@ void TxQueue::unmark_lost() {
   while (f) {
     Frame* before = note_of(f).list_prev;
     TxNote& n = note_of(f);
-    n.flags = uint8_t((n.flags & ~TxNote::kInLostList) | TxNote::kInSentList);
+    n.flags = uint16_t((n.flags & ~TxNote::kInLostList) | TxNote::kInSentList);
     n.list_prev = nullptr;
     n.list_next = sent.head;
     (sent.head ? note_of(sent.head).list_prev : sent.tail) = f;
@@ -135,7 +162,7 @@ void TxQueue::unmark_lost() {
   }
   lost = NoteList{};
   for (f = head; f != unsent; f = f->next) {
-    note_of(f).flags &= uint8_t(~(TxNote::kLost | TxNote::kRetransmitted));
+    note_of(f).flags &= uint16_t(~(TxNote::kLost | TxNote::kRetransmitted));
   }
   lost_bytes = resent_bytes = 0;
 }
@@ -186,7 +213,7 @@ bool TxQueue::split(FramePool& pool, Frame* f, uint32_t keep) {
   r.seq = n.seq + keep;
   r.prev = f;
   n.length = keep;
-  n.flags &= uint8_t(~(TxNote::kFin | TxNote::kPush));
+  n.flags &= uint16_t(~(TxNote::kFin | TxNote::kPush | TxNote::kEndOfRecord));
   rest->next = f->next;
   (rest->next ? note_of(rest->next).prev : tail) = rest;
   f->next = rest;

@@ -17,7 +17,7 @@ namespace millrace::tcp {
 using wire::Seq;
 
 struct TxNote {
-  enum Flag : uint8_t {
+  enum Flag : uint16_t {
     kSacked = 1,
     kLost = 2,           // deemed lost, or was before its latest retransmission
     kRetransmitted = 4,  // a retransmission is in flight
@@ -26,6 +26,7 @@ struct TxNote {
     kPush = 32,
     kInSentList = 64,
     kInLostList = 128,
+    kEndOfRecord = 256,  // nothing is put behind its bytes into the same segment (MSG_EOR)
   };
   Frame* list_prev;
   Frame* list_next;
@@ -42,10 +43,10 @@ struct TxNote {
   uint32_t delivered_us;
   uint32_t delivered_bytes;
   uint16_t transmissions;
-  uint8_t flags;
+  uint16_t flags;
   enum Rate : uint8_t { kRateUnknown, kRateKnown, kRateAppLimited } rate;
 
-  bool has(uint8_t flag) const { return (flags & flag) != 0; }
+  bool has(uint16_t flag) const { return (flags & flag) != 0; }
   uint32_t seq_length() const { return length + (has(kFin) ? 1 : 0); }
   Seq end() const { return seq + seq_length(); }
 };
@@ -88,10 +89,13 @@ struct TxQueue {
   Frame* last_sent() const { return unsent ? note_of(unsent).prev : tail; }
 
   // Appends `f`, whose offset and length delimit the payload.
-  void append(Frame* f, Seq seq, uint8_t flags);
+  void append(Frame* f, Seq seq, uint16_t flags);
   // Moves bytes from the front of `f` into the unsent tail until that is a full segment; `end` goes
   // along.
   void fill_tail(Frame* f, uint32_t mss_bytes, Seq& end);
+  // Moves bytes of the frames behind the unsent `f` into it until it is a full segment: pieces that
+  // a small window left behind need not stay pieces.
+  void fill_from_next(FramePool& pool, Frame* f, uint32_t mss_bytes);
   void mark_sent(Frame* f, Instant now);
   void mark_resent(Frame* f, Instant now);
   void mark_lost(Frame* f);

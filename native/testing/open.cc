@@ -162,6 +162,7 @@ int Door::accept_one(Socket& listening, Socket*& accepted) {
   const wire::FlowKey flow = tcp_->flow(*s.connection);
   s.local = flow.local;
   s.remote = flow.remote;
+  s.error = tcp_->error(*s.connection).code;  // reset while it waited
   if (s.connection->state != State::kClosed) flows_[flow] = s.reuse;
   accepted = &s;
   return 0;

@@ -54,6 +54,10 @@ class Udp final : public net::TransportHandler {
   // disconnect(). A connected socket receives from `remote` only and hears of ICMP errors.
   Error connect(Socket& socket, const wire::Endpoint& remote);
   void disconnect(Socket& socket);
+  // Whether the socket's family has a way to say this address at all.
+  bool speaks(const Socket& socket, const wire::IpAddress& remote) const {
+    return !check_family(socket, remote);
+  }
   // Sends the frame's bytes as one datagram; takes over the reference. EMSGSIZE past the link's MTU
   // (a larger datagram is fragmented by the kernel, through the twin), ENETUNREACH, EHOSTUNREACH,
   // ENOBUFS.

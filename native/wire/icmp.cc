@@ -82,14 +82,6 @@ IcmpMeaning meaning_of_icmp6(uint8_t type, uint8_t code) {
   }
 }
 
-uint32_t next_lower_mtu(uint32_t bytes) {
-  static constexpr uint32_t kPlateaus[] = {32000, 17914, 8166, 4352, 2002, 1492, 1006, 508, 296};
-  for (const uint32_t plateau : kPlateaus) {
-    if (plateau < bytes) return plateau;
-  }
-  return 68;
-}
-
 bool parse_quote4(std::span<const uint8_t> quoted, IcmpQuote& out) {
   Ipv4View ip;
   if (parse_ipv4(quoted, ip, true) != IpProblem::kNone || !ip.first) return false;

@@ -46,9 +46,6 @@ struct IcmpMeaning {
 IcmpMeaning meaning_of_icmp4(uint8_t type, uint8_t code);
 IcmpMeaning meaning_of_icmp6(uint8_t type, uint8_t code);
 
-// RFC 1191 7.1: the next lower of the common MTUs, for routers that do not say theirs.
-uint32_t next_lower_mtu(uint32_t bytes);
-
 // The packet excerpt in an ICMP error.
 struct IcmpQuote {
   IpAddress source;

@@ -127,7 +127,7 @@ t.test('options and addresses', async (t) => {
   const socket = dgram.createSocket({ type: 'udp4', recvBufferSize: 100_000 });
   await bind(socket);
   const [inner] = [...(engine.toy?.sockets ?? [])];
-  if (engine.toy !== null) t.equal(inner?.receiveBuffer, 100_000);
+  if (engine.toy !== null) t.equal(inner?.receiveBuffer, socket.getRecvBufferSize(), 'what the kernel made of it');
   socket.setTTL(7);
   if (engine.toy !== null) t.equal(inner?.ttl, 7);
   t.equal(socket.getSendQueueSize(), 0);

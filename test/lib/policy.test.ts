@@ -32,6 +32,24 @@ answers(
     ['udp', 'connect', '10.0.0.1', 5432],
   ],
 );
+
+t.test('what a list of rules could want, and what it excludes', async (t) => {
+  for (const [rules, mayConnect, excluded] of [
+    ['', true, false],
+    ['tcp', false, false],
+    ['udp:bind', false, false],
+    ['udp:bind udp:connect:10.0.0.0/8:53', true, false],
+    ['udp !udp:connect:10.0.0.1:53', true, true],
+    ['!udp:connect:*:53', true, true],
+    ['!udp', true, true],
+    ['!udp:connect udp:connect:10.0.0.0/8:53', true, false],
+  ] as const) {
+    const policy = compilePolicy(rules);
+    t.equal(policy.mayWant('udp', 'connect'), mayConnect, `"${rules}" may want a destination of datagrams`);
+    t.equal(policy.excludes('udp', 'connect', '10.0.0.1', 53), excluded, `"${rules}" excludes 10.0.0.1:53`);
+  }
+});
+
 // The last match decides.
 answers('!*:*:10.0.0.0/8:*,*:*:10.1.0.0/16:*', [database, web], [['tcp', 'connect', '10.2.0.1', 5432]]);
 answers('*:*:10.1.0.0/16:* !*:*:10.0.0.0/8:*', [], [database, web, ['tcp', 'connect', '10.2.0.1', 5432]]);

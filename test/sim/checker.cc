@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "base/siphash.h"
+#include "port/sim/middlebox.h"
 #include "sim/content.h"
 #include "wire/checksum.h"
 #include "wire/seq.h"
@@ -112,7 +113,8 @@ bool Checker::parse(std::span<const uint8_t> p, Segment& out, std::string& probl
   if (wire::checksum_finish(sum)) return problem = "TCP checksum", false;
   const size_t offset = size_t(t[12] >> 4) * 4;
   if (offset < 20 || offset > t.size()) return problem = "TCP data offset", false;
-  out.flow = {{source, load16(t.data())}, {destination, load16(t.data() + 2)}};
+  out.flow = {{source, nat_inside(load16(t.data()))},
+              {destination, nat_inside(load16(t.data() + 2))}};
   out.seq = load32(t.data() + 4);
   out.ack = load32(t.data() + 8);
   out.flags = t[13];
@@ -169,8 +171,12 @@ void Checker::check_segment(Instant now, uint32_t host, const Segment& s) {
     return;
   }
   const uint32_t end = s.seq + uint32_t(s.payload.size()) + syn + fin;
+  if (!syn) settle_isn(own, s.seq);
   if (syn && (!own.known || own.isn != s.seq)) {
+    const bool again = own.known && (s.flags & kAck) && own.sent_to == own.isn + 1;
+    const uint32_t other = own.isn;
     own = {};
+    own.has_other_isn = again, own.other_isn = other;
     own.known = true;
     find_connection(s.flow, own);
     own.isn = s.seq;
@@ -184,6 +190,7 @@ void Checker::check_segment(Instant now, uint32_t host, const Segment& s) {
     peer.edge_known = peer.acked_any = false;
   }
   if (own.reset || !own.known) return;
+  if (rebound_ && scenario_.connections[own.connection].may_break) return;
   if (s.has_stamps) {
     if (before(s.stamp, own.stamp_max)) return fail_("timestamp went backwards");
     own.stamp_max = s.stamp;
@@ -214,7 +221,17 @@ void Checker::check_segment(Instant now, uint32_t host, const Segment& s) {
   if (s.flags & kAck) check_acknowledgement(s, own, peer);
 }
 
-void Checker::check_acknowledgement(const Segment& s, Direction& own, const Direction& peer) {
+// The first segment behind the SYN-ACK, or the first ACK of it, says which of two was meant.
+void Checker::settle_isn(Direction& d, uint32_t number) {
+  if (!d.has_other_isn) return;
+  d.has_other_isn = false;
+  if (number != d.other_isn + 1) return;
+  d.isn = d.other_isn;
+  d.sent_to = d.isn + 1;
+}
+
+void Checker::check_acknowledgement(const Segment& s, Direction& own, Direction& peer) {
+  settle_isn(peer, s.ack);
   if (!peer.known) return fail_("ACK of a peer that has sent no SYN");
   if (before(peer.sent_to, s.ack)) {
     return fail_(text("acknowledges %u, the peer has sent to %u", s.ack - peer.isn,
@@ -227,6 +244,12 @@ void Checker::check_acknowledgement(const Segment& s, Direction& own, const Dire
   // RFC 7323 2.2: the window of a SYN is never scaled; both sides must have offered scaling.
   const bool scaled = own.scales && peer.scales && !(s.flags & kSyn);
   const uint32_t edge = s.ack + (uint32_t(s.window) << (scaled ? own.scale : 0));
+  // RFC 9293 3.8.6: a receiver should not take back what it has offered; less than the unit of the
+  // scale may be lost in rounding.
+  const uint32_t unit = scaled ? 1u << own.scale : 1;
+  if (own.edge_known && !(s.flags & kSyn) && before(edge + unit - 1, own.edge)) {
+    fail_(text("the window's right edge went back by %u", own.edge - edge));
+  }
   if (!own.edge_known || before(own.edge, edge)) own.edge = edge;
   own.edge_known = true;
   // RFC 7323 3.2 and 4.3: once agreed, every segment has them, and they echo what was sent.
@@ -263,7 +286,10 @@ void Checker::check_content(const Segment& s, const Direction& own) {
   const uint64_t limit = own.from_client ? c.client.send_bytes : c.server.send_bytes;
   // RFC 1122 4.2.3.6: a keep-alive may carry one byte of garbage that was acknowledged long ago.
   if (s.payload.size() == 1 && before(s.seq + 1, own.sent_to + 1) && s.payload[0] == 0) return;
-  if (offset + s.payload.size() > limit) return fail_("bytes sent that nobody wrote");
+  if (offset + s.payload.size() > limit) {
+    return fail_(text("connection %u: sent to %llu, only %llu bytes were written", own.connection,
+                      (unsigned long long)(offset + s.payload.size()), (unsigned long long)limit));
+  }
   const uint64_t key = stream_key(scenario_.seed, own.connection, own.from_client);
   const size_t good = sim::check_content(key, offset, s.payload);
   if (good == s.payload.size()) return;

@@ -28,6 +28,8 @@ class Checker final : public SimObserver {
   uint64_t hash() const { return hash_; }
   uint64_t frames_sent() const { return frames_sent_; }
   uint64_t retransmitted_bytes() const { return retransmitted_bytes_; }
+  // A translating box has changed its mappings: connections through it may be anything now.
+  void rebound() { rebound_ = true; }
   // The link's MTU of each host, as it is now.
   void set_mtu(uint32_t host, uint32_t mtu_bytes) { mtu_[host] = mtu_bytes; }
 
@@ -52,6 +54,9 @@ class Checker final : public SimObserver {
     bool from_client = false;
     bool reset = false;
     uint32_t isn = 0;
+    // SYN-ACKs with cookies differ from each other: any of them may be the one that counts.
+    bool has_other_isn = false;
+    uint32_t other_isn = 0;
     uint32_t sent_to = 0;   // highest sequence number sent, exclusive
     uint32_t acked_to = 0;  // highest acknowledgement that this side has sent
     bool acked_any = false;
@@ -68,7 +73,8 @@ class Checker final : public SimObserver {
   bool parse(std::span<const uint8_t> packet, Segment& out, std::string& problem);
   bool parse_options(std::span<const uint8_t> options, Segment& out);
   void check_segment(Instant now, uint32_t host, const Segment& s);
-  void check_acknowledgement(const Segment& s, Direction& own, const Direction& peer);
+  void check_acknowledgement(const Segment& s, Direction& own, Direction& peer);
+  static void settle_isn(Direction& d, uint32_t number);
   void find_connection(const wire::FlowKey& flow, Direction& own);
   void check_content(const Segment& s, const Direction& own);
   void print(Instant now, SimEvent event, uint32_t port, std::span<const uint8_t> bytes);
@@ -80,6 +86,7 @@ class Checker final : public SimObserver {
   uint64_t hash_ = 0;
   uint64_t frames_sent_ = 0;
   uint64_t retransmitted_bytes_ = 0;
+  bool rebound_ = false;
   std::vector<uint32_t> mtu_;
   std::map<wire::FlowKey, Direction> directions_;
   std::map<wire::FlowKey, uint32_t> connections_;  // by the client's view of the flow

@@ -27,6 +27,7 @@ void add_weather(std::string& out, const SimConditions& w) {
   if (w.mark) add(out, ", mark %u", w.mark);
   if (w.mark_from_bytes) add(out, ", mark from %u bytes", w.mark_from_bytes);
   if (w.corrupt_hidden) add(out, ", hidden %u", w.corrupt_hidden);
+  if (w.split) add(out, ", split %u", w.split);
   if (w.rate_bits_per_s) {
     add(out, ", %.2f Mbit/s queue %u", double(w.rate_bits_per_s) / 1e6, w.queue_bytes);
   }
@@ -88,10 +89,14 @@ std::string describe(const Scenario& s) {
     add_endpoint(out, "server", c.server);
   }
   for (const Change& c : s.changes) {
-    static constexpr const char* kNames[] = {"cut", "mended", "weather", "mtu", "path mtu"};
+    static constexpr const char* kNames[] = {"cut",     "mended",      "weather",
+                                             "mtu",     "path mtu",    "clock jumps",
+                                             "rebinds", "frames left", "frames back"};
     add(out, "\n    at %lld us host %u: %s ", (long long)c.at.micros(), c.host,
         kNames[size_t(c.kind)]);
     if (c.mtu_bytes) add(out, "%u", c.mtu_bytes);
+    if (c.value) add(out, "%u", c.value);
+    if (c.jump.ns) add(out, "by %lld ms", (long long)c.jump.millis());
     if (c.kind == Change::Kind::kWeather) add_weather(out, c.weather);
   }
   out += "\n";

@@ -34,6 +34,8 @@ class Endpoint {
   bool at_end() const { return at_end_; }
   // It died for a reason that the scenario gave.
   bool excused() const { return excused_; }
+  // Its connection may be lost without anybody's fault.
+  bool may_break() const;
   uint64_t written() const { return written_; }
   uint64_t read() const { return read_; }
   tcp::Connection* connection() const { return connection_; }

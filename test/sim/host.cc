@@ -6,6 +6,7 @@
 
 #include "sim/content.h"
 #include "sim/world.h"
+#include "support/connection_rules.h"
 
 namespace millrace::sim {
 
@@ -90,8 +91,9 @@ uint32_t Host::adopt(Endpoint* endpoint) {
   return uint32_t(endpoints_.size() - 1);
 }
 
-bool Host::connect(Instant now, Endpoint& endpoint, uint16_t local_port,
+bool Host::connect(Instant world_now, Endpoint& endpoint, uint16_t local_port,
                    const wire::Endpoint& remote, const tcp::ConnectionOptions& options) {
+  const Instant now = world_now + ahead_;
   const uint32_t user = adopt(&endpoint);
   auto connection = tcp_->connect(now, {address_, local_port}, remote, options, user);
   if (!connection) {
@@ -100,6 +102,7 @@ bool Host::connect(Instant now, Endpoint& endpoint, uint16_t local_port,
     world_.fail("connect() failed with " + std::to_string(connection.error().code));
     return true;
   }
+  core_ = &(*connection)->core;
   endpoint.attach(now, *this, *connection, false);
   return true;
 }
@@ -178,17 +181,25 @@ void Host::accept_all(Instant now, Listening& l) {
     const wire::FlowKey flow = tcp_->flow(*connection);
     Endpoint* endpoint = world_.server_endpoint(flow);
     if (!endpoint || endpoint->attached()) {
-      if (!world_.scenario().hostile) world_.fail("accepted a connection that nobody made");
+      // That a cookie makes one connection only is best effort (SynCookies::spend).
+      const bool cookies = cookies_sent() > 0;
+      if (!world_.scenario().hostile && !cookies && !(endpoint && endpoint->may_break())) {
+        world_.fail("accepted a connection that nobody made, from port " +
+                    std::to_string(flow.remote.port));
+      }
       tcp_->abort(now, connection);
       continue;
     }
+    core_ = &connection->core;
     endpoints_[user] = endpoint;
     endpoint->attach(now, *this, connection, true);
+    if (const Error error = tcp_->error(*connection)) endpoint->failed(error);
     endpoint->step(now);
   }
 }
 
-void Host::turn(Instant now) {
+void Host::turn(Instant world_now) {
+  const Instant now = world_now + ahead_;
   if (now < not_before_) return;
   timers_.advance(now);
   std::array<Frame*, 32> burst;
@@ -221,7 +232,51 @@ Instant Host::next_event() const {
   for (const Endpoint* endpoint : endpoints_) {
     if (endpoint && !endpoint->finished()) next = std::min(next, endpoint->wake_at());
   }
-  return next.is_never() ? next : std::max(next, not_before_);
+  if (next.is_never()) return next;
+  return Instant{std::max(next, not_before_).ns - ahead_.ns};
+}
+
+void Host::check_connection(Instant now, Endpoint& endpoint) {
+  tcp::Connection& c = *endpoint.connection();
+  const tcp::Info info = tcp_->info(c);
+  const tcp::StackOptions& o = plan_.tcp;
+  if (info.bytes_acked > endpoint.written() + 2 || info.bytes_received > UINT32_MAX) {
+    world_.fail("impossible byte counts");
+  }
+  if (info.rto_us < uint64_t(o.rto_min.micros()) || info.rto_us > uint64_t(o.rto_max.micros())) {
+    world_.fail("retransmission timeout of " + std::to_string(info.rto_us) + " us");
+  }
+  if (info.state == 1 && (info.cwnd_bytes == 0 || info.mss_bytes == 0)) {
+    world_.fail("no congestion window");
+  }
+  const uint32_t readable = tcp_->readable_bytes(c);
+  if (readable > o.receive_buffer_max_bytes) {
+    world_.fail(std::to_string(readable) + " bytes are readable, more than the buffer holds");
+  }
+  const char* broken = test::broken_deadline_rule(c, now);
+  // Long queues are walked now and then only, or a run would cost their square.
+  if (!broken && (c.snd.queue.frames + c.rcv.queue.size() < 32 || turns_ % 16 == 0)) {
+    broken = test::broken_rule(c);
+  }
+  if (broken) world_.fail(endpoint.describe() + ": broken rule: " + broken);
+}
+
+// What is not free belongs to somebody: a queue of TCP or UDP, the device, or a batch for it, or a
+// packet that waits for its neighbour. Frames may belong to two of them, so this is a bound.
+void Host::check_frames() {
+  if (!core_) return;
+  uint64_t held = hogged_.size() + plan_.tx_ring_frames + net::TransmitBatch::kFramesMax;
+  held += net::Limits{}.waiting_frames_max * world_.scenario().hosts.size();
+  for (tcp::FlowNode* node = core_->all.front(); node; node = core_->all.next(node)) {
+    if (node->half_open) continue;
+    const auto& c = static_cast<const tcp::Connection&>(*node);
+    held += c.snd.queue.frames + c.rcv.queue.size() + c.rcv.ooo_frames;
+  }
+  const uint32_t used = pool_.capacity() - pool_.available();
+  if (used > held) {
+    world_.fail(std::to_string(used) + " frames are in use, at most " + std::to_string(held) +
+                " have an owner");
+  }
 }
 
 void Host::check_after_turn(Instant now) {
@@ -230,24 +285,11 @@ void Host::check_after_turn(Instant now) {
   if (port_->changed_while_pending()) {
     world_.fail("a frame was changed while the device still read from it");
   }
-  for (const Endpoint* endpoint : endpoints_) {
-    if (!endpoint || !endpoint->connection()) continue;
-    const tcp::Info info = tcp_->info(*endpoint->connection());
-    const tcp::StackOptions& o = plan_.tcp;
-    if (info.bytes_acked > endpoint->written() + 2 || info.bytes_received > UINT32_MAX) {
-      world_.fail("impossible byte counts");
-    }
-    if (info.rto_us < uint64_t(o.rto_min.micros()) || info.rto_us > uint64_t(o.rto_max.micros())) {
-      world_.fail("retransmission timeout of " + std::to_string(info.rto_us) + " us");
-    }
-    if (info.state == 1 && (info.cwnd_bytes == 0 || info.mss_bytes == 0)) {
-      world_.fail("no congestion window");
-    }
-    const uint32_t readable = tcp_->readable_bytes(*endpoint->connection());
-    if (readable > o.receive_buffer_max_bytes) {
-      world_.fail(std::to_string(readable) + " bytes are readable, more than the buffer holds");
-    }
+  ++turns_;
+  for (Endpoint* endpoint : endpoints_) {
+    if (endpoint && endpoint->connection()) check_connection(now, *endpoint);
   }
+  if (turns_ % 16 == 0) check_frames();
 }
 
 void Host::change_mtu(uint32_t mtu_bytes) {
@@ -270,7 +312,22 @@ bool Host::quiet(std::string& what) const {
   return false;
 }
 
-void Host::close(Instant now) {
+void Host::jump_clock(Duration by) {
+  ahead_ = ahead_ + by;
+  port_->set_clock_ahead(ahead_);
+}
+
+void Host::hog(uint32_t left) {
+  while (pool_.available() > left) hogged_.push_back(pool_.alloc());
+}
+
+void Host::give_back() {
+  pool_.release_all(hogged_);
+}
+
+void Host::close(Instant world_now) {
+  const Instant now = world_now + ahead_;
+  give_back();
   for (Listening& l : listening_) tcp_->close(now, l.listener);
   listening_.clear();
   ip_->set_handler(6, nullptr);

@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "net/interface.h"
 #include "net/ip_layer.h"
 #include "port/sim/sim_network.h"
 #include "sim/endpoint.h"
@@ -22,16 +23,22 @@ class Host final : public tcp::Handler, public net::NeighborResolver {
   Host(World& world, uint32_t number, SimNetwork& network);
   ~Host() override;
 
-  void turn(Instant now);
+  // All times of the world; the host's own clock may be ahead of them.
+  void turn(Instant world_now);
   // The earliest time at which a turn has something to do.
   Instant next_event() const;
   void change_mtu(uint32_t mtu_bytes);
+  void jump_clock(Duration by);
+  // Takes all frames of the pool but `left`, until give_back().
+  void hog(uint32_t left);
+  void give_back();
   bool applications_done() const { return udp_.done(); }
   bool waits_on_purpose() const { return !udp_.next_event().is_never(); }
   // True when nothing of the run is left: no connection, no timer, no frame.
   bool quiet(std::string& what) const;
-  void close(Instant now);
+  void close(Instant world_now);
 
+  uint64_t cookies_sent() const { return tcp_->counters().tcp_cookies_sent; }
   uint32_t number() const { return number_; }
   wire::IpAddress address() const { return address_; }
   tcp::Tcp& tcp() { return *tcp_; }
@@ -44,8 +51,8 @@ class Host final : public tcp::Handler, public net::NeighborResolver {
   // Binds an endpoint to a connection number.
   uint32_t adopt(Endpoint* endpoint);
   // False: the addresses and ports are still in use.
-  bool connect(Instant now, Endpoint& endpoint, uint16_t local_port, const wire::Endpoint& remote,
-               const tcp::ConnectionOptions& options);
+  bool connect(Instant world_now, Endpoint& endpoint, uint16_t local_port,
+               const wire::Endpoint& remote, const tcp::ConnectionOptions& options);
 
   void on_connected(tcp::Connection& connection) override;
   void on_acceptable(tcp::Listener& listener) override;
@@ -71,6 +78,8 @@ class Host final : public tcp::Handler, public net::NeighborResolver {
   void accept_all(Instant now, Listening& listening);
   void answer_resolver(Instant now);
   void check_after_turn(Instant now);
+  void check_connection(Instant now, Endpoint& endpoint);
+  void check_frames();
 
   World& world_;
   uint32_t number_;
@@ -88,6 +97,10 @@ class Host final : public tcp::Handler, public net::NeighborResolver {
   std::vector<Endpoint*> endpoints_;  // by connection number; never removed within a run
   std::vector<Resolving> resolving_;
   Instant not_before_{};  // busy until then
+  Duration ahead_{};      // of the world's clock
+  FrameQueue hogged_;
+  tcp::Core* core_ = nullptr;  // of tcp_, once there was a connection
+  uint32_t turns_ = 0;
 };
 
 }  // namespace millrace::sim

@@ -2,6 +2,7 @@
 // The simulator: whole stacks against each other on a bad network, one run per seed.
 // --stalls lists the seeds in which no application got on for so long.
 //   sim --seeds N --from S [--jobs J] [--verify] [--verbose] [--profile NAME] [--failures-shown N]
+//       [--until-failure]
 // Prints the seeds that fail with their parameters, and as its last line how many passed and
 // failed. Each job is a process of its own, so that a crash costs one seed and not the run.
 #include <signal.h>
@@ -29,6 +30,7 @@ struct Arguments {
   uint64_t seeds = 100, from = 1, jobs = 1, failures_shown = 10;
   uint64_t stalls = 0;  // seconds; 0: do not list them
   bool verify = false, verbose = false;
+  bool until_failure = false;
   std::string_view profile;  // only seeds of this one
 };
 
@@ -40,9 +42,10 @@ struct Shared {
 
 [[noreturn]] void usage(const char* problem, std::string_view value) {
   std::fprintf(stderr, "sim: %s '%.*s'\n", problem, int(value.size()), value.data());
-  std::fprintf(stderr,
-               "usage: sim [--seeds N] [--from S] [--jobs J (1-64)] [--verify] [--verbose]\n"
-               "           [--profile NAME] [--failures-shown N] [--stalls SECONDS]\n");
+  std::fprintf(
+      stderr,
+      "usage: sim [--seeds N] [--from S] [--jobs J (1-64)] [--verify] [--verbose]\n"
+      "           [--profile NAME] [--failures-shown N] [--stalls SECONDS] [--until-failure]\n");
   std::exit(2);
 }
 
@@ -54,6 +57,8 @@ Arguments parse_arguments(int argc, char** argv) {
       a.verify = true;
     } else if (name == "--verbose") {
       a.verbose = true;
+    } else if (name == "--until-failure") {
+      a.until_failure = true;
     } else {
       uint64_t* number = name == "--seeds"            ? &a.seeds
                          : name == "--from"           ? &a.from
@@ -119,7 +124,7 @@ void run_seed(const Arguments& a, Shared& shared, uint64_t seed) {
 void run_job(const Arguments& a, Shared& shared, uint32_t job) {
   while (true) {
     const uint64_t n = shared.next.fetch_add(1);
-    if (n >= a.seeds) return;
+    if (n >= a.seeds || (a.until_failure && shared.failed > 0)) return;
     shared.current[job] = a.from + n + 1;
     run_seed(a, shared, a.from + n);
     shared.current[job] = 0;
@@ -157,6 +162,7 @@ void run_all(const Arguments& a, Shared& shared) {
     report(a, shared, seed - 1,
            WIFSIGNALED(status) ? std::string("crashed: ") + strsignal(WTERMSIG(status))
                                : "ended with code " + std::to_string(WEXITSTATUS(status)));
+    if (a.until_failure) continue;
     pids[job] = start_job(a, shared, job);
     ++running;
   }

@@ -2,35 +2,12 @@
 #include "sim/scenario.h"
 
 #include <algorithm>
-#include <cmath>
+
+#include "sim/draw.h"
 
 namespace millrace::sim {
 
 namespace {
-
-class Draw {
- public:
-  explicit Draw(uint64_t seed) : random_(Random::from_seed(seed ^ 0x7363656e6172696f)) {}
-  uint32_t range(uint32_t low, uint32_t high) { return low + random_.below(high - low + 1); }
-  bool chance(uint32_t percent) { return random_.below(100) < percent; }
-  // Every order of magnitude is as likely as any other.
-  uint64_t log_range(uint64_t low, uint64_t high) {
-    const double a = std::log(double(std::max<uint64_t>(low, 1)));
-    const double b = std::log(double(std::max<uint64_t>(high, 1)) + 1);
-    const double x = std::exp(a + (b - a) * (random_.next_u32() / 4294967296.0));
-    return std::clamp(uint64_t(x), low, high);
-  }
-  Duration log_micros(uint64_t low, uint64_t high) {
-    return Duration::micros(int64_t(log_range(low, high)));
-  }
-  template <typename T>
-  T pick(std::initializer_list<T> values) {
-    return *(values.begin() + random_.below(uint32_t(values.size())));
-  }
-
- private:
-  Random random_;
-};
 
 SimConditions weather_of(Draw& d, const std::string& profile) {
   SimConditions w;
@@ -229,8 +206,6 @@ void draw_changes(Draw& d, Scenario& s) {
     s.changes.push_back({d.log_micros(10'000, 1'000'000), Change::Kind::kWeather, host, 0,
                          weather_of(d, s.hostile ? "hostile" : s.profile)});
   }
-  std::stable_sort(s.changes.begin(), s.changes.end(),
-                   [](const Change& a, const Change& b) { return a.at < b.at; });
 }
 
 // From a generator of its own: what seeds meant before there was ECN and BBR they still mean.
@@ -255,7 +230,7 @@ void draw_marking_and_bbr(Scenario& s) {
 }  // namespace
 
 Scenario draw_scenario(uint64_t seed) {
-  Draw d(seed);
+  Draw d(seed ^ 0x7363656e6172696f);
   Scenario s;
   s.seed = seed;
   s.profile = d.pick({"clean", "clean", "clean",  "light",  "light",    "light",  "light",
@@ -325,6 +300,9 @@ Scenario draw_scenario(uint64_t seed) {
   s.resolve_delay = d.chance(50) ? Duration{} : d.log_micros(10, 50'000);
   draw_changes(d, s);
   draw_marking_and_bbr(s);
+  draw_faults(s);
+  std::stable_sort(s.changes.begin(), s.changes.end(),
+                   [](const Change& a, const Change& b) { return a.at < b.at; });
   return s;
 }
 

@@ -54,8 +54,10 @@ struct ConnectionPlan {
   int32_t successor_of = -1;
   EndpointPlan client, server;
   tcp::ConnectionOptions options;
+  // The scenario breaks it: the translating box between its ends forgets it, say.
+  bool may_break = false;
   bool abortive() const {
-    return client.ending >= Ending::kAbort || server.ending >= Ending::kAbort;
+    return may_break || client.ending >= Ending::kAbort || server.ending >= Ending::kAbort;
   }
 };
 
@@ -88,12 +90,24 @@ struct HostPlan {
 
 // A change in the middle of the run.
 struct Change {
-  enum class Kind : uint8_t { kCut, kMend, kWeather, kMtu, kPathMtu };
+  enum class Kind : uint8_t {
+    kCut,
+    kMend,
+    kWeather,
+    kMtu,
+    kPathMtu,
+    kClock,   // the host's clock jumps ahead by `jump` (a suspended machine, a stopped process)
+    kRebind,  // the box in front of the host gives every client another port: `value` above its own
+    kHog,     // somebody takes all frames of the host's pool but `value`
+    kUnhog,   // and gives them back
+  };
   Duration at{};
   Kind kind = Kind::kCut;
   uint32_t host = 0;  // its sending direction
   uint32_t mtu_bytes = 0;
   SimConditions weather;
+  Duration jump{};
+  uint32_t value = 0;
 };
 
 struct Scenario {
@@ -109,9 +123,19 @@ struct Scenario {
   std::vector<ConnectionPlan> connections;
   std::vector<UdpPlan> udp;
   std::vector<Change> changes;
+
+  bool clock_jumps() const {
+    for (const Change& change : changes) {
+      if (change.kind == Change::Kind::kClock) return true;
+    }
+    return false;
+  }
 };
 
 Scenario draw_scenario(uint64_t seed);
+// What befalls hosts and connections besides the weather. Draws from a stream of its own, so that
+// it leaves everything else of the seed as it is.
+void draw_faults(Scenario& scenario);
 std::string describe(const Scenario& scenario);
 
 }  // namespace millrace::sim

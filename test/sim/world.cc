@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "port/sim/middlebox.h"
+
 namespace millrace::sim {
 
 namespace {
@@ -47,7 +49,7 @@ Endpoint* World::server_endpoint(const wire::FlowKey& flow) {
   Endpoint* found = nullptr;
   for (uint32_t i = 0; i < scenario_.connections.size(); ++i) {
     const ConnectionPlan& plan = scenario_.connections[i];
-    if (plan.client_port == flow.remote.port && plan.server_port == flow.local.port &&
+    if (plan.client_port == nat_inside(flow.remote.port) && plan.server_port == flow.local.port &&
         hosts_[plan.client_host]->address() == flow.remote.address && started_[i]) {
       found = &endpoint(i, false);  // the latest
     }
@@ -119,6 +121,7 @@ void World::apply(const Change& change) {
       const SimConditions before = weather;
       weather = change.weather;
       weather.up = before.up;
+      weather.nat_shift = before.nat_shift;
       weather.mtu_bytes = before.mtu_bytes;
       weather.answer_too_big = before.answer_too_big;
       break;
@@ -126,6 +129,19 @@ void World::apply(const Change& change) {
     case Change::Kind::kPathMtu:
       weather.mtu_bytes = change.mtu_bytes;
       weather.answer_too_big = true;
+      break;
+    case Change::Kind::kClock:
+      hosts_[change.host]->jump_clock(change.jump);
+      break;
+    case Change::Kind::kRebind:
+      weather.nat_shift = uint16_t(change.value);
+      checker_.rebound();
+      break;
+    case Change::Kind::kHog:
+      hosts_[change.host]->hog(change.value);
+      break;
+    case Change::Kind::kUnhog:
+      hosts_[change.host]->give_back();
       break;
     case Change::Kind::kMtu:
       hosts_[change.host]->change_mtu(change.mtu_bytes);

@@ -57,6 +57,8 @@ export class Lab {
   file(name: string): string;
   spawn(side: Side, command: string, args: readonly string[], options?: SpawnOptions): Job;
   run(side: Side, command: string, args: readonly string[], options?: RunOptions): Promise<Outcome>;
+  /** The kernel's congestion control for new connections of one side: cubic, bbr, reno. */
+  setCongestionControl(side: Side, congestion: string): Promise<void>;
   must(side: Side, command: string, args: readonly string[], options?: RunOptions): Promise<string>;
   node(mode: Mode, script: string, args?: readonly (string | number)[], options?: NodeOptions): Promise<NodeJob>;
   liveStats(job: NodeJob, timeoutMs?: number): Promise<Stats>;

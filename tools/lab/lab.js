@@ -103,7 +103,7 @@ class Lab {
       await this.raise(side, side.interface);
       await this.ip(side, ['addr', 'add', `${side.ipv4}/16`, 'dev', side.interface]);
       await this.ip(side, ['-6', 'addr', 'add', `${side.ipv6}/64`, 'dev', side.interface, 'nodad']);
-      await this.chooseCongestionControl(side);
+      await this.setCongestionControl(side, this.options.congestion ?? 'cubic');
     }
     // A client that opens many connections a second must not run out of ports: those in TIME_WAIT may serve again early.
     const roomy = [
@@ -140,8 +140,7 @@ class Lab {
    * A machine's default may be BBR, which takes no notice of loss; what is compared are stacks, so the kernel gets the
    * algorithm that millrace has by default. By route: a namespace may not be allowed to change its own default.
    */
-  async chooseCongestionControl(side) {
-    const { congestion = 'cubic' } = this.options;
+  async setCongestionControl(side, congestion) {
     const ours = ['dev', side.interface, 'proto', 'kernel'];
     await this.ip(side, [
       'route',

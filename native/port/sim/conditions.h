@@ -19,6 +19,8 @@ struct SimConditions {
   Duration reorder_by{};
   uint32_t corrupt = 0;         // bits flipped inside one 16-bit word: every checksum notices
   uint32_t corrupt_hidden = 0;  // two words exchanged: no Internet checksum can notice (RFC 1071)
+  uint32_t split = 0;           // a box cuts the TCP segment in two (middlebox.h)
+  uint16_t nat_shift = 0;       // ports of this side's clients show that much higher outside
   Duration delay{};
   uint32_t mark = 0;             // CE on packets that can be marked (RFC 3168)
   uint32_t mark_from_bytes = 0;  // and on all that find so much waiting for the line; 0: never

@@ -4,14 +4,15 @@
 #include <algorithm>
 #include <cstring>
 
+#include "port/sim/middlebox.h"
 #include "port/sim/too_big.h"
 
 namespace millrace {
 
 const char* sim_event_name(SimEvent event) {
-  static constexpr const char* kNames[] = {"sent",       "delivered",  "lost",        "link-down",
-                                           "too-big",    "queue-full", "no-receiver", "no-memory",
-                                           "duplicated", "reordered",  "corrupted",   "marked"};
+  static constexpr const char* kNames[] = {
+      "sent",      "delivered",  "lost",      "link-down", "too-big", "queue-full", "no-receiver",
+      "no-memory", "duplicated", "reordered", "corrupted", "marked",  "split",      "no-mapping"};
   return kNames[size_t(event)];
 }
 
@@ -62,7 +63,7 @@ void SimNetwork::set_conditions(uint32_t from, const SimConditions& conditions) 
 Instant SimNetwork::next_event() const {
   Instant next = Instant::never();
   for (const Line& line : lines_) {
-    if (line.port) next = std::min(next, line.port->next_event());
+    if (line.port) next = std::min(next, line.port->next_network_event());
   }
   return next;
 }
@@ -178,6 +179,13 @@ void SimNetwork::deliver_to(Instant now, uint32_t from, uint32_t to,
   const Instant at = leaves + c.delay;
   const uint32_t slot = take_slot(bytes);
   if (slot == kNoSlot) return observe(now, SimEvent::kQueueFull, from, bytes);
+  if (!translate(from, to, slots_[slot])) {
+    observe(now, SimEvent::kNoMapping, from, slots_[slot]);
+    --in_flight_;
+    free_slots_.push_back(slot);
+    return;
+  }
+  if (c.split && random_.chance(c.split)) cut_in_two(now, line, from, slot, at, to);
   if (corrupt(line, *line.port, slots_[slot]))
     observe(now, SimEvent::kCorrupted, from, slots_[slot]);
   if (marked && mark_ce(slots_[slot], link)) {
@@ -188,8 +196,31 @@ void SimNetwork::deliver_to(Instant now, uint32_t from, uint32_t to,
   if (!twice) return;
   const uint32_t second = take_slot(bytes);
   if (second == kNoSlot) return;
+  (void)translate(from, to, slots_[second]);
   observe(now, SimEvent::kDuplicated, from, slots_[second]);
   put(at + (random_.chance(500'000) ? extra : Duration{}), to, second);
+}
+
+// Both ends may be behind a box of their own. False: no mapping leads there any more.
+bool SimNetwork::translate(uint32_t from, uint32_t to, std::span<uint8_t> bytes) {
+  const bool ethernet = lines_[from].port->info().link == LinkType::kEthernet;
+  const uint16_t out = lines_[from].conditions.nat_shift, in = lines_[to].conditions.nat_shift;
+  if (out) (void)translate_port(bytes, ethernet, PortSide::kSource, out);
+  return in == 0 || translate_port(bytes, ethernet, PortSide::kDestination, in);
+}
+
+// The second half has a fate of its own.
+void SimNetwork::cut_in_two(Instant now, Line& line, uint32_t from, uint32_t slot, Instant at,
+                            uint32_t to) {
+  const bool ethernet = line.port->info().link == LinkType::kEthernet;
+  const uint32_t number = random_.next_u32();
+  const bool lost = random_.chance(std::max(line.conditions.loss, 100'000u));
+  std::vector<uint8_t> rest;
+  if (!split_segment(slots_[slot], ethernet, number, rest)) return;
+  observe(now, SimEvent::kSplit, from, rest);
+  if (lost) return observe(now, SimEvent::kLost, from, rest);
+  const uint32_t second = take_slot(rest);
+  if (second != kNoSlot) put(at + Duration::nanos(1), to, second);
 }
 
 void SimNetwork::refuse(Instant now, uint32_t from, std::span<const uint8_t> bytes) {

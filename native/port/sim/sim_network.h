@@ -33,6 +33,8 @@ enum class SimEvent : uint8_t {
   kReordered,
   kCorrupted,
   kMarked,
+  kSplit,
+  kNoMapping,
 };
 const char* sim_event_name(SimEvent event);
 
@@ -95,6 +97,8 @@ class SimNetwork {
   bool queue(Line& line, Instant now, size_t bytes, Instant& leaves);
   bool congested(const Line& line, Instant now);
   bool corrupt(Line& line, SimPort& port, std::span<uint8_t> bytes);
+  bool translate(uint32_t from, uint32_t to, std::span<uint8_t> bytes);
+  void cut_in_two(Instant now, Line& line, uint32_t from, uint32_t slot, Instant at, uint32_t to);
   void put(Instant at, uint32_t to, uint32_t slot);
   uint32_t take_slot(std::span<const uint8_t> bytes);
   // The next frame that has arrived at `to`, or null.
@@ -127,6 +131,9 @@ class SimPort final : public Port {
   void add_address(const wire::IpAddress& address) { addresses_.push_back(address); }
   // What the device calls its MTU from now on; the stack learns it from its control plane.
   void set_mtu(uint32_t mtu_bytes) { info_.mtu_bytes = mtu_bytes; }
+  // How far the clock of this port's stack is ahead of the network's: what the stack calls now, and
+  // hears as next_event(), is that much later.
+  void set_clock_ahead(Duration ahead) { ahead_ = ahead; }
   // Frames whose bytes were changed while the device still read them.
   uint64_t changed_while_pending() const { return changed_while_pending_; }
 
@@ -150,6 +157,8 @@ class SimPort final : public Port {
   void complete(Instant now);
   void finish(Instant now, Pending& pending, bool send);
   bool takes(std::span<const uint8_t> bytes, bool& group) const;
+  // In the network's time.
+  Instant next_network_event() const;
 
   SimNetwork& network_;
   FramePool& pool_;
@@ -158,6 +167,7 @@ class SimPort final : public Port {
   PortInfo info_;
   PortStats stats_;
   uint64_t changed_while_pending_ = 0;
+  Duration ahead_{};
   std::array<uint8_t, 6> mac_{};
   std::vector<wire::IpAddress> addresses_;
   std::vector<Pending> pending_;  // a ring of tx_ring_frames

@@ -34,7 +34,8 @@ void SimPort::set_mac(std::span<const uint8_t, 6> mac) {
   std::copy(mac.begin(), mac.end(), mac_.begin());
 }
 
-uint32_t SimPort::receive(Instant now, std::span<Frame*> out) {
+uint32_t SimPort::receive(Instant stack_now, std::span<Frame*> out) {
+  const Instant now{stack_now.ns - ahead_.ns};
   complete(now);
   uint32_t count = 0;
   while (count < out.size()) {
@@ -47,8 +48,9 @@ uint32_t SimPort::receive(Instant now, std::span<Frame*> out) {
   return count;
 }
 
-uint32_t SimPort::transmit(Instant now, std::span<Frame* const> frames) {
+uint32_t SimPort::transmit(Instant stack_now, std::span<Frame* const> frames) {
   MR_ASSERT(!closed_);
+  const Instant now{stack_now.ns - ahead_.ns};
   complete(now);
   uint32_t taken = 0;
   for (Frame* frame : frames) {
@@ -90,6 +92,11 @@ void SimPort::finish(Instant now, Pending& pending, bool send) {
 }
 
 Instant SimPort::next_event() const {
+  const Instant next = next_network_event();
+  return next.is_never() ? next : next + ahead_;
+}
+
+Instant SimPort::next_network_event() const {
   Instant next = pending_count_ ? pending_[pending_head_].done_at : Instant::never();
   const auto& arriving = network_.lines_[number_].arriving;
   if (!arriving.empty()) next = std::min(next, arriving.front().at);

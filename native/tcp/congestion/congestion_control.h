@@ -76,13 +76,12 @@ class CongestionController {
   virtual void on_idle(CongestionWindow& window, Instant now, Duration idle) = 0;
 };
 
-// Slow start with appropriate byte counting (RFC 3465): at most `limit` segments per
-// acknowledgement. RFC 3465 says 2 (1 after a timeout); receivers that coalesce answer dozens of
-// segments with one ACK, and Linux counts them all. 8 is RFC 9406's limit for senders that do not
-// pace. `divisor`: of the growth (RFC 9406). Returns bytes not used.
+// Slow start with appropriate byte counting (RFC 3465), without its limit of 2 segments per
+// acknowledgement (RFC 9406: 8 for senders that do not pace): receivers that coalesce answer dozens
+// of segments with one ACK, and Linux counts them all. `divisor`: of the growth (RFC 9406). Returns
+// bytes not used.
 inline uint32_t slow_start(CongestionWindow& window, const AckEvent& event, uint32_t divisor = 1) {
-  const uint32_t limit = (event.after_timeout ? 2 : 8) * window.mss_bytes;
-  uint32_t grow = (event.acked_bytes < limit ? event.acked_bytes : limit) / divisor;
+  uint32_t grow = event.acked_bytes / divisor;
   const uint32_t room = window.ssthresh_bytes - window.cwnd_bytes;
   uint32_t left = 0;
   if (grow > room) {

@@ -36,6 +36,7 @@ export const app = (name: string): string => path.join(root, 'test/e2e/apps', `$
 export const example = (name: string): string => path.join(root, 'examples', `${name}.js`);
 export const load = (): string => nativeTool('load');
 export const flood = (): string => nativeTool('flood');
+export const attack = (): string => nativeTool('attack');
 
 function missing(commands: readonly string[]): string[] {
   const found = (command: string): boolean => {

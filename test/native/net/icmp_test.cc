@@ -56,7 +56,7 @@ TEST_CASE("packet too big: the MTU within its bounds") {
   struct Row {
     uint32_t field, quoted, expected;
   };
-  for (const Row& row : {Row{1400, 1500, 1400}, Row{0, 1500, 1492}, Row{0, 1492, 1006},
+  for (const Row& row : {Row{1400, 1500, 1400}, Row{0, 1500, 552}, Row{0, 1492, 552},
                          Row{68, 1500, 552}, Row{0, 300, 552}, Row{1, 1500, 552}}) {
     CAPTURE(row.field);
     IpWorld w;

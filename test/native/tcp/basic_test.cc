@@ -88,6 +88,26 @@ TEST_CASE(
   CHECK(w.b.tcp->connection_count() == 0);
 }
 
+TEST_CASE(
+    "shutdown before a simultaneous open, without memory for the FIN: it goes out afterwards") {
+  World w;
+  auto a = w.a.tcp->connect(w.now, {kAddressA, 5000}, {kAddressB, 6000}, {}, 1);
+  auto b = w.b.tcp->connect(w.now, {kAddressB, 6000}, {kAddressA, 5000}, {}, 2);
+  REQUIRE((a.ok() && b.ok()));
+  w.ca = *a, w.cb = *b;
+  w.a.ip.flush(w.now);
+  FrameQueue taken;
+  while (Frame* f = w.a.pool.alloc()) taken.push_back(f);
+  w.a.tcp->shutdown_write(w.now, *w.ca);
+  w.a.pool.release_all(taken);
+  w.run(Duration::seconds(2));
+  CHECK(w.b.tcp->at_end(*w.cb));
+  w.b.tcp->close(w.now, w.cb);
+  w.a.tcp->close(w.now, w.ca);
+  w.run(Duration::seconds(61));
+  CHECK(w.a.tcp->connection_count() == 0);
+}
+
 TEST_CASE("closed port: connect is refused") {
   World w;
   w.connect();

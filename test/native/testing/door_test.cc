@@ -142,7 +142,7 @@ TEST_CASE("passive open, data both ways and close, against hand-made packets") {
   CHECK(s.tcp.flags == (kTcpAck | kTcpPsh));
   CHECK(s.data == "world!");
   b.in({.seq = 506, .ack = 1007, .flags = kTcpAck | kTcpFin});
-  CHECK(b.out().tcp.ack.value() == 507);
+  CHECK(mrt_packets_waiting(b.stack) == 0);  // the FIN's ACK waits for what we say
   CHECK(mrt_read(b.stack, fd, buffer, sizeof buffer) == 0);
   CHECK(mrt_close(b.stack, fd) == 0);
   s = b.out();

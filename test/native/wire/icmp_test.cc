@@ -67,15 +67,6 @@ TEST_CASE("ICMP errors mean to a socket what they mean under Linux") {
   }
 }
 
-TEST_CASE("MTU plateaus go down and end") {
-  CHECK(wire::next_lower_mtu(65535) == 32000);
-  CHECK(wire::next_lower_mtu(1500) == 1492);
-  CHECK(wire::next_lower_mtu(1492) == 1006);
-  CHECK(wire::next_lower_mtu(576) == 508);
-  CHECK(wire::next_lower_mtu(100) == 68);
-  CHECK(wire::next_lower_mtu(0) == 68);
-}
-
 TEST_CASE("a quote must hold the beginning of a datagram and eight bytes of its transport header") {
   const IpAddress a = ip("10.0.0.1"), b = ip("10.0.0.2");
   const Bytes whole = udp_packet({a, 1000}, {b, 53}, Bytes(100, 7));
