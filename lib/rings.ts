@@ -55,6 +55,7 @@ export const SOCKET = {
   wantWritable: 4,
   context: 5,
   generation: 6,
+  published: 7,
 } as const;
 
 /** tcp::Option of native/tcp/options.h. */

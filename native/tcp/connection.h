@@ -18,6 +18,7 @@
 #include "tcp/ecn.h"
 #include "tcp/options.h"
 #include "tcp/rtt.h"
+#include "tcp/send_clock.h"
 #include "tcp/tx_queue.h"
 #include "wire/ip_address.h"
 #include "wire/tcp_header.h"
@@ -135,10 +136,11 @@ struct Receiver {
   uint16_t ooo_frames = 0;
   uint16_t islands = 0;
   uint16_t peer_segment_bytes = 536;  // size of the segments that arrive
-  uint8_t shift = 0;
-  bool fin_known = false;     // its sequence number is known
-  bool fin_received = false;  // and everything before it has come
-  bool buffer_fixed = false;  // set by the user: no tuning
+  uint32_t clamp_bytes = 0;           // TCP_WINDOW_CLAMP; 0: none
+  uint8_t shift = 0;                  // window scale of ours, if it was agreed
+  bool fin_known = false;             // its sequence number is known
+  bool fin_received = false;          // and everything before it has come
+  bool buffer_fixed = false;          // set by the user: no tuning
   uint8_t sack_count = 0;
   bool dsack_pending = false;
   wire::SackBlock dsack;
@@ -152,6 +154,8 @@ struct Receiver {
   Instant last_data_at{};
   // Delayed ACK
   uint8_t quick_acks = 0;
+  uint8_t pushed = 0;  // segments not yet acknowledged that end a write, up to 2
+  uint16_t last_segment_bytes = 0;
   bool ack_now = false;
   bool ack_pending = false;
   bool interactive = false;  // answers carry the ACKs ("pingpong")
@@ -168,6 +172,8 @@ struct Receiver {
 struct ConnectionStats {
   uint64_t bytes_sent = 0, bytes_acked = 0, bytes_received = 0, bytes_resent = 0;
   uint32_t segments_sent = 0, segments_received = 0, segments_resent = 0;
+  uint32_t data_segments_sent = 0, data_segments_received = 0;
+  uint32_t out_of_order = 0, dsacks = 0;
 };
 
 class Connection : public FlowNode, public ListNode<QueueTag>, public ListNode<HeldTag> {
@@ -191,6 +197,12 @@ class Connection : public FlowNode, public ListNode<QueueTag>, public ListNode<H
   bool sack = false;
   bool scaling = false;
   bool nodelay = false;
+  bool corked = false;     // TCP_CORK
+  bool more = false;       // the write that is being pushed is not the last of its kind (MSG_MORE)
+  bool push_once = false;  // whatever Nagle and the cork say
+  bool writer_waits = false;
+  int16_t linger2_s = 0;
+  uint8_t syn_retries = 0;
   bool keepalive = true;
   bool read_closed = false;   // close() was called: data that arrives now means RST
   bool cwnd_limited = false;  // the congestion window was full in the round trip of usage_end
@@ -221,6 +233,7 @@ class Connection : public FlowNode, public ListNode<QueueTag>, public ListNode<H
   Instant pace_at = Instant::never();
   Instant life_at = Instant::never();  // keep-alive, FIN-WAIT-2, TIME-WAIT
   RetransmitMode retransmit_mode = RetransmitMode::kNone;
+  Instant established_at{};
   Instant last_received_at{};
   Instant challenge_at{};
   bool challenged = false;
@@ -235,6 +248,7 @@ class Connection : public FlowNode, public ListNode<QueueTag>, public ListNode<H
   uint32_t flight_max_bytes = 0;  // most in flight in that round trip, if it was not
   Seq usage_end;
   ConnectionStats stats;
+  SendClock send_clock;
   alignas(8) unsigned char congestion_storage[168];
 
   bool ack_state() const { return state != State::kSynSent && state != State::kClosed; }
@@ -256,6 +270,7 @@ struct Handshake {
   uint16_t peer_mss_bytes = 536;
   uint16_t window_bytes = 0;  // ours, as announced
   uint8_t peer_shift = 0;
+  uint8_t shift = 0;  // ours
   bool scaling = false;
   bool sack = false;
   bool timestamps = false;
@@ -271,6 +286,7 @@ struct HalfOpen : FlowNode, ListNode<QueueTag>, Handshake {
   Instant answered{};  // last answer to something odd, for its rate limit
   uint16_t peer_window_bytes = 0;
   uint8_t retries = 0;
+  bool acked = false;  // but without data, and the listener waits for some (TCP_DEFER_ACCEPT)
 };
 
 class Listener : public HashNode<PortTag>, public ListNode<AllTag> {

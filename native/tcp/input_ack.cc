@@ -44,7 +44,9 @@ void clean_queue(Core& core, Connection& c, Seq ack, AckSummary& a) {
     if (!n.has(TxNote::kSacked)) {
       rack_delivered(c, n, a);
       a.delivered_bytes += n.seq_length();
-      if (!n.has(TxNote::kEverResent)) {
+      if (n.has(TxNote::kEverResent)) {
+        a.resent_acked = true;
+      } else {
         a.oldest_sent = std::min(a.oldest_sent, n.sent);
         if (n.end() <= l.high) a.original_delivered = true;
       }
@@ -62,6 +64,11 @@ void clean_queue(Core& core, Connection& c, Seq ack, AckSummary& a) {
     q.trim_head(part);
   }
   c.stats.bytes_acked += a.payload_bytes;
+  if (!a.resent_acked) return;
+  // RFC 6298 3 (Karn): what lay behind the hole that was filled has waited for it, perhaps long.
+  // And without SACK nothing says whether the originals or the repetitions arrived (Linux).
+  a.oldest_sent = Instant::never();
+  if (!c.sack) a.original_delivered = false;
 }
 
 void sample_rtt(Core& core, Connection& c, AckSummary& a) {
@@ -163,6 +170,7 @@ bool input_ack(Core& core, Instant now, Connection& c, const Segment& s) {
   set_timers(core, c, a);
   if (a.una_advanced) {
     core.ip.confirm(now, c.path);
+    if (!t.queue.head) c.send_clock.stop(now, SendClock::kBusy, true);
     if (a.fin_acked) fin_acked(core, now, c);
     if (a.payload_bytes && c.owned) core.handler.on_acked(c);
   }

@@ -49,6 +49,11 @@ Connection* create_connection(Core& core, const wire::FlowKey& key, uint64_t has
   c->keepalive_probes = uint8_t(std::min<uint32_t>(options.keepalive_probes, 127));
   c->user_timeout_ms = uint32_t(options.user_timeout.millis());
   c->snd.mss_max_bytes = options.mss_max_bytes;
+  c->corked = options.cork;
+  c->linger2_s = options.linger2_s;
+  c->syn_retries = options.syn_retries;
+  c->rcv.clamp_bytes = options.window_clamp_bytes;
+  c->rcv.shift = core.window_shift(options);
   c->ttl = options.ttl;
   c->traffic_class = options.traffic_class;
   if (options.congestion != CongestionControl::kCubic) {
@@ -72,7 +77,7 @@ Connection* create_connection(Core& core, const wire::FlowKey& key, uint64_t has
 
 void start_established(Core& core, Instant now, Connection& c) {
   c.state = State::kEstablished;
-  c.last_received_at = now;
+  c.established_at = c.last_received_at = now;
   c.loss.backoff = 0;
   c.loss.stalled_since = {};
   c.loss.high = c.snd.una - 1;
@@ -127,11 +132,27 @@ void peer_closed(Core& core, Instant now, Connection& c) {
   }
 }
 
+namespace {
+
+// Nobody here waits for the peer's FIN any more: not for ever, or by TCP_LINGER2 not at all.
+void enter_orphaned_fin_wait2(Core& core, Instant now, Connection& c, uint8_t ack_flag) {
+  if (c.linger2_s < 0) {
+    (void)send_control(core, now, c, c.snd.nxt, wire::kTcpRst | ack_flag);
+    ++core.counters.tcp_resets_sent;
+    bury(core, c);
+    return;
+  }
+  const Duration wait = c.linger2_s > 0 ? Duration::seconds(c.linger2_s) : core.options.fin_timeout;
+  set_deadline(core, c, c.life_at, now + wait);
+}
+
+}  // namespace
+
 void fin_acked(Core& core, Instant now, Connection& c) {
   switch (c.state) {
     case State::kFinWait1:
       c.state = State::kFinWait2;
-      if (!c.owned) set_deadline(core, c, c.life_at, now + core.options.fin_timeout);
+      if (!c.owned) enter_orphaned_fin_wait2(core, now, c, 0);
       return;
     case State::kClosing:
       enter_time_wait(core, now, c);
@@ -206,9 +227,7 @@ void queue_fin(Core& core, Connection& c) {
 void orphan(Core& core, Instant now, Connection& c) {
   c.owned = false;
   c.read_closed = true;
-  if (c.state == State::kFinWait2) {
-    set_deadline(core, c, c.life_at, now + core.options.fin_timeout);
-  }
+  if (c.state == State::kFinWait2) enter_orphaned_fin_wait2(core, now, c, wire::kTcpAck);
 }
 
 void reap(Core& core, Connection& c) {

@@ -20,6 +20,7 @@ constexpr Duration kRetryAfter = Duration::millis(1);  // no memory, or the devi
 // idleness, down to the initial one (RFC 5681 4.1 goes there at once).
 void restart_after_idle(Core& core, Instant now, Connection& c) {
   const Sender& s = c.snd;
+  if (!core.options.slow_start_after_idle) return;
   if (s.queue.in_flight() || s.last_at.ns == 0) return;
   const Duration idle = now - s.last_at;
   const Duration rto = Duration::micros(c.rtt.rto_us(uint32_t(core.options.rto_max.micros())));
@@ -38,7 +39,9 @@ void restart_after_idle(Core& core, Instant now, Connection& c) {
 // RFC 9293 3.7.4 with Minshall's change: a short segment waits only while another short one is
 // unacknowledged.
 bool nagle_holds(const Connection& c, const Frame* f, const TxNote& n) {
-  if (c.nodelay || n.has(TxNote::kFin) || n.length >= c.snd.mss_bytes || f->next) return false;
+  if (n.has(TxNote::kFin) || n.length >= c.snd.mss_bytes || f->next || c.push_once) return false;
+  if (c.corked || c.more) return true;
+  if (c.nodelay) return false;
   if (!c.snd.queue.in_flight()) return false;
   return c.snd.small_end > c.snd.una && c.snd.small_end <= c.snd.nxt;
 }
@@ -127,17 +130,33 @@ bool split_frame(Core& core, Connection& c, Frame* f, uint32_t keep) {
   return c.snd.queue.split(core.pool, f, keep);
 }
 
+void note_send_clock(Instant now, Connection& c, bool window_limited) {
+  SendClock& clock = c.send_clock;
+  if (c.snd.queue.head) clock.start(now, SendClock::kBusy);
+  if (window_limited) {
+    clock.start(now, SendClock::kReceiveWindow);
+  } else {
+    clock.stop(now, SendClock::kReceiveWindow, !c.snd.queue.head);
+  }
+  const bool starved = c.writer_waits && !c.cwnd_limited && !c.snd.queue.unsent;
+  if (starved && c.snd.queue.head) clock.start(now, SendClock::kSendBuffer);
+}
+
 // New data, until something forbids. True when at least one segment left.
 bool send_new(Core& core, Instant now, Connection& c) {
   TxQueue& q = c.snd.queue;
   uint32_t run = 0, run_max = 0;
-  bool sent = false;
+  bool sent = false, window_limited = false;
   while (Frame* f = q.unsent) {
     TxNote& n = note_of(f);
     if (n.length < c.snd.mss_bytes && f->next) q.fill_from_next(core.pool, f, c.snd.mss_bytes);
     const uint32_t pipe = pipe_bytes(c);
     const uint32_t allowed = sendable(c, f, n, pipe, run > 0);
-    if (allowed == 0 || pacing_holds(core, now, c)) break;
+    if (allowed == 0) {
+      window_limited = !c.cwnd_blocked && !nagle_holds(c, f, n);
+      break;
+    }
+    if (pacing_holds(core, now, c)) break;
     if (allowed < n.length && !split_frame(core, c, f, allowed)) {
       ++core.counters.tcp_no_memory;
       retry_soon(core, now, c);
@@ -158,6 +177,7 @@ bool send_new(Core& core, Instant now, Connection& c) {
     }
     sent = true;
   }
+  note_send_clock(now, c, window_limited);
   return sent;
 }
 
@@ -179,6 +199,7 @@ bool resend_frame(Core& core, Instant now, Connection& c, Frame* frame) {
   note_resent(c, now, true);
   ++core.counters.tcp_retransmits;
   ++c.stats.segments_resent;
+  if (n.length) ++c.stats.data_segments_sent;
   c.stats.bytes_resent += n.length;
   c.loss.prr_out += n.length;
   note_rate_sent(c, n, now);
@@ -206,6 +227,7 @@ bool send_new_frame(Core& core, Instant now, Connection& c, uint32_t limit_bytes
   c.stats.bytes_sent += n.length;
   c.loss.prr_out += n.length;
   c.snd.last_at = now;
+  if (n.length) ++c.stats.data_segments_sent;
   if (n.length) note_data_sent(core, now, c);
   return true;
 }

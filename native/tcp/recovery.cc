@@ -42,6 +42,7 @@ void undo(Core& core, Connection& c) {
   l.frto = false;
   l.phase = Recovery::kOpen;
   l.dupacks = 0;
+  l.high = c.snd.una - 1;  // RFC 6582 3.2's "recover" guards against what did not happen
 }
 
 // RFC 3522: the ACK echoes a timestamp from before the first retransmission, so the original

@@ -19,6 +19,7 @@ struct AckSummary {
   uint32_t payload_bytes = 0;    // newly acknowledged payload
   bool una_advanced = false;
   bool newly_sacked = false;
+  bool resent_acked = false;        // a segment that was sent more than once is acknowledged
   bool original_delivered = false;  // a segment from before the recovery, never resent, has arrived
   bool dsack = false;
   bool resent_twice = false;  // and it may be about a retransmission of ours

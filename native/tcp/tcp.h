@@ -86,8 +86,11 @@ class Tcp final : public net::TransportHandler {
   // must be at least FramePool::kTxHeadroom. Nothing is sent before push(). Small frames are
   // merged.
   void write(Connection& connection, Frame* frame);
-  // Sends what window, congestion and Nagle allow.
-  void push(Instant now, Connection& connection);
+  // Sends what window, congestion and Nagle allow. `more`: another write follows at once, a last
+  // short segment waits for it.
+  void push(Instant now, Connection& connection, bool more = false);
+  // Nothing that is written later shares a segment with what is in the queue now (MSG_EOR).
+  void end_record(Connection& connection);
   // Sends the ACKs that were held and found no segment to travel with (StackOptions::hold_acks).
   void send_held_acks(Instant now);
   bool has_held_acks() const;
@@ -125,6 +128,9 @@ class Tcp final : public net::TransportHandler {
   uint32_t unsettled_count() const;
   // What a connection gets whose user asks for nothing.
   const ConnectionOptions& defaults() const;
+  // May be changed at any time; what is open already keeps what it began with, as far as that
+  // was fixed then.
+  StackOptions& options();
   // Frees everything at once, without a word to the peers when `reset` is false.
   void close_all(Instant now, bool reset);
 
@@ -133,6 +139,7 @@ class Tcp final : public net::TransportHandler {
   const Counters& counters() const;
 
  private:
+  void flush(Instant now, Connection& connection);
   void abort_or_drop(Instant now, Connection& connection, bool reset);
   std::unique_ptr<Core> core_;
 };

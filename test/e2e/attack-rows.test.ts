@@ -8,7 +8,7 @@ import t, { type Test } from 'tap';
 import { app, attack, cannotRun, count, lab, mode, sleep, summary, type Lab, type NodeJob } from './support/context';
 
 const scale = Number(process.env['ATTACK_SCALE'] ?? 1);
-t.setTimeout(90_000 * scale);
+t.setTimeout(300_000 * scale);
 const skip = cannotRun();
 
 /** What the attacker says of its row; numbers by name, and facts. */

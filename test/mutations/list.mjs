@@ -32,8 +32,8 @@ export const MUTATIONS = [
   {
     name: 'no-paws',
     file: 'native/tcp/input_synchronized.cc',
-    find: 'if (!rst && paws_rejects(now, c, s)) {',
-    replace: 'if (false && !rst && paws_rejects(now, c, s)) {',
+    find: 'if (!rst && paws_rejects(',
+    replace: 'if (false && !rst && paws_rejects(',
   },
   {
     name: 'syn-ends-connection',
@@ -74,8 +74,8 @@ export const MUTATIONS = [
   {
     name: 'fin-before-its-turn',
     file: 'native/tcp/receive_data.cc',
-    find: 'if (r.fin_known && r.nxt == r.fin_seq) fin_reached(core, now, c);',
-    replace: 'if (r.fin_known) fin_reached(core, now, c);',
+    find: 'if (r.fin_known && r.nxt == r.fin_seq) {',
+    replace: 'if (r.fin_known) {',
   },
   {
     name: 'overlap-not-cut',
@@ -142,14 +142,14 @@ export const MUTATIONS = [
   {
     name: 'nagle-off',
     file: 'native/tcp/output.cc',
-    find: '    if (nagle_holds(c, q.unsent, n)) break;\n',
+    find: '  if (nagle_holds(c, f, n)) return 0;\n',
     replace: '',
   },
   {
     name: 'congestion-window-ignored',
     file: 'native/tcp/output.cc',
-    find: '    if (pipe > 0 && pipe + length > c.window.cwnd_bytes) {\n      c.cwnd_limited = true;\n      break;\n    }\n',
-    replace: '',
+    find: 'if (pipe > 0 && pipe + length > c.window.cwnd_bytes) {',
+    replace: 'if (false) {',
   },
   {
     name: 'peer-mss-ignored',
@@ -190,8 +190,8 @@ export const MUTATIONS = [
   {
     name: 'resent-bytes-not-counted-back',
     file: 'native/tcp/tx_queue.cc',
-    find: '    resent_bytes -= n.seq_length();\n    n.flags &= uint8_t(~TxNote::kRetransmitted);',
-    replace: '    n.flags &= uint8_t(~TxNote::kRetransmitted);',
+    find: '    resent_bytes -= n.seq_length();\n    n.flags &= uint16_t(~TxNote::kRetransmitted);',
+    replace: '    n.flags &= uint16_t(~TxNote::kRetransmitted);',
   },
   {
     name: 'no-persist-timer',
@@ -215,8 +215,8 @@ export const MUTATIONS = [
   {
     name: 'karn-forgotten',
     file: 'native/tcp/input_ack.cc',
-    find: '      if (!n.has(TxNote::kEverResent)) {\n        a.oldest_sent',
-    replace: '      if (true) {\n        a.oldest_sent',
+    find: 'if (n.has(TxNote::kEverResent)) {\n        a.resent_acked = true;',
+    replace: 'if (false) {\n        a.resent_acked = true;',
   },
   {
     name: 'lost-too-early',
@@ -270,8 +270,8 @@ export const MUTATIONS = [
   {
     name: 'close-with-unread-bytes-sends-fin',
     file: 'native/tcp/input_synchronized.cc',
-    find: 'return c.read_closed && c.can_receive() && s.length > 0 && s.seq + s.length > c.rcv.nxt;',
-    replace: 'return false;',
+    find: 's.length > 0 && s.seq + s.length > c.rcv.nxt;',
+    replace: 'false;',
   },
   {
     name: 'syn-ack-not-repeated',

@@ -217,6 +217,12 @@ void Endpoint::do_ending(Instant now) {
   if (shut_ && at_end_) finish(now, false);
 }
 
+void Endpoint::give_up(Instant now) {
+  if (!connection_ || finished_) return;
+  excused_ = true;
+  finish(host_->here(now), true);
+}
+
 void Endpoint::finish(Instant now, bool abort) {
   finished_ = true;
   world_.progress();

@@ -21,6 +21,8 @@ class Endpoint {
   void attach(Instant now, Host& host, tcp::Connection* connection, bool established);
   // Does what can be done now.
   void step(Instant now);
+  // The user has lost patience.
+  void give_up(Instant now);
   Instant wake_at() const { return wake_at_; }
 
   // Notes of upcalls.

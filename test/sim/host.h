@@ -28,6 +28,8 @@ class Host final : public tcp::Handler, public net::NeighborResolver {
   // The earliest time at which a turn has something to do.
   Instant next_event() const;
   void change_mtu(uint32_t mtu_bytes);
+  // What this host's clock shows.
+  Instant here(Instant world_now) const { return world_now + ahead_; }
   void jump_clock(Duration by);
   // Takes all frames of the pool but `left`, until give_back().
   void hog(uint32_t left);

@@ -54,6 +54,7 @@ class World {
   void apply(const Change& change);
   bool applications_done() const;
   void measure_stall();
+  void no_progress();
   void check_rest();
   void check_clean_run();
 
