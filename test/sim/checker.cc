@@ -196,7 +196,7 @@ void Checker::check_segment(Instant now, uint32_t host, const Segment& s) {
     // repeated without ECN may be a few ticks below the one before.
     const bool cookie = syn && (s.flags & kAck);
     if (before(s.stamp, own.stamp_max) && !cookie) return fail_("timestamp went backwards");
-    own.stamp_max = s.stamp;
+    if (!before(s.stamp, own.stamp_max)) own.stamp_max = s.stamp;
   }
   // What is left of an earlier connection between the same ports has nothing to do with this one.
   if (peer.reset) return;
