@@ -12,6 +12,7 @@
 #include "base/timer_wheel.h"
 #include "net/tables.h"
 #include "packet/frame_pool.h"
+#include "tcp/congestion/bbr.h"
 #include "tcp/congestion/cubic.h"
 #include "tcp/congestion/new_reno.h"
 #include "tcp/ecn.h"
@@ -114,6 +115,15 @@ struct LossState {
   uint8_t sack_seen_count = 0;
 };
 
+// Only kept while congestion control asks for it (delivery_rate.h).
+struct RateState {
+  uint64_t delivered_bytes = 0;
+  uint64_t app_limited_until = 0;  // delivered_bytes at which samples count again; 0: they do
+  Instant next_send{};             // pacing
+  uint32_t first_sent_us = 0;
+  uint32_t delivered_us = 0;
+};
+
 struct Receiver {
   Seq irs, nxt;
   Seq acked;  // RCV.NXT as last sent: Last.ACK.sent of RFC 7323
@@ -197,6 +207,7 @@ class Connection : public FlowNode, public ListNode<QueueTag>, public ListNode<H
   bool read_closed = false;   // close() was called: data that arrives now means RST
   bool cwnd_limited = false;  // the congestion window was full in the round trip of usage_end
   bool cwnd_blocked = false;  // and is so now
+  bool rate_based = false;    // congestion control works with rates
   bool syn_resent = false;
   bool syn_resent_again = false;  // more than once
   bool blocked = false;           // could not send for want of memory or ring; retried at ack_at
@@ -219,6 +230,7 @@ class Connection : public FlowNode, public ListNode<QueueTag>, public ListNode<H
   Timer timer;  // at the earliest of the deadlines below, or earlier
   Instant retransmit_at = Instant::never();
   Instant ack_at = Instant::never();
+  Instant pace_at = Instant::never();
   Instant life_at = Instant::never();  // keep-alive, FIN-WAIT-2, TIME-WAIT
   RetransmitMode retransmit_mode = RetransmitMode::kNone;
   Instant established_at{};
@@ -232,11 +244,12 @@ class Connection : public FlowNode, public ListNode<QueueTag>, public ListNode<H
   RttEstimator rtt;
   EcnState ecn;
   CongestionWindow window;
+  RateState rate;
   uint32_t flight_max_bytes = 0;  // most in flight in that round trip, if it was not
   Seq usage_end;
   ConnectionStats stats;
   SendClock send_clock;
-  alignas(8) unsigned char congestion_storage[152];
+  alignas(8) unsigned char congestion_storage[168];
 
   bool ack_state() const { return state != State::kSynSent && state != State::kClosed; }
   // States in which data and FIN of ours may be sent.

@@ -145,6 +145,7 @@ bool input_ack(Core& core, Instant now, Connection& c, const Segment& s) {
   a.prior_una = t.una;
   a.prior_flight_bytes = t.queue.flight_bytes();
   a.prior_pipe_bytes = pipe_bytes(c);
+  a.prior_lost_bytes = t.queue.lost_total_bytes;
   a.una_advanced = s.ack > t.una;
   a.ece = c.ecn.active && s.has(wire::kTcpEce) && !s.has(wire::kTcpSyn);
   if (c.timestamps && s.options.has_timestamps) a.ts_echo = s.options.ts_echo;

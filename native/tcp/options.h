@@ -3,12 +3,17 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
+#include <string_view>
 
 #include "base/time.h"
 
 namespace millrace::tcp {
 
-enum class CongestionControl : uint8_t { kCubic, kNewReno };
+enum class CongestionControl : uint8_t { kCubic, kNewReno, kBbr };
+// By the names of TCP_CONGESTION: "cubic", "reno", "bbr".
+std::optional<CongestionControl> congestion_control_named(std::string_view name);
+const char* name_of(CongestionControl algorithm);
 
 // RFC 3168: never; only when the peer asks (Linux's tcp_ecn=2); asking ourselves too (tcp_ecn=1).
 enum class Ecn : uint8_t { kOff, kPassive, kOn };

@@ -141,11 +141,15 @@ void connection_timer(Timer& timer, void* owner, Instant now) {
     c.retransmit_at = Instant::never();
     retransmit_deadline(core, now, c);
   }
+  if (c.pace_at <= now) {
+    c.pace_at = Instant::never();
+    send_pending(core, now, c);
+  }
   if (c.life_at <= now) {
     c.life_at = Instant::never();
     life_timeout(core, now, c);
   }
-  const Instant next = std::min({c.ack_at, c.retransmit_at, c.life_at});
+  const Instant next = std::min({c.ack_at, c.retransmit_at, c.pace_at, c.life_at});
   if (!next.is_never() && (!timer.armed() || next < timer.deadline())) core.wheel.arm(timer, next);
   reap(core, c);
 }

@@ -216,8 +216,8 @@ MRT_API int mrt_close(struct mrt_stack* stack, int fd);
  * IPPROTO_TCP: TCP_CORK, TCP_QUICKACK, TCP_SYNCNT, TCP_LINGER2, TCP_DEFER_ACCEPT, TCP_WINDOW_CLAMP,
  * TCP_NOTSENT_LOWAT, TCP_INQ, TCP_FASTOPEN (accepted on a listener, without effect, as with Linux's
  * default), TCP_TIMESTAMP (only to be read), TCP_NODELAY, TCP_MAXSEG, TCP_KEEPIDLE, TCP_KEEPINTVL,
- * TCP_KEEPCNT, TCP_USER_TIMEOUT (milliseconds), TCP_CONGESTION ("cubic", "reno"), TCP_INFO (the
- * struct tcp_info of <linux/tcp.h>, as much of it as fits; what millrace does not count is 0).
+ * TCP_KEEPCNT, TCP_USER_TIMEOUT (milliseconds), TCP_CONGESTION ("cubic", "reno", "bbr"), TCP_INFO
+ * (the struct tcp_info of <linux/tcp.h>, as much of it as fits; what millrace does not count is 0).
  * IPPROTO_IP: IP_TTL, IP_TOS, IP_MTU. IPPROTO_IPV6: IPV6_V6ONLY, IPV6_UNICAST_HOPS, IPV6_TCLASS,
  * IPV6_MTU.
  * ENOPROTOOPT for others. Accepted sockets inherit their listener's. */
