@@ -1,9 +1,10 @@
 // `npm test`: sets up, builds, and runs every group of tests, or those that are named as arguments:
-// `node tools/run-tests.mjs lint native sim unit e2e`. The last line is "N passed, N failed, N skipped", summed over
-// lint steps, doctest cases, seeds of the simulator and tap assertions. With CI=true an unlisted skip is a failure.
+// `node tools/run-tests.mjs lint native sim threads fuzz unit e2e`. The last line is "N passed, N failed, N skipped",
+// summed over lint steps, doctest cases, seeds of the simulator, fuzz targets and tap assertions. With CI=true an unlisted skip is a failure.
 import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { ROOT } from './files.mjs';
+import { runFuzz, runThreads } from './proof-groups.mjs';
 import { bin, run } from './run.mjs';
 import { setUp } from './setup.mjs';
 import { emptyResult, runLint, runNative, runSim, runTap } from './test-groups.mjs';
@@ -15,6 +16,8 @@ const GROUPS = {
   lint: { run: runLint },
   native: { run: runNative },
   sim: { run: runSim },
+  threads: { run: runThreads },
+  fuzz: { run: runFuzz },
   unit: { run: () => runTap(unitFolders(), { jobs: 2, timeoutSeconds: 120 }), compiled: true },
   e2e: { run: () => runTap(['e2e'], { jobs: 1, timeoutSeconds: 300 }), compiled: true, privilege: true },
 };
