@@ -31,6 +31,8 @@ export class StackConnection implements Connection {
   readonly #line: number;
   /** Bytes given to the stack, modulo 2^32 like its count of acknowledged ones. */
   #written = 0;
+  /** Bytes handed up, modulo 2^32 like the stack's count of published ones. */
+  #received = 0;
   #closed = false;
 
   constructor(
@@ -105,8 +107,16 @@ export class StackConnection implements Connection {
     if (!this.#closed) this.#command(COMMAND.shutdown);
   }
 
+  /** Bytes that wait in the ring are as unread as those in the stack. */
   close(): void {
-    this.#end(COMMAND.close);
+    if (this.#closed) return;
+    const unread = Atomics.load(this.#rings.words, this.#line + SOCKET.published) !== this.#received;
+    this.#end(unread ? COMMAND.abort : COMMAND.close);
+  }
+
+  /** For the engine: these bytes go up. */
+  noteReceived(bytes: number): void {
+    this.#received = (this.#received + bytes) >>> 0;
   }
 
   abort(): void {

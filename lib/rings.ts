@@ -25,6 +25,7 @@ export const HEADER = {
   remoteAddress: 128,
   localAddress: 132,
   localPort: 136,
+  sourceAddress: 140,
 } as const;
 
 export const COMMAND = {
@@ -55,6 +56,7 @@ export const SOCKET = {
   wantWritable: 4,
   context: 5,
   generation: 6,
+  published: 7,
 } as const;
 
 /** tcp::Option of native/tcp/options.h. */

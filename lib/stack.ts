@@ -270,7 +270,9 @@ export class StackEngine implements Engine, ConnectionHost {
     }
     const slab = this.#slabs[slabNumber] as ArrayBuffer;
     this.#usedSlab(slabNumber);
-    return connection === undefined || connection.closed ? undefined : connection.sink.onData(slab, offset, total);
+    if (connection === undefined || connection.closed) return undefined;
+    connection.noteReceived(total);
+    return connection.sink.onData(slab, offset, total);
   }
 
   #advance(): void {

@@ -23,6 +23,9 @@ const ENOTCONN = uv['UV_ENOTCONN'] as number;
 const EBADF = uv['UV_EBADF'] as number;
 const EPIPE = uv['UV_EPIPE'] as number;
 
+/** An address of this machine, whatever the other end's is. */
+const LOOPBACK = /^(?:127\.|::1$|::ffff:127\.)/;
+
 /** Who is on top of the handle. */
 export type Consumer = 'script' | 'native' | 'parser';
 
@@ -209,7 +212,8 @@ export class Link implements ConnectionSink {
     this.#established = status === 0;
     // A server in this process learns of the connection first, as under the kernel, where the handshake is over before
     // the client looks.
-    const near = status === 0 && connection.local.address === connection.remote.address;
+    const { local, remote } = connection;
+    const near = status === 0 && (local.address === remote.address || LOOPBACK.test(remote.address));
     if (!near) return this.#completeConnect(connection, status);
     // Twice: the server's upcall is posted when its event comes, right behind this one.
     this.#engine.post(0, () => {
@@ -268,6 +272,16 @@ export class Link implements ConnectionSink {
   onError(errno: number): undefined {
     if (this.#closed || this.#errno !== 0) return;
     this.#errno = errno;
+    // libuv ends a stream that it finds hung up behind bytes which it has just read: the error itself it does not read.
+    const withBytes = this.#kept.length > 0 || this.#lastRead === this.#engine.round;
+    if (this.#reading && !this.#endSeen && withBytes) {
+      this.#endSeen = true;
+      this.#endKept = true;
+      if (!this.#flushPosted) {
+        this.#flushPosted = true;
+        this.#postNow();
+      }
+    }
     // With the kernel a reader learns of it first and cancels its writes itself; without one the writes fail. Who has
     // the peer's FIN reads no more: it sees the end, whatever came after.
     if (!this.#reading || this.#endSeen) {

@@ -156,6 +156,7 @@ std::optional<NeighborFact> parse_neighbor(const nlmsghdr& message) {
   if (!have_address) return std::nullopt;
   using enum net::NeighborState;
   const uint16_t state = message.nlmsg_type == RTM_DELNEIGH ? 0 : info->ndm_state;
+  fact.fixed = state & (NUD_PERMANENT | NUD_NOARP);
   if (have_mac && (state & (NUD_REACHABLE | NUD_PERMANENT | NUD_NOARP))) {
     fact.state = kReachable;
   } else if (have_mac && (state & (NUD_STALE | NUD_DELAY | NUD_PROBE))) {

@@ -24,6 +24,7 @@ struct NeighborFact {
   wire::IpAddress address;
   net::MacAddress mac{};
   net::NeighborState state = net::NeighborState::kNone;
+  bool fixed = false;  // by whoever administers the machine: never to be asked for
 };
 
 // RTM_NEWLINK, RTM_DELLINK (which is a link that is down).

@@ -277,11 +277,17 @@ void NetlinkFollower::on_neighbor(Instant now, const NeighborFact& fact) {
   });
   if (known == neighbors_.end()) {
     if (fact.state == net::NeighborState::kNone) return;
-    if (neighbors_.size() == limits_.neighbors_max) {
+    if (neighbors_.size() < limits_.neighbors_max) {
+      neighbors_.push_back(fact);
+    } else {
       ++counters_.neighbors_ignored;
-      return;
+      if (!fact.fixed) return;
+      // resolve() must know of it: in the place of one that need not be known.
+      const auto other = std::find_if(neighbors_.begin(), neighbors_.end(),
+                                      [](const NeighborFact& n) { return !n.fixed; });
+      if (other == neighbors_.end()) return;
+      *other = fact;
     }
-    neighbors_.push_back(fact);
   } else if (fact.state == net::NeighborState::kNone) {
     *known = neighbors_.back();
     neighbors_.pop_back();
@@ -317,6 +323,12 @@ Error NetlinkFollower::read_neighbors(Instant now) {
   return kOk;
 }
 
+bool NetlinkFollower::is_fixed(uint32_t ifindex, const wire::IpAddress& address) const {
+  return std::any_of(neighbors_.begin(), neighbors_.end(), [&](const NeighborFact& n) {
+    return n.fixed && n.ifindex == ifindex && n.address == address;
+  });
+}
+
 void NetlinkFollower::resolve(uint32_t ifindex, const wire::IpAddress& address) {
   if (events_.fd() < 0) return;
   ++counters_.resolutions;
@@ -327,12 +339,15 @@ void NetlinkFollower::resolve(uint32_t ifindex, const wire::IpAddress& address) 
       address.is_v4() ? std::span(address.v4_data(), 4) : std::span(address.data(), 16);
 
   // "Somebody uses this entry": the kernel makes it if need be, and solicits or confirms as it does
-  // for packets of its own. The states that follow arrive as events.
-  ndmsg use = body;
-  use.ndm_flags = NTF_USE;
-  NetlinkRequest solicit(RTM_NEWNEIGH, NLM_F_CREATE);
-  solicit.body(use).attribute(NDA_DST, destination);
-  if (Error error = events_.send(solicit)) ++counters_.errors;
+  // for packets of its own. The states that follow arrive as events. A permanent entry would lose
+  // its address by that (NTF_USE takes the mark of permanence away, and the entry is solicited).
+  if (!is_fixed(ifindex, address)) {
+    ndmsg use = body;
+    use.ndm_flags = NTF_USE;
+    NetlinkRequest solicit(RTM_NEWNEIGH, NLM_F_CREATE);
+    solicit.body(use).attribute(NDA_DST, destination);
+    if (Error error = events_.send(solicit)) ++counters_.errors;
+  }
   // An entry that is reachable already changes in nothing and gives no event: ask for it.
   NetlinkRequest query(RTM_GETNEIGH, 0);
   query.body(body).attribute(NDA_DST, destination);

@@ -78,6 +78,7 @@ class NetlinkFollower final : public net::NeighborResolver {
  private:
   void on_event(Instant now, const nlmsghdr& message);
   void on_neighbor(Instant now, const NeighborFact& fact);
+  bool is_fixed(uint32_t ifindex, const wire::IpAddress& address) const;
   Error resync(Instant now);
   Error read_links();
   Error read_addresses();

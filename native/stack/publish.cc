@@ -122,6 +122,8 @@ bool Stack::publish_data(Instant now, Slot& slot) {
     args[0] = place.slab;
     args[1] = place.offset;
     args[2] = bytes;
+    std::atomic_ref published(shared_.socket(slot.index)[socket_word::kPublished]);
+    published.store(published.load(std::memory_order_relaxed) + bytes, std::memory_order_relaxed);
     commit_event();
     data_slot_ = slot.index;
     data_tail_ = event_tail_;
@@ -216,6 +218,7 @@ void Stack::refresh_socket_line(Slot& slot) {
     put(socket_word::kReading, 0);
     put(socket_word::kWantWritable, 0);
     put(socket_word::kContext, kNoContext);
+    put(socket_word::kPublished, 0);
     put(socket_word::kGeneration, slot.generation);
   }
   if (slot.kind != SlotKind::kConnection) return;

@@ -73,6 +73,7 @@ inline constexpr uint32_t kPayloadMss = 3;    // stack: bytes to fill a frame wi
 inline constexpr uint32_t kWantWritable = 4;  // JavaScript: 1 while it waits for room
 inline constexpr uint32_t kContext = 5;       // JavaScript: the async context of its upcalls
 inline constexpr uint32_t kGeneration = 6;    // stack: changes whenever the slot is used anew
+inline constexpr uint32_t kPublished = 7;     // stack: bytes received in events, modulo 2^32
 }  // namespace socket_word
 
 // How many frames one connection's unacknowledged bytes may take, by those that are still free: a

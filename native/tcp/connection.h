@@ -12,11 +12,13 @@
 #include "base/timer_wheel.h"
 #include "net/tables.h"
 #include "packet/frame_pool.h"
+#include "tcp/congestion/bbr.h"
 #include "tcp/congestion/cubic.h"
 #include "tcp/congestion/new_reno.h"
 #include "tcp/ecn.h"
 #include "tcp/options.h"
 #include "tcp/rtt.h"
+#include "tcp/send_clock.h"
 #include "tcp/tx_queue.h"
 #include "wire/ip_address.h"
 #include "wire/tcp_header.h"
@@ -113,6 +115,15 @@ struct LossState {
   uint8_t sack_seen_count = 0;
 };
 
+// Only kept while congestion control asks for it (delivery_rate.h).
+struct RateState {
+  uint64_t delivered_bytes = 0;
+  uint64_t app_limited_until = 0;  // delivered_bytes at which samples count again; 0: they do
+  Instant next_send{};             // pacing
+  uint32_t first_sent_us = 0;
+  uint32_t delivered_us = 0;
+};
+
 struct Receiver {
   Seq irs, nxt;
   Seq acked;  // RCV.NXT as last sent: Last.ACK.sent of RFC 7323
@@ -125,10 +136,11 @@ struct Receiver {
   uint16_t ooo_frames = 0;
   uint16_t islands = 0;
   uint16_t peer_segment_bytes = 536;  // size of the segments that arrive
-  uint8_t shift = 0;
-  bool fin_known = false;     // its sequence number is known
-  bool fin_received = false;  // and everything before it has come
-  bool buffer_fixed = false;  // set by the user: no tuning
+  uint32_t clamp_bytes = 0;           // TCP_WINDOW_CLAMP; 0: none
+  uint8_t shift = 0;                  // window scale of ours, if it was agreed
+  bool fin_known = false;             // its sequence number is known
+  bool fin_received = false;          // and everything before it has come
+  bool buffer_fixed = false;          // set by the user: no tuning
   uint8_t sack_count = 0;
   bool dsack_pending = false;
   wire::SackBlock dsack;
@@ -142,6 +154,8 @@ struct Receiver {
   Instant last_data_at{};
   // Delayed ACK
   uint8_t quick_acks = 0;
+  uint8_t pushed = 0;  // segments not yet acknowledged that end a write, up to 2
+  uint16_t last_segment_bytes = 0;
   bool ack_now = false;
   bool ack_pending = false;
   bool interactive = false;  // answers carry the ACKs ("pingpong")
@@ -158,6 +172,8 @@ struct Receiver {
 struct ConnectionStats {
   uint64_t bytes_sent = 0, bytes_acked = 0, bytes_received = 0, bytes_resent = 0;
   uint32_t segments_sent = 0, segments_received = 0, segments_resent = 0;
+  uint32_t data_segments_sent = 0, data_segments_received = 0;
+  uint32_t out_of_order = 0, dsacks = 0;
 };
 
 class Connection : public FlowNode, public ListNode<QueueTag>, public ListNode<HeldTag> {
@@ -181,10 +197,17 @@ class Connection : public FlowNode, public ListNode<QueueTag>, public ListNode<H
   bool sack = false;
   bool scaling = false;
   bool nodelay = false;
+  bool corked = false;     // TCP_CORK
+  bool more = false;       // the write that is being pushed is not the last of its kind (MSG_MORE)
+  bool push_once = false;  // whatever Nagle and the cork say
+  bool writer_waits = false;
+  int16_t linger2_s = 0;
+  uint8_t syn_retries = 0;
   bool keepalive = true;
   bool read_closed = false;   // close() was called: data that arrives now means RST
   bool cwnd_limited = false;  // the congestion window was full in the round trip of usage_end
   bool cwnd_blocked = false;  // and is so now
+  bool rate_based = false;    // congestion control works with rates
   bool syn_resent = false;
   bool syn_resent_again = false;  // more than once
   bool blocked = false;           // could not send for want of memory or ring; retried at ack_at
@@ -207,8 +230,10 @@ class Connection : public FlowNode, public ListNode<QueueTag>, public ListNode<H
   Timer timer;  // at the earliest of the deadlines below, or earlier
   Instant retransmit_at = Instant::never();
   Instant ack_at = Instant::never();
+  Instant pace_at = Instant::never();
   Instant life_at = Instant::never();  // keep-alive, FIN-WAIT-2, TIME-WAIT
   RetransmitMode retransmit_mode = RetransmitMode::kNone;
+  Instant established_at{};
   Instant last_received_at{};
   Instant challenge_at{};
   bool challenged = false;
@@ -219,10 +244,12 @@ class Connection : public FlowNode, public ListNode<QueueTag>, public ListNode<H
   RttEstimator rtt;
   EcnState ecn;
   CongestionWindow window;
+  RateState rate;
   uint32_t flight_max_bytes = 0;  // most in flight in that round trip, if it was not
   Seq usage_end;
   ConnectionStats stats;
-  alignas(8) unsigned char congestion_storage[152];
+  SendClock send_clock;
+  alignas(8) unsigned char congestion_storage[168];
 
   bool ack_state() const { return state != State::kSynSent && state != State::kClosed; }
   // States in which data and FIN of ours may be sent.
@@ -243,6 +270,7 @@ struct Handshake {
   uint16_t peer_mss_bytes = 536;
   uint16_t window_bytes = 0;  // ours, as announced
   uint8_t peer_shift = 0;
+  uint8_t shift = 0;  // ours
   bool scaling = false;
   bool sack = false;
   bool timestamps = false;
@@ -258,6 +286,7 @@ struct HalfOpen : FlowNode, ListNode<QueueTag>, Handshake {
   Instant answered{};  // last answer to something odd, for its rate limit
   uint16_t peer_window_bytes = 0;
   uint8_t retries = 0;
+  bool acked = false;  // but without data, and the listener waits for some (TCP_DEFER_ACCEPT)
 };
 
 class Listener : public HashNode<PortTag>, public ListNode<AllTag> {

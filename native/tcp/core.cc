@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "tcp/core.h"
 
+#include <algorithm>
+
 #include "tcp/lifecycle.h"
 
 namespace millrace::tcp {
@@ -28,7 +30,6 @@ Core::Core(FramePool& pool_, net::IpLayer& ip_, TimerWheel& wheel_, Random& rand
       isn_key(random_.sip_key()),
       clock_key(random_.sip_key()),
       cookies(random_),
-      window_shift(shift_for(options_.receive_buffer_max_bytes)),
       connections(options_.connections_max),
       listeners(options_.listeners_max),
       half_opens(options_.half_open_max),
@@ -36,5 +37,13 @@ Core::Core(FramePool& pool_, net::IpLayer& ip_, TimerWheel& wheel_, Random& rand
       ports(options_.listeners_max) {}
 
 Core::~Core() = default;
+
+uint8_t Core::window_shift(const ConnectionOptions& o) const {
+  const uint32_t fixed = o.receive_buffer_bytes;
+  uint32_t most =
+      fixed ? std::min(fixed, options.receive_buffer_max_bytes) : options.receive_buffer_max_bytes;
+  if (o.window_clamp_bytes) most = std::min(most, o.window_clamp_bytes);
+  return shift_for(most);
+}
 
 }  // namespace millrace::tcp

@@ -28,7 +28,6 @@ struct Core {
   SipKey isn_key;    // RFC 6528
   SipKey clock_key;  // offsets of the timestamp clocks
   SynCookies cookies;
-  uint8_t window_shift = 0;  // what we announce, from receive_buffer_max_bytes
   ObjectPool<Connection> connections;
   ObjectPool<Listener> listeners;
   ObjectPool<HalfOpen> half_opens;
@@ -41,6 +40,9 @@ struct Core {
 
   // What queues must leave of the pool: with no frame to receive an ACK in, nothing that is queued
   // would ever be freed.
+  // The window scale to announce (RFC 7323 2.3): the smallest with which the field can say the
+  // largest buffer that the options allow. A size that the user has fixed is the largest (Linux).
+  uint8_t window_shift(const ConnectionOptions& o) const;
   bool memory_scarce() const { return pool.available() <= pool.capacity() / 16 + 2; }
   uint64_t flow_hash(const wire::FlowKey& key) const {
     return SipHash::hash(flow_key, {reinterpret_cast<const uint8_t*>(&key), sizeof key});

@@ -7,6 +7,7 @@
 #include "tcp/receive.h"
 #include "tcp/timers.h"
 #include "wire/checksum.h"
+#include "wire/ethernet.h"
 
 namespace millrace::tcp {
 
@@ -111,6 +112,20 @@ Frame* alloc_control(Core& core) {
 
 }  // namespace
 
+uint16_t first_window(uint32_t space_bytes, uint32_t clamp_bytes, uint32_t mss_bytes) {
+  uint32_t window = std::min<uint32_t>(space_bytes, 65535);
+  if (clamp_bytes) window = std::min(window, clamp_bytes);
+  if (window > mss_bytes) window -= window % mss_bytes;
+  return uint16_t(window);
+}
+
+uint16_t syn_window(const Connection& c) {
+  const uint32_t mss = announced_mss(c.path, c.snd.mss_max_bytes);
+  const bool timestamps = c.state == State::kSynReceived && c.timestamps;
+  return first_window(c.rcv.buffer_bytes, c.rcv.clamp_bytes,
+                      mss - (timestamps ? wire::kTcpTimestampBytes : 0));
+}
+
 uint16_t announced_mss(const net::Path& path, uint16_t mss_max_bytes) {
   const uint32_t overhead = ip_header_bytes(path.remote) + wire::kTcpHeaderBytes;
   const uint32_t mss =
@@ -157,7 +172,9 @@ bool send_frame(Core& core, Instant now, Connection& c, Frame* frame) {
     update_mss(core, c);
   }
   Frame* out = frame;
-  if (frame->tx_pending) {  // still in a ring: its bytes must not change
+  // Still in a ring, its bytes must not change; and the last bytes of a full frame leave no room
+  // for the padding of a short packet.
+  if (frame->tx_pending || frame->capacity - n.offset < wire::kEthernetFrameMinBytes) {
     out = alloc_control(core);
     if (!out) return false;
     out->length = n.length;
@@ -242,14 +259,15 @@ void send_syn(Core& core, Instant now, Connection& c) {
   header.flags = answer ? wire::kTcpSyn | wire::kTcpAck : wire::kTcpSyn;
   header.flags |= ecn_syn_flags(core, c);
   header.ack = answer ? c.rcv.nxt : Seq();
-  const uint32_t window = std::min<uint32_t>(c.rcv.buffer_bytes, 65535);
-  header.window = uint16_t(window);
+  const StackOptions& o = core.options;
   options.has_mss = true;
   options.mss_bytes = announced_mss(c.path, c.snd.mss_max_bytes);
-  options.sack_permitted = !answer || c.sack;
-  options.has_window_scale = !answer || c.scaling;
-  options.window_scale = core.window_shift;
-  if (!answer || c.timestamps) add_timestamps(now, c, options);
+  options.sack_permitted = answer ? c.sack : o.sack;
+  options.has_window_scale = answer ? c.scaling : o.window_scaling;
+  options.window_scale = c.rcv.shift;
+  if (answer ? c.timestamps : o.timestamps) add_timestamps(now, c, options);
+  const uint32_t window = syn_window(c);
+  header.window = uint16_t(window);
   if (answer) {
     c.rcv.edge = c.rcv.nxt + window;
     note_ack_sent(now, c);
@@ -276,7 +294,7 @@ bool send_syn_ack(Core& core, Instant now, const wire::FlowKey& key, const Liste
   options.mss_bytes = announced_mss(*path, l.options.mss_max_bytes);
   options.sack_permitted = h.sack;
   options.has_window_scale = h.scaling;
-  options.window_scale = core.window_shift;
+  options.window_scale = h.shift;
   options.has_timestamps = h.timestamps;
   options.ts_value = ts_value;
   options.ts_echo = h.ts_recent;
@@ -308,7 +326,7 @@ void send_half_open_ack(Core& core, Instant now, HalfOpen& h) {
   header.seq = h.iss + 1;
   header.ack = h.irs + 1;
   header.flags = wire::kTcpAck;
-  header.window = uint16_t(h.window_bytes >> (h.scaling ? core.window_shift : 0));
+  header.window = uint16_t(h.window_bytes >> (h.scaling ? h.shift : 0));
   options.has_timestamps = h.timestamps;
   options.ts_value = ts_now(now, h.ts_offset);
   options.ts_echo = h.ts_recent;

@@ -13,6 +13,10 @@ void update_mss(Core& core, Connection& c);
 // MSS to announce for a path (RFC 6691: options are not deducted).
 uint16_t announced_mss(const net::Path& path, uint16_t mss_max_bytes);
 
+// The window of a SYN or SYN-ACK: whole segments, as many as fit into the space (Linux).
+uint16_t first_window(uint32_t space_bytes, uint32_t clamp_bytes, uint32_t mss_bytes);
+uint16_t syn_window(const Connection& c);
+
 // Sends the payload of a queued frame. False when nothing left (no memory, or refused below).
 bool send_frame(Core& core, Instant now, Connection& c, Frame* frame);
 // A segment without payload. `seq` is given because probes carry SND.UNA-1.

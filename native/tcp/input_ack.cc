@@ -65,8 +65,8 @@ void clean_queue(Core& core, Connection& c, Seq ack, AckSummary& a) {
   }
   c.stats.bytes_acked += a.payload_bytes;
   if (!a.resent_acked) return;
-  // RFC 6298 3 (Karn): what lay behind the hole that was filled has waited for it, perhaps long. And
-  // without SACK nothing says whether the originals or the repetitions arrived (Linux).
+  // RFC 6298 3 (Karn): what lay behind the hole that was filled has waited for it, perhaps long.
+  // And without SACK nothing says whether the originals or the repetitions arrived (Linux).
   a.oldest_sent = Instant::never();
   if (!c.sack) a.original_delivered = false;
 }
@@ -145,6 +145,7 @@ bool input_ack(Core& core, Instant now, Connection& c, const Segment& s) {
   a.prior_una = t.una;
   a.prior_flight_bytes = t.queue.flight_bytes();
   a.prior_pipe_bytes = pipe_bytes(c);
+  a.prior_lost_bytes = t.queue.lost_total_bytes;
   a.una_advanced = s.ack > t.una;
   a.ece = c.ecn.active && s.has(wire::kTcpEce) && !s.has(wire::kTcpSyn);
   if (c.timestamps && s.options.has_timestamps) a.ts_echo = s.options.ts_echo;
@@ -169,6 +170,7 @@ bool input_ack(Core& core, Instant now, Connection& c, const Segment& s) {
   set_timers(core, c, a);
   if (a.una_advanced) {
     core.ip.confirm(now, c.path);
+    if (!t.queue.head) c.send_clock.stop(now, SendClock::kBusy, true);
     if (a.fin_acked) fin_acked(core, now, c);
     if (a.payload_bytes && c.owned) core.handler.on_acked(c);
   }

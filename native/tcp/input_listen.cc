@@ -65,12 +65,20 @@ Handshake handshake_of(const Core& core, const Listener& l, const wire::FlowKey&
   Handshake h;
   h.ts_offset = core.timestamp_offset(key);
   h.ts_recent = syn.ts_value;
-  h.timestamps = syn.has_timestamps;
-  h.sack = syn.sack_permitted;
-  h.scaling = syn.has_window_scale;
+  const StackOptions& ours = core.options;
+  h.timestamps = syn.has_timestamps && ours.timestamps;
+  h.sack = syn.sack_permitted && ours.sack;
+  h.scaling = syn.has_window_scale && ours.window_scaling;
+  h.shift = core.window_shift(l.options);
   h.peer_shift = syn.window_scale;
   h.peer_mss_bytes = believed_mss(syn, key.remote.address);
-  h.window_bytes = uint16_t(std::min<uint32_t>(receive_buffer_of(core, l.options), 65535));
+  h.window_bytes = 65535;
+  // The path is asked for again when the SYN-ACK leaves; without one there will be none.
+  if (Result<net::Path> path = core.ip.resolve(key.local.address, key.remote.address)) {
+    const uint32_t mss = announced_mss(*path, l.options.mss_max_bytes);
+    h.window_bytes = first_window(receive_buffer_of(core, l.options), l.options.window_clamp_bytes,
+                                  mss - (h.timestamps ? wire::kTcpTimestampBytes : 0));
+  }
   return h;
 }
 
@@ -180,6 +188,10 @@ void input_half_open(Core& core, Instant now, HalfOpen& h, Segment& s) {
     if (take_cookie(core, now, l, h.key, h.hash, s, &h)) return;
     ++core.counters.tcp_bad_acks;
     answer_with_reset(core, now, h.key, s);
+    return;
+  }
+  if (h.retries < l.options.defer_accept && s.length == 0 && !s.has(wire::kTcpFin)) {
+    h.acked = true;  // the user wants to hear of connections that have something to say
     return;
   }
   if (backlog_full(l)) {

@@ -20,9 +20,10 @@ uint16_t believed_mss(const wire::TcpOptions& options, const wire::IpAddress& pe
 void take_syn_options(Core& core, Instant now, Connection& c, const Segment& s) {
   const wire::TcpOptions& o = s.options;
   c.snd.peer_mss_bytes = believed_mss(o, c.key.remote.address);
-  c.sack = o.sack_permitted;
-  c.timestamps = o.has_timestamps;
-  c.scaling = o.has_window_scale;
+  const StackOptions& ours = core.options;
+  c.sack = o.sack_permitted && ours.sack;
+  c.timestamps = o.has_timestamps && ours.timestamps;
+  c.scaling = o.has_window_scale && ours.window_scaling;
   c.snd.shift = c.scaling ? o.window_scale : 0;
   if (c.timestamps) {
     c.rcv.ts_recent = o.ts_value;
@@ -32,7 +33,7 @@ void take_syn_options(Core& core, Instant now, Connection& c, const Segment& s) 
   c.rcv.irs = s.seq;
   c.rcv.nxt = c.rcv.acked = s.seq + 1;
   // What our SYN offered, unscaled.
-  c.rcv.edge = c.rcv.nxt + std::min<uint32_t>(c.rcv.buffer_bytes, 65535);
+  c.rcv.edge = c.rcv.nxt + syn_window(c);
   c.snd.window_bytes = c.snd.window_max_bytes = s.window;  // never scaled on a SYN
   c.snd.wl1 = s.seq;
   update_mss(core, c);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "tcp/delivery_rate.h"
 #include "tcp/emit.h"
 #include "tcp/output.h"
 #include "tcp/receive.h"
@@ -21,8 +22,11 @@ Connection::~Connection() {
 void Connection::use_congestion(CongestionControl algorithm) {
   static_assert(sizeof(Cubic) <= sizeof congestion_storage);
   static_assert(sizeof(NewReno) <= sizeof congestion_storage);
+  static_assert(sizeof(Bbr) <= sizeof congestion_storage);
   if (algorithm == CongestionControl::kNewReno) {
     new (congestion_storage) NewReno();
+  } else if (algorithm == CongestionControl::kBbr) {
+    new (congestion_storage) Bbr(core.random.next_u32());
   } else {
     new (congestion_storage) Cubic();
   }
@@ -45,9 +49,17 @@ Connection* create_connection(Core& core, const wire::FlowKey& key, uint64_t has
   c->keepalive_probes = uint8_t(std::min<uint32_t>(options.keepalive_probes, 127));
   c->user_timeout_ms = uint32_t(options.user_timeout.millis());
   c->snd.mss_max_bytes = options.mss_max_bytes;
+  c->corked = options.cork;
+  c->linger2_s = options.linger2_s;
+  c->syn_retries = options.syn_retries;
+  c->rcv.clamp_bytes = options.window_clamp_bytes;
+  c->rcv.shift = core.window_shift(options);
   c->ttl = options.ttl;
   c->traffic_class = options.traffic_class;
-  if (options.congestion != CongestionControl::kCubic) c->use_congestion(options.congestion);
+  if (options.congestion != CongestionControl::kCubic) {
+    c->congestion().~CongestionController();
+    c->use_congestion(options.congestion);
+  }
   c->rcv.buffer_fixed = options.receive_buffer_bytes != 0;
   c->rcv.buffer_bytes =
       std::min(c->rcv.buffer_fixed ? options.receive_buffer_bytes : stack.receive_buffer_bytes,
@@ -65,7 +77,7 @@ Connection* create_connection(Core& core, const wire::FlowKey& key, uint64_t has
 
 void start_established(Core& core, Instant now, Connection& c) {
   c.state = State::kEstablished;
-  c.last_received_at = now;
+  c.established_at = c.last_received_at = now;
   c.loss.backoff = 0;
   c.loss.stalled_since = {};
   c.loss.high = c.snd.una - 1;
@@ -81,6 +93,7 @@ void start_established(Core& core, Instant now, Connection& c) {
   c.rcv.peer_segment_bytes = uint16_t(std::min<uint32_t>(c.snd.mss_bytes, 536));
   c.window.cwnd_bytes = initial_window_bytes(c);
   c.usage_end = c.snd.una;
+  begin_congestion_control(c, now);
   // RFC 6298 5.7: after a lost SYN, and nothing measured since, data begins with 3 s.
   if (c.syn_resent && !c.rtt.valid()) c.rtt.set_fallback_us(3'000'000);
   restart_keepalive(core, now, c);
@@ -119,11 +132,27 @@ void peer_closed(Core& core, Instant now, Connection& c) {
   }
 }
 
+namespace {
+
+// Nobody here waits for the peer's FIN any more: not for ever, or by TCP_LINGER2 not at all.
+void enter_orphaned_fin_wait2(Core& core, Instant now, Connection& c, uint8_t ack_flag) {
+  if (c.linger2_s < 0) {
+    (void)send_control(core, now, c, c.snd.nxt, wire::kTcpRst | ack_flag);
+    ++core.counters.tcp_resets_sent;
+    bury(core, c);
+    return;
+  }
+  const Duration wait = c.linger2_s > 0 ? Duration::seconds(c.linger2_s) : core.options.fin_timeout;
+  set_deadline(core, c, c.life_at, now + wait);
+}
+
+}  // namespace
+
 void fin_acked(Core& core, Instant now, Connection& c) {
   switch (c.state) {
     case State::kFinWait1:
       c.state = State::kFinWait2;
-      if (!c.owned) set_deadline(core, c, c.life_at, now + core.options.fin_timeout);
+      if (!c.owned) enter_orphaned_fin_wait2(core, now, c, 0);
       return;
     case State::kClosing:
       enter_time_wait(core, now, c);
@@ -150,7 +179,7 @@ void bury(Core& core, Connection& c) {
     core.handler.on_freed(c.key);
   }
   core.wheel.cancel(c.timer);
-  c.retransmit_at = c.ack_at = c.life_at = Instant::never();
+  c.retransmit_at = c.ack_at = c.pace_at = c.life_at = Instant::never();
   c.retransmit_mode = RetransmitMode::kNone;
   c.snd.queue.release_all(core.pool);
   c.loss.sack_cursor = nullptr;
@@ -198,9 +227,7 @@ void queue_fin(Core& core, Connection& c) {
 void orphan(Core& core, Instant now, Connection& c) {
   c.owned = false;
   c.read_closed = true;
-  if (c.state == State::kFinWait2) {
-    set_deadline(core, c, c.life_at, now + core.options.fin_timeout);
-  }
+  if (c.state == State::kFinWait2) enter_orphaned_fin_wait2(core, now, c, wire::kTcpAck);
 }
 
 void reap(Core& core, Connection& c) {

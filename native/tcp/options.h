@@ -3,12 +3,17 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
+#include <string_view>
 
 #include "base/time.h"
 
 namespace millrace::tcp {
 
-enum class CongestionControl : uint8_t { kCubic, kNewReno };
+enum class CongestionControl : uint8_t { kCubic, kNewReno, kBbr };
+// By the names of TCP_CONGESTION: "cubic", "reno", "bbr".
+std::optional<CongestionControl> congestion_control_named(std::string_view name);
+const char* name_of(CongestionControl algorithm);
 
 // RFC 3168: never; only when the peer asks (Linux's tcp_ecn=2); asking ourselves too (tcp_ecn=1).
 enum class Ecn : uint8_t { kOff, kPassive, kOn };
@@ -25,6 +30,11 @@ struct ConnectionOptions {
   CongestionControl congestion = CongestionControl::kCubic;
   uint32_t receive_buffer_bytes = 0;  // 0: the stack's default, auto-tuned up to its maximum
   uint32_t send_buffer_bytes = 0;
+  uint32_t window_clamp_bytes = 0;  // TCP_WINDOW_CLAMP: offered at most; 0: as the buffer allows
+  int16_t linger2_s = 0;     // TCP_LINGER2: of an orphaned FIN-WAIT-2; 0: the stack's; -1: no such
+  uint8_t syn_retries = 0;   // TCP_SYNCNT; 0: the stack's
+  uint8_t defer_accept = 0;  // TCP_DEFER_ACCEPT, in SYN-ACKs sent again; 0: off
+  bool cork = false;         // TCP_CORK
   uint16_t mss_max_bytes = 0;  // TCP_MAXSEG: announced and sent at most; 0: as the path allows
   uint8_t ttl = 64;
   uint8_t traffic_class = 0;
@@ -41,7 +51,14 @@ enum class Option : uint8_t {
   kReceiveBuffer,  // bytes
   kSendBuffer,     // bytes
   kTrafficClass,
-  kMssMax,  // bytes; 0: as the path allows
+  kMssMax,       // bytes; 0: as the path allows
+  kCork,         // 0 or 1: nothing less than a full segment leaves (Linux's TCP_CORK)
+  kQuickAck,     // 1: what waits for an ACK gets it now, and soon again; 0: ACKs may wait
+  kLinger2,      // seconds; 0: the stack's fin_timeout; UINT32_MAX: reset instead of FIN-WAIT-2
+  kSynRetries,   // 1 to 127
+  kWindowClamp,  // bytes; 0: none
+  kReadShut,     // 1: the user wants no more data: what comes after our FIN is reset
+  kWriterWaits,  // 1: the user has found the send buffer full (for Info::send_buffer_limited)
 };
 
 struct StackOptions {
@@ -55,6 +72,15 @@ struct StackOptions {
   Duration time_wait = Duration::seconds(60);
   Duration fin_timeout = Duration::seconds(60);  // orphaned FIN-WAIT-2
   Ecn ecn = Ecn::kPassive;
+  // Linux's sysctls of the same names.
+  uint8_t syn_retries = 6;  // doubling; four at a constant second come before
+  uint8_t syn_ack_retries = 5;
+  uint8_t data_retries = 15;  // tcp_retries2
+  uint8_t orphan_retries = 8;
+  bool timestamps = true;
+  bool sack = true;
+  bool window_scaling = true;
+  bool slow_start_after_idle = true;
   ConnectionOptions defaults;
   // Tests that name absolute numbers: every connection begins at `isn`, and its timestamp clock has
   // no offset. Against RFC 6528; nothing but native/testing sets it.

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "tcp/delivery_rate.h"
 #include "tcp/emit.h"
 #include "tcp/lifecycle.h"
 #include "tcp/receive.h"
@@ -19,11 +20,12 @@ constexpr Duration kRetryAfter = Duration::millis(1);  // no memory, or the devi
 // idleness, down to the initial one (RFC 5681 4.1 goes there at once).
 void restart_after_idle(Core& core, Instant now, Connection& c) {
   const Sender& s = c.snd;
+  if (!core.options.slow_start_after_idle) return;
   if (s.queue.in_flight() || s.last_at.ns == 0) return;
   const Duration idle = now - s.last_at;
   const Duration rto = Duration::micros(c.rtt.rto_us(uint32_t(core.options.rto_max.micros())));
-  c.congestion().on_idle(idle);
-  if (idle <= rto) return;
+  c.congestion().on_idle(c.window, now, idle);
+  if (idle <= rto || c.rate_based) return;
   const uint32_t floor = std::min(initial_window_bytes(c), c.window.cwnd_bytes);
   // RFC 2861: three quarters of what was lost is remembered in ssthresh.
   c.window.ssthresh_bytes =
@@ -37,7 +39,9 @@ void restart_after_idle(Core& core, Instant now, Connection& c) {
 // RFC 9293 3.7.4 with Minshall's change: a short segment waits only while another short one is
 // unacknowledged.
 bool nagle_holds(const Connection& c, const Frame* f, const TxNote& n) {
-  if (c.nodelay || n.has(TxNote::kFin) || n.length >= c.snd.mss_bytes || f->next) return false;
+  if (n.has(TxNote::kFin) || n.length >= c.snd.mss_bytes || f->next || c.push_once) return false;
+  if (c.corked || c.more) return true;
+  if (c.nodelay) return false;
   if (!c.snd.queue.in_flight()) return false;
   return c.snd.small_end > c.snd.una && c.snd.small_end <= c.snd.nxt;
 }
@@ -108,6 +112,7 @@ bool resend_lost(Core& core, Instant now, Connection& c) {
       c.cwnd_limited = true;
       return false;
     }
+    if (pacing_holds(core, now, c)) return false;
     const bool head = f == q.head;
     if (!resend_frame(core, now, c, f)) {
       retry_soon(core, now, c);
@@ -125,17 +130,33 @@ bool split_frame(Core& core, Connection& c, Frame* f, uint32_t keep) {
   return c.snd.queue.split(core.pool, f, keep);
 }
 
+void note_send_clock(Instant now, Connection& c, bool window_limited) {
+  SendClock& clock = c.send_clock;
+  if (c.snd.queue.head) clock.start(now, SendClock::kBusy);
+  if (window_limited) {
+    clock.start(now, SendClock::kReceiveWindow);
+  } else {
+    clock.stop(now, SendClock::kReceiveWindow, !c.snd.queue.head);
+  }
+  const bool starved = c.writer_waits && !c.cwnd_limited && !c.snd.queue.unsent;
+  if (starved && c.snd.queue.head) clock.start(now, SendClock::kSendBuffer);
+}
+
 // New data, until something forbids. True when at least one segment left.
 bool send_new(Core& core, Instant now, Connection& c) {
   TxQueue& q = c.snd.queue;
   uint32_t run = 0, run_max = 0;
-  bool sent = false;
+  bool sent = false, window_limited = false;
   while (Frame* f = q.unsent) {
     TxNote& n = note_of(f);
     if (n.length < c.snd.mss_bytes && f->next) q.fill_from_next(core.pool, f, c.snd.mss_bytes);
     const uint32_t pipe = pipe_bytes(c);
     const uint32_t allowed = sendable(c, f, n, pipe, run > 0);
-    if (allowed == 0) break;
+    if (allowed == 0) {
+      window_limited = !c.cwnd_blocked && !nagle_holds(c, f, n);
+      break;
+    }
+    if (pacing_holds(core, now, c)) break;
     if (allowed < n.length && !split_frame(core, c, f, allowed)) {
       ++core.counters.tcp_no_memory;
       retry_soon(core, now, c);
@@ -156,6 +177,7 @@ bool send_new(Core& core, Instant now, Connection& c) {
     }
     sent = true;
   }
+  note_send_clock(now, c, window_limited);
   return sent;
 }
 
@@ -177,8 +199,11 @@ bool resend_frame(Core& core, Instant now, Connection& c, Frame* frame) {
   note_resent(c, now, true);
   ++core.counters.tcp_retransmits;
   ++c.stats.segments_resent;
+  if (n.length) ++c.stats.data_segments_sent;
   c.stats.bytes_resent += n.length;
   c.loss.prr_out += n.length;
+  note_rate_sent(c, n, now);
+  note_paced(c, now, n.length);
   c.snd.queue.mark_resent(frame, now);
   c.snd.last_at = now;
   return true;
@@ -194,12 +219,15 @@ bool send_new_frame(Core& core, Instant now, Connection& c, uint32_t limit_bytes
     return false;
   }
   if (!send_frame(core, now, c, f)) return false;
+  note_rate_sent(c, n, now);
+  note_paced(c, now, n.length);
   q.mark_sent(f, now);
   c.snd.nxt = n.end();
   if (n.length < c.snd.mss_bytes) c.snd.small_end = n.end();
   c.stats.bytes_sent += n.length;
   c.loss.prr_out += n.length;
   c.snd.last_at = now;
+  if (n.length) ++c.stats.data_segments_sent;
   if (n.length) note_data_sent(core, now, c);
   return true;
 }
@@ -215,18 +243,19 @@ void send_pending(Core& core, Instant now, Connection& c) {
   c.cwnd_blocked = false;
   const bool sent = send_new(core, now, c);
   if (sent || c.cwnd_blocked) note_usage(c);
+  const bool paced = !c.pace_at.is_never();  // its timer will go on
   if (c.loss.frto_new_data) {
     // RFC 5682 2.1 step 2b: new data was to tell whether the timeout was spurious. None could go
     // (window, Nagle), so nothing will tell: recover as usual.
     c.loss.frto_new_data = false;
-    if (!sent) {
+    if (!sent && !paced) {
       c.loss.frto = false;
       (void)resend_lost(core, now, c);
     }
   }
   if (sent) {
     arm_retransmit_or_probe(core, now, c);
-  } else if (q.unsent && !q.in_flight()) {
+  } else if (q.unsent && !q.in_flight() && !paced) {
     arm_persist(core, now, c);
   }
 }

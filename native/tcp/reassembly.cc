@@ -204,6 +204,7 @@ void reassemble(Core& core, Connection& c, Segment& s) {
   Frame* f = s.frame;
   s.frame = nullptr;
   ++core.counters.tcp_out_of_order;
+  ++c.stats.out_of_order;
   Frame* island = before;
   if (before && rx(before).island_end == start) {
     extend_island(core, r, before, f, start, end);

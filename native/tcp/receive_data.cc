@@ -87,6 +87,7 @@ void receive_payload(Core& core, Instant now, Connection& c, Segment& s) {
     return;  // data behind the FIN: nobody honest sends that
   }
   if (s.length) note_data_received(core, now, c, s);
+  if (s.length) ++c.stats.data_segments_received;
   if (s.seq != r.nxt) {
     r.ack_now = true;  // RFC 5681 4.2: out of order
     if (s.length && core.memory_scarce()) {

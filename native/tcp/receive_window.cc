@@ -25,7 +25,8 @@ uint32_t free_bytes(const Core& core, const Connection& c) {
   if (core.pool.available() < core.pool.capacity() / 8) {
     buffer = std::min<uint32_t>(buffer, std::max<uint32_t>(4u * r.peer_segment_bytes, 8192));
   }
-  return buffer > r.queued_bytes ? buffer - r.queued_bytes : 0;
+  const uint32_t room = buffer > r.queued_bytes ? buffer - r.queued_bytes : 0;
+  return r.clamp_bytes ? std::min(room, r.clamp_bytes) : room;
 }
 
 void tune_buffer(Core& core, Instant now, Connection& c) {
@@ -96,7 +97,7 @@ uint16_t announce_window(const Core& core, Connection& c) {
   Seq limit = r.nxt + free_bytes(core, c);
   if (limit - r.edge < int32_t(worth)) limit = wire::seq_max(r.edge, r.nxt);
   const uint32_t window = uint32_t(limit - r.nxt);
-  const uint8_t shift = c.scaling ? core.window_shift : 0;
+  const uint8_t shift = c.scaling ? c.rcv.shift : 0;
   uint32_t field = std::min<uint32_t>(window >> shift, 65535);
   // Rounded up, so that the edge does not move back by less than the scale's unit (RFC 7323 2.4),
   // but only into space that is there: with segments smaller than the unit the window would
@@ -114,6 +115,7 @@ void note_ack_sent(Instant, Connection& c) {
   r.acked = r.nxt;
   r.ack_now = false;
   r.ack_pending = false;
+  r.pushed = 0;
   if (!c.blocked) c.ack_at = Instant::never();
   if (r.quick_acks > 0 && --r.quick_acks == 0) r.ato_us = kAtoMinUs;
 }
@@ -128,12 +130,47 @@ void enter_quick_ack(Connection& c, uint8_t segments) {
   r.ato_us = kAtoMinUs;
 }
 
+namespace {
+
+// Linux's tcp_measure_rcv_mss(): how large the peer's full segments are, and which segment is
+// rather the end of a write.
+void measure_segment(Connection& c, const Segment& s) {
+  Receiver& r = c.rcv;
+  const uint32_t options = c.timestamps ? wire::kTcpTimestampBytes : 0;
+  const uint16_t last = r.last_segment_bytes;
+  r.last_segment_bytes = 0;
+  if (s.length >= r.peer_segment_bytes) {
+    // Several that were merged on the way are no larger one than we have asked for.
+    const uint32_t most = announced_mss(c.path, c.snd.mss_max_bytes);
+    r.peer_segment_bytes = uint16_t(std::max<uint32_t>(std::min(s.length, most), 1));
+    if (s.has(wire::kTcpPsh)) r.pushed = std::max<uint8_t>(r.pushed, 1);
+    return;
+  }
+  const bool whole = !s.has(wire::kTcpPsh | wire::kTcpFin | wire::kTcpUrg);
+  if (s.length + options >= 536 || (whole && s.length + options >= 88)) {
+    r.last_segment_bytes = uint16_t(s.length);
+    if (s.length == last) {  // twice the same: that is what a full one has become
+      r.peer_segment_bytes = uint16_t(s.length);
+      return;
+    }
+  }
+  r.pushed = r.pushed ? 2 : 1;
+}
+
+// The user has read: what is acknowledged at once then (Linux's tcp_cleanup_rbuf()).
+bool ack_when_read(const Connection& c) {
+  const Receiver& r = c.rcv;
+  if (!r.ack_pending) return false;
+  if (r.nxt - r.acked > int32_t(r.peer_segment_bytes)) return true;
+  return r.queued_bytes == 0 && (r.pushed == 2 || (r.pushed == 1 && !r.interactive));
+}
+
+}  // namespace
+
 void note_data_received(Core&, Instant now, Connection& c, const Segment& s) {
   Receiver& r = c.rcv;
   r.ack_pending = true;
-  if (s.length > r.peer_segment_bytes) {
-    r.peer_segment_bytes = uint16_t(std::min<uint32_t>(s.length, 65535));
-  }
+  measure_segment(c, s);
   if (s.length >= r.peer_segment_bytes / 2u) sample_receiver_rtt(now, c, s);
   if (r.ato_us == 0) {  // the first data of the connection
     enter_quick_ack(c, kQuickAcks);
@@ -182,11 +219,19 @@ void acknowledge(Core& core, Instant now, Connection& c) {
 
 void after_read(Core& core, Instant now, Connection& c) {
   tune_buffer(core, now, c);
+  if (c.state != State::kClosed && ack_when_read(c)) {
+    if (core.options.hold_acks) {
+      hold_ack(core, c);
+    } else {
+      send_ack(core, now, c);
+    }
+    return;
+  }
   if (c.rcv.fin_received || !c.can_receive()) return;
   const uint32_t offered = offered_window(c);
   // Without window scaling the field is the limit: what it cannot say must not be announced again
   // and again, the peer would take the repetitions for duplicate ACKs.
-  const uint32_t sayable = 65535u << (c.scaling ? core.window_shift : 0);
+  const uint32_t sayable = 65535u << (c.scaling ? c.rcv.shift : 0);
   const uint32_t possible = std::min(free_bytes(core, c), sayable);
   const uint32_t worth = std::min<uint32_t>(2u * c.rcv.peer_segment_bytes, c.rcv.buffer_bytes / 2);
   // An update only when the peer's idea of the window at least doubles by it (Linux).

@@ -106,6 +106,7 @@ void take_sack(Core& core, Connection& c, const Segment& s, AckSummary& a) {
   if (is_dsack(c, s)) {
     a.dsack = true;
     ++core.counters.tcp_dsacks_received;
+    ++c.stats.dsacks;
     first = 1;
     take_dsack(c, o.sack[0], a);
   }

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "tcp/core.h"
+#include "tcp/delivery_rate.h"
 #include "tcp/emit.h"
 #include "tcp/icmp.h"
 #include "tcp/input.h"
@@ -60,21 +61,32 @@ void Tcp::write(Connection& c, Frame* frame) {
     return;
   }
   TxQueue& q = s.queue;
+  if (c.rate_based) look_for_app_limit(c);
   if (q.unsent) q.fill_tail(frame, s.mss_bytes, s.end);
   if (frame->length == 0) {
     core_->pool.release(frame);
     return;
   }
   const uint32_t length = frame->length;
+  if (q.unsent && !note_of(q.tail).has(TxNote::kEndOfRecord)) {
+    note_of(q.tail).flags &= uint16_t(~TxNote::kPush);  // the burst goes on
+  }
   q.append(frame, s.end, 0);
   s.end += length;
 }
 
-void Tcp::push(Instant now, Connection& c) {
+void Tcp::push(Instant now, Connection& c, bool more) {
   TxQueue& q = c.snd.queue;
   if (!q.unsent) return;
-  note_of(q.tail).flags |= TxNote::kPush;
+  if (!more) note_of(q.tail).flags |= TxNote::kPush;
+  c.more = more;
   send_pending(*core_, now, c);
+  c.more = false;
+}
+
+void Tcp::end_record(Connection& c) {
+  TxQueue& q = c.snd.queue;
+  if (q.unsent) note_of(q.tail).flags |= TxNote::kEndOfRecord;
 }
 
 uint32_t Tcp::readable_bytes(const Connection& c) const {
@@ -168,11 +180,18 @@ uint32_t Tcp::send_buffer_bytes(const Connection& c) const {
   return uint32_t(std::min({wanted, limit, frames * c.snd.mss_bytes}));
 }
 
+// Whatever Nagle and the cork say.
+void Tcp::flush(Instant now, Connection& c) {
+  c.push_once = true;
+  send_pending(*core_, now, c);
+  c.push_once = false;
+}
+
 void Tcp::set_option(Instant now, Connection& c, Option option, uint32_t value) {
   switch (option) {
     case Option::kNodelay:
       c.nodelay = value != 0;
-      if (c.nodelay) send_pending(*core_, now, c);
+      if (c.nodelay) flush(now, c);
       return;
     case Option::kKeepalive:
       c.keepalive = value != 0;
@@ -205,15 +224,40 @@ void Tcp::set_option(Instant now, Connection& c, Option option, uint32_t value) 
       c.snd.mss_max_bytes = uint16_t(std::min<uint32_t>(value, 65535));
       update_mss(*core_, c);
       return;
+    case Option::kCork:
+      c.corked = value != 0;
+      if (!c.corked) send_pending(*core_, now, c);
+      return;
+    case Option::kQuickAck:
+      c.rcv.interactive = value == 0;
+      if (value && c.rcv.ack_pending && c.rcv.queued_bytes == 0) send_ack(*core_, now, c);
+      return;
+    case Option::kLinger2:
+      c.linger2_s = int16_t(value);
+      return;
+    case Option::kSynRetries:
+      c.syn_retries = uint8_t(value);
+      return;
+    case Option::kWindowClamp:
+      c.rcv.clamp_bytes = value;
+      return;
+    case Option::kReadShut:
+      c.read_closed = value != 0;
+      return;
+    case Option::kWriterWaits:
+      c.writer_waits = value != 0;
+      if (!value) c.send_clock.stop(now, SendClock::kSendBuffer, !c.snd.queue.head);
+      return;
   }
   if (established(c)) restart_keepalive(*core_, now, c);
 }
 
-Error Tcp::set_congestion_control(Connection& c, std::string_view name) {
-  const bool cubic = name == "cubic";
-  if (!cubic && name != "reno") return Error{ENOENT};
+Error Tcp::set_congestion_control(Instant now, Connection& c, std::string_view name) {
+  const auto algorithm = congestion_control_named(name);
+  if (!algorithm) return Error{ENOENT};
   c.congestion().~CongestionController();
-  c.use_congestion(cubic ? CongestionControl::kCubic : CongestionControl::kNewReno);
+  c.use_congestion(*algorithm);
+  if (established(c)) begin_congestion_control(c, now);
   return kOk;
 }
 
@@ -227,6 +271,7 @@ Info Tcp::info(const Connection& c) const {
   i.mss_bytes = c.snd.mss_bytes;
   i.cwnd_bytes = c.window.cwnd_bytes;
   i.ssthresh_bytes = c.window.ssthresh_bytes;
+  i.pacing_bytes_per_s = c.window.pacing_bytes_per_s;
   i.send_window_bytes = c.snd.window_bytes;
   i.receive_window_bytes = offered_window(c);
   i.bytes_sent = c.stats.bytes_sent;
@@ -263,6 +308,10 @@ uint32_t Tcp::unsettled_count() const {
 
 const ConnectionOptions& Tcp::defaults() const {
   return core_->options.defaults;
+}
+
+StackOptions& Tcp::options() {
+  return core_->options;
 }
 
 void Tcp::close_all(Instant now, bool reset) {

@@ -50,6 +50,7 @@ struct Info {         // the terms of Linux's TCP_INFO
   uint8_t state = 0;  // RFC 9293 state, Linux's numbers (1 = ESTABLISHED)
   uint32_t rto_us = 0, srtt_us = 0, rttvar_us = 0, min_rtt_us = 0;
   uint32_t mss_bytes = 0, cwnd_bytes = 0, ssthresh_bytes = 0;
+  uint64_t pacing_bytes_per_s = 0;  // 0: not paced
   uint32_t send_window_bytes = 0, receive_window_bytes = 0;
   uint64_t bytes_sent = 0, bytes_acked = 0, bytes_received = 0, bytes_retransmitted = 0;
   uint32_t segments_sent = 0, segments_received = 0, segments_retransmitted = 0;
@@ -85,8 +86,11 @@ class Tcp final : public net::TransportHandler {
   // must be at least FramePool::kTxHeadroom. Nothing is sent before push(). Small frames are
   // merged.
   void write(Connection& connection, Frame* frame);
-  // Sends what window, congestion and Nagle allow.
-  void push(Instant now, Connection& connection);
+  // Sends what window, congestion and Nagle allow. `more`: another write follows at once, a last
+  // short segment waits for it.
+  void push(Instant now, Connection& connection, bool more = false);
+  // Nothing that is written later shares a segment with what is in the queue now (MSG_EOR).
+  void end_record(Connection& connection);
   // Sends the ACKs that were held and found no segment to travel with (StackOptions::hold_acks).
   void send_held_acks(Instant now);
   bool has_held_acks() const;
@@ -116,13 +120,17 @@ class Tcp final : public net::TransportHandler {
   uint64_t acked_bytes(const Connection& connection) const;        // of those given to write()
   uint32_t send_buffer_bytes(const Connection& connection) const;  // how much may be unacknowledged
   void set_option(Instant now, Connection& connection, Option option, uint32_t value);
-  Error set_congestion_control(Connection& connection, std::string_view name);
+  // "cubic", "reno", "bbr"; ENOENT for others.
+  Error set_congestion_control(Instant now, Connection& connection, std::string_view name);
   Info info(const Connection& connection) const;
   uint32_t connection_count() const;
   // Connections with bytes or a FIN that the peer has not acknowledged. Walks all of them.
   uint32_t unsettled_count() const;
   // What a connection gets whose user asks for nothing.
   const ConnectionOptions& defaults() const;
+  // May be changed at any time; what is open already keeps what it began with, as far as that
+  // was fixed then.
+  StackOptions& options();
   // Frees everything at once, without a word to the peers when `reset` is false.
   void close_all(Instant now, bool reset);
 
@@ -131,6 +139,7 @@ class Tcp final : public net::TransportHandler {
   const Counters& counters() const;
 
  private:
+  void flush(Instant now, Connection& connection);
   void abort_or_drop(Instant now, Connection& connection, bool reset);
   std::unique_ptr<Core> core_;
 };

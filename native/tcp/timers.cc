@@ -13,11 +13,7 @@ namespace millrace::tcp {
 
 namespace {
 
-constexpr uint8_t kDataRetries = 15;   // Linux tcp_retries2
-constexpr uint8_t kOrphanRetries = 8;  // Linux tcp_orphan_retries
-constexpr uint8_t kSynRetries = 10;    // 4 at a constant second, then 6 doubling
-constexpr uint8_t kSynLinear = 4;
-constexpr uint8_t kSynAckRetries = 5;
+constexpr uint8_t kSynLinear = 4;  // SYNs at a constant second before the doubling begins
 constexpr uint8_t kPersistProbes = 15;
 constexpr Duration kMaxAckDelay = Duration::millis(200);
 
@@ -38,7 +34,8 @@ bool given_up(const Core& core, Instant now, const Connection& c) {
   const Duration stalled = now - c.loss.stalled_since;
   if (c.user_timeout_ms) return stalled >= Duration::millis(c.user_timeout_ms);
   const bool orphan = !c.owned && !c.queued;
-  return stalled >= retries_span(core, orphan ? kOrphanRetries : kDataRetries);
+  return stalled >=
+         retries_span(core, orphan ? core.options.orphan_retries : core.options.data_retries);
 }
 
 void time_out(Core& core, Connection& c) {
@@ -144,11 +141,15 @@ void connection_timer(Timer& timer, void* owner, Instant now) {
     c.retransmit_at = Instant::never();
     retransmit_deadline(core, now, c);
   }
+  if (c.pace_at <= now) {
+    c.pace_at = Instant::never();
+    send_pending(core, now, c);
+  }
   if (c.life_at <= now) {
     c.life_at = Instant::never();
     life_timeout(core, now, c);
   }
-  const Instant next = std::min({c.ack_at, c.retransmit_at, c.life_at});
+  const Instant next = std::min({c.ack_at, c.retransmit_at, c.pace_at, c.life_at});
   if (!next.is_never() && (!timer.armed() || next < timer.deadline())) core.wheel.arm(timer, next);
   reap(core, c);
 }
@@ -267,7 +268,7 @@ void persist_timeout(Core& core, Instant now, Connection& c) {
   if (l.stalled_since.ns == 0) l.stalled_since = now;
   const bool orphan = !c.owned && !c.queued;
   const bool impatient = c.user_timeout_ms && given_up(core, now, c);
-  const bool tired = orphan && l.probe_backoff > kOrphanRetries;
+  const bool tired = orphan && l.probe_backoff > core.options.orphan_retries;
   if (l.probes >= kPersistProbes || impatient || tired) {
     if (orphan || impatient) send_reset(core, now, c);
     time_out(core, c);
@@ -293,7 +294,9 @@ void syn_timeout(Core& core, Instant now, Connection& c) {
   const bool answer = c.state == State::kSynReceived;
   const Duration waited = now - c.loss.stalled_since;
   const bool impatient = c.user_timeout_ms && waited >= Duration::millis(c.user_timeout_ms);
-  if (l.backoff >= (answer ? kSynAckRetries : kSynRetries) || impatient) {
+  const uint32_t doubling = c.syn_retries ? c.syn_retries : core.options.syn_retries;
+  const uint32_t retries = answer ? core.options.syn_ack_retries : doubling + kSynLinear;
+  if (l.backoff >= retries || impatient) {
     ++core.counters.tcp_open_failed;
     time_out(core, c);
     return;
@@ -317,14 +320,18 @@ void syn_timeout(Core& core, Instant now, Connection& c) {
 void half_open_timer(Timer&, void* owner, Instant now) {
   HalfOpen& h = *static_cast<HalfOpen*>(owner);
   Core& core = h.core;
-  if (h.retries >= kSynAckRetries) {
+  const uint8_t defer = h.listener->options.defer_accept;
+  if (h.retries >= core.options.syn_ack_retries && (!h.acked || h.retries >= defer)) {
     ++core.counters.tcp_half_open_expired;
     destroy_half_open(core, h);
     return;
   }
   ++h.retries;
-  ++core.counters.tcp_syn_acks_resent;
-  send_syn_ack(core, now, h);
+  // One that has answered is asked again only when the listener's patience is at its end.
+  if (!h.acked || h.retries >= defer) {
+    ++core.counters.tcp_syn_acks_resent;
+    send_syn_ack(core, now, h);
+  }
   core.wheel.arm(h.timer, now + Duration::seconds(1ll << h.retries));
 }
 

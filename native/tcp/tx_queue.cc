@@ -131,6 +131,7 @@ void TxQueue::mark_lost(Frame* f) {
     n.flags |= TxNote::kLost;
   }
   n.flags |= TxNote::kInLostList;
+  lost_total_bytes += n.seq_length();
   lost.push_back(f);
 }
 

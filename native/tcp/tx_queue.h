@@ -37,8 +37,14 @@ struct TxNote {
   uint32_t length;  // of the payload
   uint32_t
       order;  // of its latest transmission: many share one `sent`, because a turn has one `now`
+  // Delivery rate (delivery_rate.h): when the first segment of the flight was sent, and how much
+  // had been delivered when, as this one left.
+  uint32_t first_sent_us;
+  uint32_t delivered_us;
+  uint32_t delivered_bytes;
   uint16_t transmissions;
   uint16_t flags;
+  enum Rate : uint8_t { kRateUnknown, kRateKnown, kRateAppLimited } rate;
 
   bool has(uint16_t flag) const { return (flags & flag) != 0; }
   uint32_t seq_length() const { return length + (has(kFin) ? 1 : 0); }
@@ -74,6 +80,7 @@ struct TxQueue {
   uint32_t sacked_frames = 0;
   uint32_t lost_bytes = 0;
   uint32_t resent_bytes = 0;
+  uint32_t lost_total_bytes = 0;  // ever deemed lost
 
   bool in_flight() const { return head != unsent; }
   uint32_t flight_bytes() const { return bytes - unsent_bytes; }

@@ -10,6 +10,7 @@
 
 #include <map>
 #include <memory>
+#include <string_view>
 #include <vector>
 
 #include "net/ip_layer.h"
@@ -45,7 +46,10 @@ struct Socket {
   Linger linger;
   Duration receive_timeout{};  // 0: none
   Duration send_timeout{};
-  uint64_t written = 0;  // bytes given to Tcp::write()
+  int receive_low_water = 1;               // SO_RCVLOWAT
+  uint32_t unsent_low_water = UINT32_MAX;  // TCP_NOTSENT_LOWAT
+  bool tell_queue = false;                 // TCP_INQ
+  uint64_t written = 0;                    // bytes given to Tcp::write()
   wire::Endpoint local;
   wire::Endpoint remote;
   tcp::ConnectionOptions options;
@@ -98,6 +102,10 @@ class Door final : public tcp::Handler, public udp::Handler {
   int get_option(int fd, int level, int name, void* value, socklen_t* length);
   int set_option(int fd, int level, int name, const void* value, socklen_t length);
   int control(int fd, int command, int argument);
+  int io_control(int fd, unsigned long request, int* value);
+  // For TCP_INQ: what is left to read, or -1 when the socket was not asked to say so.
+  int queue_hint(int fd) const;
+  int set_default(std::string_view name, const char* value);
 
   // --- readiness: poll.cc
   int poll(std::span<pollfd> fds, int timeout_ms);
@@ -141,6 +149,7 @@ class Door final : public tcp::Handler, public udp::Handler {
   ssize_t send_datagram(Socket& socket, std::span<const iovec> parts, const sockaddr* to,
                         socklen_t to_length);
   ssize_t receive_stream(Socket& socket, std::span<const iovec> parts, size_t& done, int flags);
+  size_t take_stream(Socket& socket, std::span<const iovec> parts, size_t done, int flags);
   ssize_t receive_datagram(Socket& socket, std::span<const iovec> parts, int& flags, sockaddr* from,
                            socklen_t* from_length);
   bool is_broadcast(const wire::IpAddress& address) const;
@@ -155,11 +164,15 @@ class Door final : public tcp::Handler, public udp::Handler {
   int set_ip_level(Socket& socket, int level, int name, const void* value, socklen_t length);
   int get_tcp_info(const Socket& socket, void* value, socklen_t* length) const;
   void apply(Socket& socket, tcp::Option option, uint32_t value);
+  int set_tcp_flag(Socket& socket, int name, int number);
+  int set_tcp_time(Socket& socket, int name, int number);
 
   // poll.cc
   short readiness(const Socket& socket) const;
 
   mrt_options options_;
+  tcp::ConnectionOptions defaults_;         // of new sockets
+  uint32_t unsent_low_water_ = UINT32_MAX;  // likewise
   mrt_stack* handle_;
   Instant now_;
   uint64_t activity_ = 0;  // grows when a waiting call may go on

@@ -2,6 +2,8 @@
 // The C functions: arguments checked for null, results turned into -1 and errno.
 #include "testing/millrace_testing.h"
 
+#include <netinet/in.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <memory>
@@ -49,6 +51,25 @@ bool read_options(const mrt_options* given, mrt_options& out) {
   if (given->size < sizeof given->size || given->size > sizeof out) return false;
   std::memcpy(&out, given, given->size);
   return valid(out);
+}
+
+constexpr int kTcpCmInq = 36;  // TCP_CM_INQ
+
+// The one control message there is: what is left to read.
+void put_queue_hint(msghdr& message, int hint, int& flags) {
+  const size_t room = message.msg_control ? message.msg_controllen : 0;
+  message.msg_controllen = 0;
+  if (hint < 0) return;
+  if (room < CMSG_LEN(sizeof hint)) {
+    flags |= MSG_CTRUNC;
+    return;
+  }
+  cmsghdr* header = static_cast<cmsghdr*>(message.msg_control);
+  header->cmsg_level = IPPROTO_TCP;
+  header->cmsg_type = kTcpCmInq;
+  header->cmsg_len = CMSG_LEN(sizeof hint);
+  std::memcpy(CMSG_DATA(header), &hint, sizeof hint);
+  message.msg_controllen = std::min(room, CMSG_SPACE(sizeof hint));
 }
 
 constexpr nfds_t kPollMax = 65536;
@@ -226,7 +247,7 @@ ssize_t mrt_recvmsg(mrt_stack* stack, int fd, msghdr* message, int flags) {
                                         static_cast<sockaddr*>(message->msg_name), &length);
   if (n < 0) return long_result(n);
   message->msg_namelen = message->msg_name ? length : 0;
-  message->msg_controllen = 0;
+  put_queue_hint(*message, stack->door.queue_hint(fd), flags);
   message->msg_flags = flags;
   return n;
 }
@@ -250,6 +271,15 @@ int mrt_setsockopt(mrt_stack* stack, int fd, int level, int name, const void* va
 
 int mrt_fcntl(mrt_stack* stack, int fd, int command, int argument) {
   return result(stack->door.control(fd, command, argument));
+}
+
+int mrt_ioctl(mrt_stack* stack, int fd, unsigned long request, int* value) {
+  return result(stack->door.io_control(fd, request, value));
+}
+
+int mrt_sysctl(mrt_stack* stack, const char* name, const char* value) {
+  if (!name || !value) return result(-EFAULT);
+  return result(stack->door.set_default(name, value));
 }
 
 int mrt_poll(mrt_stack* stack, pollfd* fds, nfds_t count, int timeout_ms) {

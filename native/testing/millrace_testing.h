@@ -146,6 +146,15 @@ MRT_API int64_t mrt_next_timer(const struct mrt_stack* stack);
  * Gives up when nothing is left that could happen. The context is not used. */
 MRT_API int mrt_wait_for_timers(void* context, struct mrt_stack* stack, int64_t deadline_ns);
 
+/* Sets what new connections begin with, by the name of Linux's sysctl (with or without
+ * "net.ipv4."): tcp_rmem and tcp_wmem ("least default largest", in bytes; half of tcp_rmem is
+ * window, as with Linux's overhead), tcp_timestamps, tcp_sack, tcp_window_scaling, tcp_syn_retries,
+ * tcp_synack_retries, tcp_retries2, tcp_orphan_retries, tcp_fin_timeout,
+ * tcp_slow_start_after_idle, tcp_tw_reuse, tcp_keepalive_time, tcp_keepalive_intvl,
+ * tcp_keepalive_probes, tcp_congestion_control, tcp_notsent_lowat, tcp_rto_min_us,
+ * tcp_rto_max_ms. ENOENT: another name; EINVAL: not a value of it. */
+MRT_API int mrt_sysctl(struct mrt_stack* stack, const char* name, const char* value);
+
 /* ------------------------------------------------------------------ sockets
  *
  * Descriptors are small numbers of the stack's own, 3 and up, the lowest free one first. They have
@@ -177,11 +186,13 @@ MRT_API ssize_t mrt_read(struct mrt_stack* stack, int fd, void* buffer, size_t l
 MRT_API ssize_t mrt_write(struct mrt_stack* stack, int fd, const void* buffer, size_t length);
 MRT_API ssize_t mrt_readv(struct mrt_stack* stack, int fd, const struct iovec* parts, int count);
 MRT_API ssize_t mrt_writev(struct mrt_stack* stack, int fd, const struct iovec* parts, int count);
-/* `flags`: MSG_DONTWAIT, MSG_PEEK, MSG_WAITALL, MSG_TRUNC; EOPNOTSUPP for others. Urgent data stays
- * in the stream, so MSG_OOB is one of those. */
+/* `flags`: MSG_DONTWAIT, MSG_PEEK, MSG_WAITALL, MSG_TRUNC (TCP: the bytes are thrown away). Urgent
+ * data stays in the stream, so MSG_OOB is EINVAL; the error queue is always empty, so MSG_ERRQUEUE
+ * is EAGAIN; EOPNOTSUPP for others. */
 MRT_API ssize_t mrt_recv(struct mrt_stack* stack, int fd, void* buffer, size_t length, int flags);
-/* `flags`: MSG_DONTWAIT, MSG_NOSIGNAL (always so), MSG_MORE (TCP: what is written stays behind
- * until a write without it, or a shutdown); EOPNOTSUPP for others. */
+/* `flags`: MSG_DONTWAIT, MSG_NOSIGNAL (always so), MSG_MORE (TCP: a last short segment waits for
+ * the next write), MSG_EOR (TCP: nothing written later shares a segment with this); MSG_ZEROCOPY,
+ * MSG_CONFIRM and MSG_DONTROUTE change nothing; EOPNOTSUPP for others. */
 MRT_API ssize_t mrt_send(struct mrt_stack* stack, int fd, const void* buffer, size_t length,
                          int flags);
 /* UDP: a datagram longer than the link's MTU takes is EMSGSIZE (in millrace the kernel fragments
@@ -190,7 +201,7 @@ MRT_API ssize_t mrt_sendto(struct mrt_stack* stack, int fd, const void* buffer, 
                            int flags, const struct sockaddr* address, socklen_t address_length);
 MRT_API ssize_t mrt_recvfrom(struct mrt_stack* stack, int fd, void* buffer, size_t length,
                              int flags, struct sockaddr* address, socklen_t* address_length);
-/* No control messages: msg_controllen comes back as 0. */
+/* The one control message is TCP_CM_INQ, behind TCP_INQ. */
 MRT_API ssize_t mrt_sendmsg(struct mrt_stack* stack, int fd, const struct msghdr* message,
                             int flags);
 MRT_API ssize_t mrt_recvmsg(struct mrt_stack* stack, int fd, struct msghdr* message, int flags);
@@ -201,18 +212,25 @@ MRT_API int mrt_close(struct mrt_stack* stack, int fd);
 
 /* SOL_SOCKET: SO_ERROR, SO_TYPE, SO_DOMAIN, SO_PROTOCOL, SO_ACCEPTCONN (these only to be read),
  * SO_REUSEADDR, SO_KEEPALIVE, SO_LINGER, SO_RCVBUF, SO_SNDBUF (doubled on reading, as Linux does),
- * SO_RCVTIMEO, SO_SNDTIMEO, SO_BROADCAST.
- * IPPROTO_TCP: TCP_NODELAY, TCP_MAXSEG, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT, TCP_USER_TIMEOUT
- * (milliseconds), TCP_CONGESTION ("cubic", "reno"), TCP_INFO (the struct tcp_info of <linux/tcp.h>,
- * as much of it as fits; what millrace does not count is 0).
- * IPPROTO_IP: IP_TTL, IP_TOS. IPPROTO_IPV6: IPV6_V6ONLY, IPV6_UNICAST_HOPS, IPV6_TCLASS.
+ * SO_RCVTIMEO, SO_SNDTIMEO, SO_RCVLOWAT, SO_BROADCAST.
+ * IPPROTO_TCP: TCP_CORK, TCP_QUICKACK, TCP_SYNCNT, TCP_LINGER2, TCP_DEFER_ACCEPT, TCP_WINDOW_CLAMP,
+ * TCP_NOTSENT_LOWAT, TCP_INQ, TCP_FASTOPEN (accepted on a listener, without effect, as with Linux's
+ * default), TCP_TIMESTAMP (only to be read), TCP_NODELAY, TCP_MAXSEG, TCP_KEEPIDLE, TCP_KEEPINTVL,
+ * TCP_KEEPCNT, TCP_USER_TIMEOUT (milliseconds), TCP_CONGESTION ("cubic", "reno", "bbr"), TCP_INFO
+ * (the struct tcp_info of <linux/tcp.h>, as much of it as fits; what millrace does not count is 0).
+ * IPPROTO_IP: IP_TTL, IP_TOS, IP_MTU. IPPROTO_IPV6: IPV6_V6ONLY, IPV6_UNICAST_HOPS, IPV6_TCLASS,
+ * IPV6_MTU.
  * ENOPROTOOPT for others. Accepted sockets inherit their listener's. */
 MRT_API int mrt_getsockopt(struct mrt_stack* stack, int fd, int level, int name, void* value,
                            socklen_t* length);
 MRT_API int mrt_setsockopt(struct mrt_stack* stack, int fd, int level, int name, const void* value,
                            socklen_t length);
-/* F_GETFL, F_SETFL with O_NONBLOCK (O_RDWR is reported too); EINVAL for other commands. */
+/* F_GETFL, F_SETFL with O_NONBLOCK (O_RDWR is reported too), F_GETFD, F_SETFD (nothing happens);
+ * EINVAL for other commands. */
 MRT_API int mrt_fcntl(struct mrt_stack* stack, int fd, int command, int argument);
+/* SIOCINQ (FIONREAD), SIOCOUTQ, SIOCOUTQNSD, SIOCATMARK, FIONBIO. EINVAL on a listener, ENOTTY for
+ * others. */
+MRT_API int mrt_ioctl(struct mrt_stack* stack, int fd, unsigned long request, int* value);
 /* `timeout_ms` of the stack's clock; -1: for ever. */
 MRT_API int mrt_poll(struct mrt_stack* stack, struct pollfd* fds, nfds_t count, int timeout_ms);
 

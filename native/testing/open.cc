@@ -43,6 +43,8 @@ Socket& Door::create(int family, bool stream) {
   s.fd = int(index) + kFirstFd;
   s.family = family;
   s.stream = stream;
+  s.options = defaults_;
+  s.unsent_low_water = unsent_low_water_;
   s.options.keepalive = false;  // Linux's default, whatever the stack's own
   return s;
 }
@@ -158,6 +160,9 @@ int Door::accept_one(Socket& listening, Socket*& accepted) {
   s.linger = listening.linger;
   s.reuse = listening.reuse;
   s.receive_timeout = listening.receive_timeout;
+  s.receive_low_water = listening.receive_low_water;
+  s.unsent_low_water = listening.unsent_low_water;
+  s.tell_queue = listening.tell_queue;
   s.send_timeout = listening.send_timeout;
   const wire::FlowKey flow = tcp_->flow(*s.connection);
   s.local = flow.local;
@@ -322,6 +327,7 @@ int Door::shutdown(int fd, int how) {
   if (s->stream && s->phase == Phase::kConnecting) return dissolve(*s);
   const bool dead = s->stream && s->connection->state == State::kClosed;
   if (reading) s->read_shut = true;
+  if (reading && s->stream && !dead) apply(*s, tcp::Option::kReadShut, 1);
   if (writing && !s->write_shut) {
     s->write_shut = true;
     if (s->stream && !dead) {

@@ -27,14 +27,15 @@ short Door::readiness(const Socket& s) const {
   if (no_more_in && no_more_out) events |= POLLHUP;
   if (no_more_in) events |= kIn | POLLRDHUP;
   if (!closed && s.phase == Phase::kConnecting) return short(events);
-  if (tcp_->readable_bytes(c) > 0) events |= kIn;
+  if (tcp_->readable_bytes(c) >= uint32_t(s.receive_low_water)) events |= kIn;
   if (no_more_out) {
     events |= kOut;
   } else {
     // Linux says so only when a third of the buffer is free again.
     const size_t queued = size_t(s.written - tcp_->acked_bytes(c));
     const size_t free = room(s);
-    if (free > 0 && free >= queued / 2) events |= kOut;
+    const bool unsent_low = uint64_t(c.snd.queue.unsent_bytes) * 2 < s.unsent_low_water;
+    if (free > 0 && free >= queued / 2 && unsent_low) events |= kOut;
   }
   return short(events);
 }

@@ -2,7 +2,9 @@
 // Options of the socket and of the Internet layer, with Linux's bounds (net/core/sock.c as seen
 // from outside), and fcntl().
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
+#include <sys/ioctl.h>
 #include <sys/time.h>
 
 #include "testing/door.h"
@@ -14,7 +16,7 @@ namespace {
 
 constexpr int kBufferMax = 212992;  // Linux's rmem_max and wmem_max
 constexpr int kReceiveBufferMin = 1152;
-constexpr int kSendBufferMin = 2304;
+constexpr int kSendBufferMin = 2304;  // after the doubling 4608
 
 int take_timeout(Duration& target, const void* value, socklen_t length) {
   timeval time;
@@ -89,6 +91,12 @@ int Door::get_socket_level(Socket& s, int name, void* value, socklen_t* length) 
       return give(to_timeval(s.receive_timeout), value, length);
     case SO_SNDTIMEO:
       return give(to_timeval(s.send_timeout), value, length);
+    case SO_RCVLOWAT:
+      return give(s.receive_low_water, value, length);
+    case SO_SNDLOWAT:
+      return give(1, value, length);
+    case SO_OOBINLINE:
+      return give(int(s.stream), value, length);  // urgent data never leaves the stream
     case SO_RCVBUF: {
       const uint32_t now = s.connection ? s.connection->rcv.buffer_bytes : kBufferMax / 2;
       const uint32_t fixed = s.options.receive_buffer_bytes;
@@ -97,7 +105,7 @@ int Door::get_socket_level(Socket& s, int name, void* value, socklen_t* length) 
     case SO_SNDBUF: {
       const uint32_t now = s.connection ? tcp_->send_buffer_bytes(*s.connection) : kBufferMax / 2;
       const uint32_t fixed = s.options.send_buffer_bytes;
-      return give(int(2 * (fixed ? fixed : now)), value, length);
+      return give(int(fixed ? fixed : 2 * now), value, length);
     }
     default:
       return -ENOPROTOOPT;
@@ -126,16 +134,25 @@ int Door::set_socket_level(Socket& s, int name, const void* value, socklen_t len
       s.keepalive = s.options.keepalive = number != 0;
       if (s.stream) apply(s, tcp::Option::kKeepalive, s.keepalive);
       return 0;
+    case SO_RCVLOWAT:
+      s.receive_low_water = number < 0 ? INT32_MAX : std::max(number, 1);
+      return 0;
+    case SO_OOBINLINE:
+      return 0;
     case SO_RCVBUF:
+    case SO_RCVBUFFORCE:
       // Unsigned comparison, as Linux: a negative number asks for the largest.
-      number = int(std::min<uint32_t>(uint32_t(number), kBufferMax));
+      if (name == SO_RCVBUF) number = int(std::min<uint32_t>(uint32_t(number), kBufferMax));
       s.options.receive_buffer_bytes = uint32_t(std::max(number, kReceiveBufferMin));
       if (s.stream) apply(s, tcp::Option::kReceiveBuffer, s.options.receive_buffer_bytes);
       if (s.datagrams) udp_->set_receive_buffer(*s.datagrams, 2 * s.options.receive_buffer_bytes);
       return 0;
     case SO_SNDBUF:
-      number = int(std::min<uint32_t>(uint32_t(number), kBufferMax));
-      s.options.send_buffer_bytes = uint32_t(std::max(number, kSendBufferMin));
+    case SO_SNDBUFFORCE:
+      if (name == SO_SNDBUF) number = int(std::min<uint32_t>(uint32_t(number), kBufferMax));
+      // Linux doubles it for its overhead, but little of that is spent on data to be sent.
+      s.options.send_buffer_bytes =
+          uint32_t(std::max(2 * std::min(number, INT32_MAX / 2), 2 * kSendBufferMin));
       if (s.stream) apply(s, tcp::Option::kSendBuffer, s.options.send_buffer_bytes);
       return 0;
     default:
@@ -147,6 +164,12 @@ int Door::get_ip_level(Socket& s, int level, int name, void* value, socklen_t* l
   const bool v6 = level == IPPROTO_IPV6;
   if (v6 && s.family != AF_INET6) return -ENOPROTOOPT;
   if (v6 && name == IPV6_V6ONLY) return give(int(s.v6only), value, length);
+  if (name == (v6 ? IPV6_MTU : IP_MTU)) {
+    if (!s.connection) return -ENOTCONN;
+    const uint16_t learnt = s.connection->snd.pmtu_bytes;
+    const uint32_t link = s.connection->path.mtu_bytes;
+    return give(int(learnt ? std::min<uint32_t>(learnt, link) : link), value, length);
+  }
   if (name == (v6 ? IPV6_UNICAST_HOPS : IP_TTL)) return give(int(s.options.ttl), value, length);
   if (s.stream && name == (v6 ? IPV6_TCLASS : IP_TOS)) {
     return give(int(s.options.traffic_class), value, length);
@@ -185,10 +208,55 @@ int Door::set_ip_level(Socket& s, int level, int name, const void* value, sockle
 int Door::control(int fd, int command, int argument) {
   Socket* s = find(fd);
   if (!s) return -EBADF;
+  if (command == F_GETFD) return 0;
+  if (command == F_SETFD) return 0;
   if (command == F_GETFL) return O_RDWR | (s->nonblocking ? O_NONBLOCK : 0);
   if (command != F_SETFL) return -EINVAL;
   s->nonblocking = (argument & O_NONBLOCK) != 0;
   return 0;
+}
+
+// Linux's tcp_inq(): the FIN does not count.
+int Door::io_control(int fd, unsigned long request, int* value) {
+  Socket* s = find(fd);
+  if (!s) return -EBADF;
+  if (!value) return -EFAULT;
+  if (request == FIONBIO) {
+    s->nonblocking = *value != 0;
+    return 0;
+  }
+  const bool open = s->connection && s->phase == Phase::kConnected;
+  if (s->phase == Phase::kListening) return -EINVAL;
+  switch (request) {
+    case SIOCINQ:
+      if (!s->stream) {
+        const bool any = s->datagrams && udp_->readable(*s->datagrams);
+        *value = any ? int(s->datagrams->queue.front()->length) : 0;
+      } else {
+        *value = open ? int(tcp_->readable_bytes(*s->connection)) : 0;
+      }
+      return 0;
+    case SIOCOUTQ:
+      *value = open ? int(s->connection->snd.queue.bytes) : 0;
+      return 0;
+    case SIOCOUTQNSD:
+      if (!s->stream) return -ENOTTY;
+      *value = open ? int(s->connection->snd.queue.unsent_bytes) : 0;
+      return 0;
+    case SIOCATMARK:
+      *value = 0;
+      return s->stream ? 0 : -ENOTTY;
+    default:
+      return -ENOTTY;
+  }
+}
+
+// An end that has been reached counts as one byte, so that the user reads once more.
+int Door::queue_hint(int fd) const {
+  const Socket* s = find(fd);
+  if (!s || !s->connection || !s->tell_queue) return -1;
+  const int bytes = int(tcp_->readable_bytes(*s->connection));
+  return bytes == 0 && s->connection->rcv.fin_received ? 1 : bytes;
 }
 
 }  // namespace millrace::testing

@@ -82,23 +82,35 @@ ssize_t Door::send_stream(Socket& s, std::span<const iovec> parts, size_t& done,
   if (s.connection->state == State::kClosed) return -EPIPE;
   const size_t wanted = total(parts);
   bool buffers = true;
+  // Linux looks at TCP_NOTSENT_LOWAT when it begins a buffer of 64 KiB, not while it fills one.
+  constexpr size_t kBufferBytes = 65536;
+  size_t begun = 0;
   while (done < wanted && buffers) {
-    const size_t space = room(s);
+    size_t space = room(s);
+    if (begun == 0 && s.connection->snd.queue.unsent_bytes >= s.unsent_low_water) break;
+    if (s.unsent_low_water != UINT32_MAX) space = std::min(space, kBufferBytes - begun);
     if (space == 0) break;
     const std::span<const uint8_t> data = piece(parts, done);
     size_t taken = 0;
     buffers = write_piece(s, data.data(), std::min(data.size(), space), taken);
     done += taken;
+    begun = (begun + taken) % kBufferBytes;
+    if (begun == 0) tcp_->push(now_, *s.connection, true);
   }
-  if (!(flags & MSG_MORE)) tcp_->push(now_, *s.connection);
-  return done == wanted ? ssize_t(done) : -EAGAIN;
+  if ((flags & MSG_EOR) && done == wanted) tcp_->end_record(*s.connection);
+  const bool full = done < wanted;
+  tcp_->set_option(now_, *s.connection, tcp::Option::kWriterWaits, full);
+  tcp_->push(now_, *s.connection, (flags & MSG_MORE) != 0 && !full);
+  return full ? -EAGAIN : ssize_t(done);
 }
 
 ssize_t Door::send(int fd, std::span<const iovec> parts, int flags, const sockaddr* to,
                    socklen_t to_length) {
   Socket* s = find(fd);
   if (!s) return -EBADF;
-  if (flags & ~(MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE)) return -EOPNOTSUPP;
+  // MSG_ZEROCOPY without SO_ZEROCOPY is ignored, as are those that mean something else elsewhere.
+  constexpr int kIgnored = MSG_NOSIGNAL | MSG_ZEROCOPY | MSG_CONFIRM | MSG_DONTROUTE;
+  if (flags & ~(MSG_DONTWAIT | MSG_MORE | MSG_EOR | kIgnored)) return -EOPNOTSUPP;
   const bool nonblocking = s->nonblocking || (flags & MSG_DONTWAIT);
   if (!s->stream) {
     const ssize_t result = send_datagram(*s, parts, to, to_length);
@@ -112,24 +124,41 @@ ssize_t Door::send(int fd, std::span<const iovec> parts, int flags, const sockad
   return result < 0 && done > 0 ? ssize_t(done) : result;
 }
 
+// What is there goes to `parts`, from `done` on; with MSG_TRUNC it goes nowhere. Returns how far it
+// went.
+size_t Door::take_stream(Socket& s, std::span<const iovec> parts, size_t done, int flags) {
+  tcp::Connection& c = *s.connection;
+  const size_t wanted = total(parts);
+  if (flags & MSG_PEEK) {
+    done = 0;
+    for (const Frame* f = c.rcv.queue.front(); f && done < wanted; f = f->next) {
+      done += flags & MSG_TRUNC ? std::min<size_t>(f->length, wanted - done)
+                                : scatter(parts, done, f->bytes());
+    }
+    return done;
+  }
+  while (done < wanted && tcp_->readable_bytes(c) > 0) {
+    const std::span<const uint8_t> place = piece(parts, done);
+    if (flags & MSG_TRUNC) {
+      uint8_t nowhere[1024];
+      done += tcp_->read(now_, c, {nowhere, std::min(place.size(), sizeof nowhere)});
+    } else {
+      done += tcp_->read(now_, c, {const_cast<uint8_t*>(place.data()), place.size()});
+    }
+  }
+  return done;
+}
+
 ssize_t Door::receive_stream(Socket& s, std::span<const iovec> parts, size_t& done, int flags) {
   if (s.phase == Phase::kNew || s.phase == Phase::kListening) return -ENOTCONN;
   tcp::Connection& c = *s.connection;
   const size_t wanted = total(parts);
-  const bool peek = (flags & MSG_PEEK) != 0;
-  if (peek) {
-    done = 0;
-    for (const Frame* f = c.rcv.queue.front(); f && done < wanted; f = f->next) {
-      done += scatter(parts, done, f->bytes());
-    }
-  } else {
-    while (done < wanted && tcp_->readable_bytes(c) > 0) {
-      const std::span<const uint8_t> place = piece(parts, done);
-      done += tcp_->read(now_, c, {const_cast<uint8_t*>(place.data()), place.size()});
-    }
-  }
-  if (done == wanted || (done > 0 && !(flags & MSG_WAITALL))) return ssize_t(done);
-  if (s.error) return -take_error(s);
+  done = take_stream(s, parts, done, flags);
+  const size_t enough =
+      flags & MSG_WAITALL ? wanted : std::min<size_t>(size_t(s.receive_low_water), wanted);
+  if (done > 0 && done >= enough) return ssize_t(done);
+  if (done == wanted) return ssize_t(done);
+  if (s.error) return done > 0 ? ssize_t(done) : -take_error(s);
   if (s.read_shut || c.state == State::kClosed || tcp_->at_end(c)) return ssize_t(done);
   return -EAGAIN;
 }
@@ -140,7 +169,9 @@ ssize_t Door::receive(int fd, std::span<const iovec> parts, int& flags, sockaddr
   if (!s) return -EBADF;
   const int asked = flags;
   flags = 0;
-  if (asked & ~(MSG_DONTWAIT | MSG_PEEK | MSG_WAITALL | (s->stream ? 0 : MSG_TRUNC)))
+  if (asked & MSG_OOB) return s->stream ? -EINVAL : -EOPNOTSUPP;  // there is none
+  if (asked & MSG_ERRQUEUE) return -EAGAIN;                       // nor an error queue
+  if (asked & ~(MSG_DONTWAIT | MSG_PEEK | MSG_WAITALL | MSG_TRUNC | MSG_CMSG_CLOEXEC))
     return -EOPNOTSUPP;
   const bool nonblocking = s->nonblocking || (asked & MSG_DONTWAIT);
   size_t done = 0;

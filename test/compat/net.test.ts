@@ -108,7 +108,8 @@ t.test('a refused connection', async (t) => {
 
 t.test('reset: behind the bytes that came before it', async (t) => {
   const server = net.createServer((socket) => {
-    socket.write('last words', () => setImmediate(() => socket.resetAndDestroy()));
+    // Later: found together with the bytes, libuv takes the hang-up for an end.
+    socket.write('last words', () => setTimeout(() => socket.resetAndDestroy(), 20));
   });
   const port = await listen(server);
   const client = net.connect(port, '127.0.0.1');

@@ -5,32 +5,12 @@
 import * as http2 from 'node:http2';
 import * as https from 'node:https';
 import * as net from 'node:net';
-import type { AddressInfo } from 'node:net';
 import * as tls from 'node:tls';
 import { CERTIFICATE, KEY } from '../certificate';
-
-type Log = (text: string) => void;
-type Scenario = (log: Log) => void;
+import { type Log, main, parties, type Scenario, serve } from './support';
 
 const SERVER = { key: KEY, cert: CERTIFICATE };
 const CLIENT = { host: '127.0.0.1', ca: CERTIFICATE, servername: 'example.test' };
-
-function serve(server: net.Server, then: (port: number) => void): void {
-  server.listen(0, '127.0.0.1', () => then((server.address() as AddressInfo).port));
-}
-
-/** Logs of several parties, each in its own order: how they mix is a matter of what one poll of the kernel finds. */
-function parties(log: Log): (name: string) => Log {
-  const logs = new Map<string, string[]>();
-  process.on('exit', () => {
-    for (const name of [...logs.keys()].sort()) for (const text of logs.get(name) ?? []) log(`${name} ${text}`);
-  });
-  return (name) => {
-    const texts: string[] = [];
-    logs.set(name, texts);
-    return (text) => texts.push(text);
-  };
-}
 
 function watch(log: Log, emitter: NodeJS.EventEmitter, events: readonly string[]): void {
   for (const event of events) {
@@ -174,4 +154,4 @@ export const scenarios: Record<string, Scenario> = {
   },
 };
 
-if (process.argv[2] !== undefined) scenarios[process.argv[2]]?.((text) => console.log(text));
+main(scenarios);

@@ -233,6 +233,26 @@ TEST_CASE("netlink: neighbours are resolved by the kernel" * needs_root()) {
   CHECK(f.until([&] { return !f.sink.neighbors.count(ip("10.77.0.2")); }));
 }
 
+TEST_CASE("netlink: a permanent neighbour stays what it is, however often it is asked for" *
+          needs_root()) {
+  Following f;
+  REQUIRE(f.ok);
+  const auto fixed = [&] {
+    const auto at = f.sink.neighbors.find(ip("10.77.0.98"));
+    return at != f.sink.neighbors.end() && at->second.second == NeighborState::kReachable;
+  };
+  REQUIRE(run({"ip", "neigh", "add", "10.77.0.98", "lladdr", "02:00:00:00:00:98", "dev", "mrh",
+               "nud", "permanent"}));
+  REQUIRE(f.until(fixed));
+  for (int i = 0; i < 5; ++i) {
+    const int before = f.sink.told;
+    f.follower.resolve(f.ifindex, ip("10.77.0.98"));
+    CHECK(f.until([&] { return f.sink.told > before; }, 1000));
+    CHECK(fixed());
+  }
+  CHECK(!f.until([&] { return !fixed(); }, 300));
+}
+
 TEST_CASE("netlink: a stale neighbour in use is confirmed again" * needs_root()) {
   Following f;
   REQUIRE(f.ok);

@@ -54,6 +54,7 @@ class MemoryPort : public Port {
   }
 
   // --- for the test
+  const std::deque<Frame*>& queued() const { return sent_; }
   uint32_t ring_frames = UINT32_MAX;  // the transmit ring's size
   uint32_t transmits = 0;
   uint32_t flushes = 0;

@@ -121,6 +121,6 @@ TEST_CASE("memory of a connection stays small") {
   MESSAGE("sizeof(Connection) = ", sizeof(Connection),
           ", sizeof(HalfOpen) = ", sizeof(tcp::HalfOpen),
           ", sizeof(Listener) = ", sizeof(Listener));
-  CHECK(sizeof(Connection) <= 1216);
+  CHECK(sizeof(Connection) <= 1344);
   CHECK(sizeof(tcp::HalfOpen) <= 256);
 }

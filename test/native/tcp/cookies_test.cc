@@ -439,7 +439,7 @@ TEST_CASE("cookies: 100,000 SYNs keep memory bounded while a client connects and
   REQUIRE(w.cb);
   CHECK(w.cb->sack);
   CHECK(w.cb->timestamps);
-  CHECK(w.cb->snd.shift == w.ca->core.window_shift);
+  CHECK(w.cb->snd.shift == w.ca->rcv.shift);
   CHECK(w.cb->snd.mss_bytes == w.ca->snd.mss_bytes);
   for (int i = 0; i < 500; ++i) flood(100), w.run(Duration::millis(2));
   w.transfer(3'000'000);

@@ -208,13 +208,31 @@ TEST_CASE("CVE-2019-11477, 11478, 11479: MSS 48 and a queue full of SACKed fragm
   CHECK(us < 200);  // debug build and sanitizers included
 }
 
+TEST_CASE("bytes at the very end of a frame still leave room for Ethernet's padding") {
+  Scene s;
+  s.open();
+  Frame* f = s.host.pool.alloc();
+  REQUIRE(f);
+  f->offset = f->capacity - 1;  // what partial ACKs may leave of a full frame
+  f->length = 1;
+  *f->data() = 'x';
+  s.host.tcp->write(*s.c, f);
+  s.host.tcp->push(s.now, *s.c);
+  s.host.ip.flush(s.now);
+  REQUIRE(s.host.port.queued().size() == 1);
+  const Frame& sent = *s.host.port.queued().front();
+  CHECK(sent.tailroom() >= 60 - 14 - sent.length);
+  CHECK(s.expect().payload() == "x");
+}
+
 TEST_CASE("F-RTO: a timeout after which the originals arrive is undone") {
   Scene s;
-  s.open({.mss_bytes = 1448, .has_mss = true});  // neither timestamps nor SACK to help
+  s.open({.mss_bytes = 1448, .has_mss = true, .sack_permitted = true});
   const uint32_t b = s.host_seq;
   s.write(std::string(8 * 1448, 'f'));
   CHECK(s.count_sent() == 8);
   const uint32_t cwnd = s.host.tcp->info(*s.c).cwnd_bytes;
+  REQUIRE(s.wait(Duration::seconds(1)));  // the tail probe
   REQUIRE(s.wait(Duration::seconds(1)));  // the timeout
   CHECK(s.host.tcp->info(*s.c).cwnd_bytes == 1448);
   s.ack(b + 2 * 1448);  // two originals: the second was never sent again

@@ -202,6 +202,16 @@ int mrt_setsockopt(mrt_stack*, int fd, int level, int name, const void* value, s
 int mrt_fcntl(mrt_stack*, int fd, int command, int argument) {
   return fcntl(fd, command, argument);
 }
+int mrt_ioctl(mrt_stack*, int fd, unsigned long request, int* value) {
+  return ioctl(fd, request, value);
+}
+int mrt_sysctl(mrt_stack*, const char* name, const char* value) {
+  const int file = open((std::string("/proc/sys/net/ipv4/") + name).c_str(), O_WRONLY | O_CLOEXEC);
+  if (file < 0) return -1;
+  const ssize_t n = write(file, value, strlen(value));
+  close(file);
+  return n < 0 ? -1 : 0;
+}
 int mrt_poll(mrt_stack*, pollfd* fds, nfds_t count, int timeout_ms) {
   return poll(fds, count, timeout_ms);
 }

@@ -2,8 +2,10 @@
 // Socket calls of the scripts. "= VALUE" or "= ERRNO" at the end of a statement is what the call
 // must return; without it the call must succeed in the usual way.
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -67,6 +69,7 @@ bool Machine::dispatch(const std::string& verb, const Words& words) {
     return mrt_next_timer(stack_) == MRT_NEVER || fail("a timer is still running");
   }
   if (words.size() < 2) return fail("what is " + verb + "?");
+  if (verb == "sysctl") return call_sysctl(words);
   if (verb == "block") return call_blocking(words);
   if (verb == "socket")
     return open(words[1], words.size() > 2 && words[2] == "udp",
@@ -79,6 +82,9 @@ bool Machine::dispatch(const std::string& verb, const Words& words) {
   if (verb == "write") return call_write(words);
   if (verb == "read") return call_read(words, 0);
   if (verb == "peek") return call_read(words, MSG_PEEK);
+  if (verb == "inq") return call_ioctl(words, SIOCINQ);
+  if (verb == "outq") return call_ioctl(words, SIOCOUTQ);
+  if (verb == "outqnsd") return call_ioctl(words, SIOCOUTQNSD);
   if (verb == "send") return call_send(words);
   if (verb == "receive") return call_receive(words);
   if (verb == "poll") return call_poll(words);
@@ -194,32 +200,50 @@ bool Machine::call_connect(const Words& words) {
   return judge(result, words, 0);
 }
 
-// write NAME LENGTH [more]
+// sysctl NAME VALUE ...: before the sockets that it is for.
+bool Machine::call_sysctl(const Words& words) {
+  std::string value;
+  for (size_t i = 2; i < words.size(); ++i) value += (i > 2 ? " " : "") + words[i];
+  return mrt_sysctl(stack_, words[1].c_str(), value.c_str()) == 0 ||
+         fail("sysctl: " + errno_name(errno));
+}
+
+bool Machine::call_ioctl(const Words& words, unsigned long request) {
+  int value = 0;
+  const int result = mrt_ioctl(stack_, sock(words[1])->fd, request, &value);
+  return judge(result < 0 ? -1 : value, words, 0);
+}
+
+// write NAME LENGTH [more] [eor]
 bool Machine::call_write(const Words& words) {
   Sock& s = *sock(words[1]);
   int64_t length = 0;
   if (words.size() < 3 || !number(words[2], length)) return fail("write NAME LENGTH");
   Bytes bytes(static_cast<size_t>(length));
   for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = host_byte(s.written_at + i);
-  const bool more = position_of(words, "more") < words.size();
-  const ssize_t n = mrt_send(stack_, s.fd, bytes.data(), bytes.size(), more ? MSG_MORE : 0);
+  const int flags = (position_of(words, "more") < words.size() ? MSG_MORE : 0) |
+                    (position_of(words, "eor") < words.size() ? MSG_EOR : 0);
+  const ssize_t n = mrt_send(stack_, s.fd, bytes.data(), bytes.size(), flags);
   const int code = errno;
   if (n > 0) s.written_at += uint64_t(n);
   errno = code;
   return judge(n, words, length);
 }
 
-// read NAME LENGTH: by default exactly so many bytes, and the right ones.
+// read NAME LENGTH [all] [discard]: by default exactly so many bytes, and the right ones.
 bool Machine::call_read(const Words& words, int flags) {
   const std::string name = words[1];
   int64_t length = 0;
   if (words.size() < 3 || !number(words[2], length)) return fail("read NAME LENGTH");
   Bytes bytes(static_cast<size_t>(length));
+  const bool discard = position_of(words, "discard") < words.size();
+  if (discard) flags |= MSG_TRUNC;
+  if (position_of(words, "all") < words.size()) flags |= MSG_WAITALL;
   const ssize_t n = mrt_recv(stack_, sock(name)->fd, bytes.data(), bytes.size(), flags);
   const int code = errno;
   Sock* s = sock(name);
   if (!s) return fail("the socket is gone");
-  for (ssize_t i = 0; i < n; ++i) {
+  for (ssize_t i = 0; i < n && !discard; ++i) {
     if (bytes[size_t(i)] != peer_byte(s->read_at + uint64_t(i))) {
       return fail("byte " + std::to_string(s->read_at + uint64_t(i)) + " of the stream is wrong");
     }

@@ -114,6 +114,8 @@ class Machine {
   bool call_listen(const Words& words);
   bool call_accept(const Words& words);
   bool call_connect(const Words& words);
+  bool call_sysctl(const Words& words);
+  bool call_ioctl(const Words& words, unsigned long request);
   bool call_write(const Words& words);
   bool call_read(const Words& words, int flags);
   bool call_send(const Words& words);

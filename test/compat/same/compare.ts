@@ -1,12 +1,10 @@
-/** The same programs under the kernel and over the real engine with its in-process port: the same log. */
+/** Runs the programs of a file of this folder under the kernel and over the real engine with its in-process port. */
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import t from 'tap';
-import { scenarios } from './same/scenarios';
-import { scenarios as secure } from './same/secure';
+import type { Scenario } from './support';
 
-const REGISTER = join(__dirname, '../../compat/register.js');
-const PROGRAMS = { scenarios, secure };
+const REGISTER = join(__dirname, '../../../compat/register.js');
 
 function run(program: string, name: string, accelerated: boolean): Promise<string[]> {
   const inherited = Object.entries(process.env).filter(([key]) => !/^(?:MILLRACE|NODE_OPTIONS|TAP)/.test(key));
@@ -20,8 +18,10 @@ function run(program: string, name: string, accelerated: boolean): Promise<strin
   });
 }
 
-for (const [file, programs] of Object.entries(PROGRAMS)) {
-  const path = join(__dirname, 'same', `${file}.js`);
+/** One test for each program: both logs are the same. */
+export function compare(file: string, programs: Record<string, Scenario>): void {
+  t.setTimeout(110_000);
+  const path = join(__dirname, `${file}.js`);
   for (const name of Object.keys(programs)) {
     t.test(name, async (t) => {
       const [kernel, engine] = await Promise.all([run(path, name, false), run(path, name, true)]);

@@ -1,35 +1,13 @@
 /**
  * Programs whose log must be the same under the kernel and under the engine. Each is run in a process of its own by
- * same.test.ts, which compares: the kernel's is the truth. Nothing here knows of millrace.
+ * compare.ts: the kernel's is the truth. Nothing here knows of millrace.
  */
 import { AsyncLocalStorage, executionAsyncId } from 'node:async_hooks';
 import * as dgram from 'node:dgram';
 import * as http from 'node:http';
 import * as net from 'node:net';
 import type { AddressInfo } from 'node:net';
-
-type Log = (text: string) => void;
-type Scenario = (log: Log) => void;
-
-function serve(server: net.Server, then: (port: number) => void): void {
-  server.listen(0, '127.0.0.1', () => then((server.address() as AddressInfo).port));
-}
-
-/** Logs every event of a socket that a program can see. */
-function watch(log: Log, name: string, socket: net.Socket): void {
-  for (const event of ['lookup', 'connect', 'ready', 'end', 'finish', 'timeout', 'drain'] as const) {
-    socket.on(event, () => log(`${name} ${event}`));
-  }
-  socket.on('data', (data) => log(`${name} data ${data.length}`));
-  socket.on('close', (hadError) => log(`${name} close ${hadError}`));
-  socket.on('error', (error: NodeJS.ErrnoException) => log(`${name} error ${error.code} ${error.syscall}`));
-}
-
-function summary(error: NodeJS.ErrnoException): string {
-  const frames = (error.stack ?? '').split('\n').filter((line) => /^\s+at /.test(line));
-  const places = frames.map((line) => line.replace(/:\d+:\d+/g, '').trim());
-  return `${error.name} ${error.code} ${error.errno} ${error.syscall} ${error.message.replace(/\d{4,}/g, 'N')} ${places.join(' | ')}`;
-}
+import { main, type Scenario, serve, summary, watch } from './support';
 
 export const scenarios: Record<string, Scenario> = {
   'events of a short connection': (log) => {
@@ -294,4 +272,4 @@ export const scenarios: Record<string, Scenario> = {
   },
 };
 
-if (process.argv[2] !== undefined) scenarios[process.argv[2]]?.((text) => console.log(text));
+main(scenarios);
