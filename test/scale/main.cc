@@ -298,7 +298,8 @@ Cost cost_of_holes(uint32_t bytes, uint32_t acks) {
 void print(const char* what, uint32_t size, const Cost& c, const Cost& base) {
   std::printf("%-6s %9u  %7.0f ns (%.2f x)", what, size, c.ns, c.ns / base.ns);
   if (base.instructions > 0) {  // not every machine lets programs count them
-    std::printf("  %7.0f instructions (%.2f x)", c.instructions, c.instructions / base.instructions);
+    std::printf("  %7.0f instructions (%.2f x)", c.instructions,
+                c.instructions / base.instructions);
   }
   std::printf("\n");
   std::fflush(stdout);
