@@ -36,9 +36,18 @@ tcp::StackOptions tcp_options(const mrt_options& o) {
   tcp.ecn = o.ecn == MRT_ECN_ON    ? tcp::Ecn::kOn
             : o.ecn == MRT_ECN_OFF ? tcp::Ecn::kOff
                                    : tcp::Ecn::kPassive;
+  tcp.mtu_probing = o.mtu_probing == 1   ? tcp::MtuProbing::kBlackHole
+                    : o.mtu_probing == 2 ? tcp::MtuProbing::kAlways
+                                         : tcp::MtuProbing::kOff;
   tcp.fixed_isn = o.fixed_isn != 0;
   tcp.isn = o.isn;
   return tcp;
+}
+
+net::Limits limits_of(const mrt_options& o) {
+  net::Limits limits;
+  if (o.defaults == MRT_DEFAULTS_RFC) limits.path_mtu_min_bytes = 68;
+  return limits;
 }
 
 }  // namespace
@@ -51,7 +60,7 @@ Door::Door(const mrt_options& options, mrt_stack* handle)
       pool_(options.frames, frame_bytes(options.mtu_bytes)),
       timers_(now_),
       port_(options.mtu_bytes) {
-  ip_ = std::make_unique<net::IpLayer>(pool_, timers_, random_, net::Limits{});
+  ip_ = std::make_unique<net::IpLayer>(pool_, timers_, random_, limits_of(options));
   link_ = {.ifindex = kIfindex, .mtu_bytes = options.mtu_bytes, .up = true};
   ip_->attach(port_, link_, false);
   tcp_ = std::make_unique<tcp::Tcp>(pool_, *ip_, timers_, random_, *this, tcp_options(options));
