@@ -69,6 +69,8 @@ export interface NativeStack {
   udpBind(port: number, dualStack: boolean): number;
   udpConnect(slot: number, remotePort: number): number;
   udpDisconnect(slot: number): void;
+  /** Group, interface address and source are in the scratch words; `zone` names the interface instead. */
+  udpMembership(slot: number, join: boolean, zone: string): number;
   udpLimit(slot: number, remotePort: number): number;
   closeSocket(slot: number): void;
   counterNames(): [group: string, name: string, meaning: string][];
@@ -88,5 +90,11 @@ export interface Binding {
 /** Loads the prebuilt or the compiled addon; throws when there is none for this platform. */
 export function loadBinding(): Binding {
   const load = require('node-gyp-build') as (directory: string) => Binding;
-  return load(join(__dirname, '..', '..'));
+  try {
+    return load(join(__dirname, '..', '..'));
+  } catch (error) {
+    if (!(error instanceof Error) || !error.message.startsWith('No native build')) throw error;
+    const where = `${process.platform} ${process.arch}`;
+    throw new Error(`there is no addon for ${where}; "npm rebuild millrace" compiles one`, { cause: error });
+  }
 }

@@ -85,7 +85,7 @@ export function currentEngine(): StackEngine | null {
 
 function fallBack(options: Options, reason: string): void {
   if (options.require) throw new UnavailableError(`millrace cannot accelerate anything here: ${reason}`, [reason]);
-  process.stderr.write(`millrace: sockets stay with the kernel: ${reason}\n`);
+  process.stderr.write(`millrace: sockets stay with the kernel: ${reason.replaceAll(/\s*\n\s*/g, ' ').trim()}\n`);
   lifecycle.emit('fallback', reason);
 }
 

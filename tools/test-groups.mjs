@@ -109,6 +109,23 @@ export async function runScripts() {
   return result;
 }
 
+/** Node's own tests on the Node that runs this; the list of those that differ for a reason is kept with their reasons. */
+export async function runConformance() {
+  const prefixes = 'net,dgram,http,https,tls,http2';
+  const args = ['tools/conformance/run.mjs', '--lean', '--prefix', prefixes];
+  const { code, output } = await run(process.execPath, args, { timeoutSeconds: 900 });
+  if (code === 3) {
+    const reason = /^Node's tests could not be fetched.*$/m.exec(output)?.[0] ?? 'no tests';
+    return { ...emptyResult(), skipped: [`conformance: the whole group: ${reason}`] };
+  }
+  const counts = /^(\d+) passed, (\d+) failed, \d+ not counted$/m.exec(output);
+  if (counts === null) return failure(`conformance ended with ${code}\n${output.slice(-6000)}`);
+  const result = { ...emptyResult(), passed: Number(counts[1]), failed: Number(counts[2]) };
+  if (result.passed === 0 || (code !== 0 && result.failed === 0)) result.failed++;
+  if (result.failed > 0) result.report.push(output.slice(-8000));
+  return result;
+}
+
 function foldersOfTests() {
   const folders = listFiles(ROOT).map((path) => /^test\/native\/([^/]+)\/.*_test\.cc$/.exec(path)?.[1]);
   return [...new Set(folders.filter((folder) => folder !== undefined))];

@@ -129,6 +129,7 @@ void IpLayer::send_port_unreachable(Instant now, Frame* original_transport, cons
 
 void IpLayer::send_error(Instant now, std::span<const uint8_t> original, const IpMeta& meta,
                          uint8_t type, uint8_t code, uint32_t argument) {
+  if (meta.destination.is_multicast()) return;  // RFC 1122 3.2.2, RFC 4443 2.4 e.3
   const bool v4 = meta.source.is_v4();
   const uint32_t headers =
       (v4 ? wire::kIpv4HeaderBytes : wire::kIpv6HeaderBytes) + wire::kIcmpHeaderBytes;

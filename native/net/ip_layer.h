@@ -13,6 +13,7 @@
 #include "base/timer_wheel.h"
 #include "net/address_table.h"
 #include "net/counters.h"
+#include "net/group_table.h"
 #include "net/icmp_limiter.h"
 #include "net/interface.h"
 #include "net/neighbor_table.h"
@@ -81,6 +82,7 @@ struct Limits {
   uint32_t routes_max = 4096;
   uint32_t neighbors_max = 1024;
   uint32_t addresses_max = 256;
+  uint32_t groups_max = 256;
   uint32_t waiting_frames_max = 64;  // per neighbour that is being resolved (Linux: about 101)
   // Nobody can talk IPv4 into smaller packets: Linux's min_pmtu. RFC 1191 3: 68.
   uint32_t path_mtu_min_bytes = 552;
@@ -112,6 +114,15 @@ class IpLayer : private NeighborUser {
   Error route_changed(const Route& route, bool present);
   void neighbor_changed(Instant now, uint32_t ifindex, const IpAddress& address,
                         const MacAddress& mac, NeighborState state);
+
+  // --- multicast groups: what comes to them by this interface is let in, for UDP only
+  Error join_group(uint8_t interface, const IpAddress& group);
+  void leave_group(uint8_t interface, const IpAddress& group);
+  // The attached interface that has the address or, for an unspecified one, that packets to the
+  // group leave by; kInterfacesMax: none of ours.
+  uint8_t group_interface(const IpAddress& address, const IpAddress& group);
+  // The attached interface with the kernel's number; kInterfacesMax: none of ours.
+  uint8_t interface_index(uint32_t ifindex);
 
   // --- paths
   // Chooses route, source address (when `local` is unspecified) and MTU. ENETUNREACH when no
@@ -188,11 +199,12 @@ class IpLayer : private NeighborUser {
   void neighbor_moved() override { tables_changed(); }
 
   // receiving: ip_input.cc
-  bool strip_ethernet(const Interface& interface, Frame* frame, uint8_t& version);
-  void input_ipv4(Instant now, uint8_t interface, Frame* frame);
-  void input_ipv6(Instant now, uint8_t interface, Frame* frame);
+  // `to_group`: the frame came to a link-layer group.
+  bool strip_ethernet(const Interface& interface, Frame* frame, uint8_t& version, bool& to_group);
+  void input_ipv4(Instant now, uint8_t interface, Frame* frame, bool to_group);
+  void input_ipv6(Instant now, uint8_t interface, Frame* frame, bool to_group);
   bool check_addresses(const Interface& interface, const IpAddress& source,
-                       const IpAddress& destination);
+                       const IpAddress& destination, bool to_group);
   void deliver(Instant now, Frame* frame, uint32_t header_bytes, uint8_t protocol,
                const IpMeta& meta);
   void drop(Frame* frame, uint64_t& counter);
@@ -224,6 +236,7 @@ class IpLayer : private NeighborUser {
   IpAddress checked_destination_;
   RouteTable routes_;
   AddressTable addresses_;
+  GroupTable groups_;
   PathMtuCache path_mtus_;
   Timer mtu_expiry_;
   NeighborTable neighbors_;

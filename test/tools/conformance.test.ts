@@ -70,6 +70,30 @@ t.test('a tree is run plain and through the stack, and compared', async (t) => {
   );
 });
 
+t.test('--lean: plain Node runs only what fails', async (t) => {
+  const note = (name: string) => `
+    const how = process.env.NODE_OPTIONS ? 'hooked' : 'plain';
+    require('fs').appendFileSync(require('path').join(__dirname, '../../${name}.txt'), how + ' ');`;
+  const tree = makeTree(t.testdir(), {
+    'parallel/test-net-echo.js': note('echo') + ECHO,
+    'parallel/test-net-differs.js': `${note('differs')} if (process.env.NODE_OPTIONS) throw new Error('here it differs');`,
+    'parallel/test-net-fails.js': `${note('fails')} process.exit(3);`,
+    'parallel/test-net-persistent-nodelay.js': note('expected'),
+  });
+  const { status, stdout } = run('--tree', tree, '--lean', '--prefix', 'net');
+  t.equal(status, 1, stdout);
+  t.match(stdout, /differs: parallel\/test-net-differs\.js.*here it differs/s);
+  t.match(stdout, /^1 passed, 1 failed, 1 not counted$/m);
+  const ran = (name: string) =>
+    readFileSync(join(tree, `${name}.txt`), 'utf8')
+      .split(' ')
+      .slice(0, 2);
+  t.same(ran('echo'), ['hooked', '']);
+  t.same(ran('differs'), ['hooked', 'plain']);
+  t.same(ran('fails'), ['hooked', 'plain']);
+  t.throws(() => ran('expected'), 'what is expected to differ does not run');
+});
+
 t.test('with nothing accelerated nothing uses the stack', async (t) => {
   const tree = makeTree(t.testdir(), { 'parallel/test-net-echo.js': ECHO });
   const json = join(tree, 'results.json');
@@ -128,4 +152,20 @@ t.test('the document says what the expectations say', async (t) => {
   const { exceptionsOf } = await loadTool<{ exceptionsOf(list: object[]): string[] }>('conformance/tables.mjs');
   const document = readFileSync(join(ROOT, 'docs/compatibility.md'), 'utf8');
   t.ok(document.includes(exceptionsOf(readExpectations()).join('\n')), 'npm run conformance -- --docs');
+});
+
+t.test('the summary has one line for each major version', async (t) => {
+  const { summaryWith } = await loadTool<{ summaryWith(text: string, version: string, rows: object[]): string }>(
+    'conformance/tables.mjs',
+  );
+  const rows = [
+    { prefix: 'net', tests: 6, skipped: 1, passedPlain: 4, passedHooked: 3, used: 2 },
+    { prefix: 'tls', tests: 10, skipped: 0, passedPlain: 10, passedHooked: 10, used: 10 },
+  ];
+  let text = 'before\n<!-- node tests -->\n<!-- /node tests -->\nbehind\n';
+  for (const version of ['22.1.0', '20.19.0', '22.2.0']) text = summaryWith(text, version, rows);
+  const lines = text.split('\n').filter((line) => /^\| \d/.test(line));
+  t.same(lines, ['| 20.19.0 | 16 | 14 | 13 | 12 | 1 |', '| 22.2.0 | 16 | 14 | 13 | 12 | 1 |']);
+  t.match(text, /^before\n.*\nbehind\n$/s);
+  t.throws(() => summaryWith('nothing', '20.0.0', rows), /node tests/);
 });

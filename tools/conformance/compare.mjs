@@ -7,12 +7,14 @@ const REPEATS = 2;
 /**
  * A result per test: `plain` and `hooked` are 'pass', 'fail' or 'skip'; `hooked` is null where plain did not pass, for
  * there is nothing to compare. A test that differed runs again, alone: `unsteady` are those that then passed each time.
- * @param {{jobs: number, none: boolean, known: Set<string>}} options known: differ for a reason, so do not run again
+ * @param {{jobs: number, none: boolean, lean: boolean, known: Set<string>}} options lean: plain Node is asked only about
+ *   what does not pass hooked; known: differ for a reason, so do not run again
  */
-export async function compareAll(tests, context, { jobs, none, known }, onResult) {
+export async function compareAll(tests, context, { jobs, none, lean, known }, onResult) {
   const results = new Map();
+  const mode = { none, lean };
   const one = async (test, slot) => {
-    const result = await compareOne(test, { ...context, slot }, none);
+    const result = await compareOne(test, { ...context, slot }, mode);
     results.set(test, result);
     onResult(result);
   };
@@ -28,27 +30,28 @@ export async function compareAll(tests, context, { jobs, none, known }, onResult
   );
   for (const [test, result] of results) {
     if (result.plain === result.hooked || (result.plain === 'pass' && known.has(test.name))) continue;
-    const again = await repeat(test, result, { ...context, slot: 0 }, none);
+    const again = await repeat(test, result, { ...context, slot: 0 }, { none, lean: false });
     results.set(test, again);
     if (again.plain !== result.plain || again.hooked !== result.hooked) onResult(again);
   }
   return tests.map((test) => results.get(test));
 }
 
-async function compareOne(test, context, none) {
-  const plain = await runPlain(test, context);
+async function compareOne(test, context, { none, lean }) {
+  let hooked = lean ? await runHooked(test, context, none) : null;
+  const plain = hooked !== null && hooked.outcome !== 'fail' ? hooked : await runPlain(test, context);
   const result = { test: test.name, prefix: test.prefix, plain: plain.outcome, hooked: null, used: false };
-  if (plain.outcome === 'fail') return { ...result, output: plain.output };
-  const hooked = await runHooked(test, context, none);
-  return { ...result, hooked: hooked.outcome, used: hooked.used, output: hooked.output };
+  if (plain.outcome === 'fail') return { ...result, seconds: plain.seconds, output: plain.output };
+  hooked ??= await runHooked(test, context, none);
+  return { ...result, hooked: hooked.outcome, used: hooked.used, seconds: hooked.seconds, output: hooked.output };
 }
 
-async function repeat(test, result, context, none) {
+async function repeat(test, result, context, mode) {
   const patient = { ...context, timeoutSeconds: context.timeoutSeconds * 2 };
-  if (result.plain === 'fail') return compareOne(test, patient, none);
+  if (result.plain === 'fail') return compareOne(test, patient, mode);
   let last = result;
   for (let turn = 0; turn < REPEATS; turn++) {
-    last = await compareOne(test, patient, none);
+    last = await compareOne(test, patient, mode);
     if (last.plain !== last.hooked) return last;
   }
   return { ...last, unsteady: true, output: result.output };

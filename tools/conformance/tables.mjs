@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { ROOT } from '../files.mjs';
 
 export const DOCUMENT = join(ROOT, 'docs/compatibility.md');
+export const README = join(ROOT, 'README.md');
 
 function share(part, whole) {
   return whole === 0 ? '-' : `${((100 * part) / whole).toFixed(0)} %`;
@@ -44,20 +45,36 @@ export function exceptionsOf(expectations) {
   return lines;
 }
 
-/** Replaces what stands between `<!-- name -->` and `<!-- /name -->`. @throws Error when the document has no such part */
+/** Replaces what stands between `<!-- name -->` and `<!-- /name -->`. @throws Error when there is no such part */
 export function replacePart(text, name, lines) {
   const opening = `<!-- ${name} -->\n`;
   const start = text.indexOf(opening);
   const end = text.indexOf(`<!-- /${name} -->`);
-  if (start < 0 || end < start) throw new Error(`docs/compatibility.md has no part '${name}'`);
+  if (start < 0 || end < start) throw new Error(`the document has no part '${name}'`);
   return `${text.slice(0, start + opening.length)}${lines.join('\n')}\n${text.slice(end)}`;
 }
 
-/** Writes the table of one major version of Node, and the exceptions. */
-export function writeDocument({ version, major, treeVersion, rows, expectations, path = DOCUMENT }) {
+/** The summary with the line of one version of Node put in its place; a line for another release of it goes. */
+export function summaryWith(text, version, rows) {
+  const all = total(rows);
+  const numbers = [all.tests, all.passedPlain, all.passedHooked, all.used, all.passedPlain - all.passedHooked];
+  const major = (line) => Number(/^\| (\d+)\./.exec(line)?.[1]);
+  const line = `| ${[version, ...numbers].join(' | ')} |`;
+  const part = /<!-- node tests -->\n([\s\S]*?)<!-- \/node tests -->/.exec(text)?.[1] ?? '';
+  const kept = part.split('\n').filter((other) => /^\| \d/.test(other) && major(other) !== major(line));
+  return replacePart(text, 'node tests', [
+    '| Node | tests | pass plain | pass under millrace | through the stack | differ |',
+    '|---|---:|---:|---:|---:|---:|',
+    ...[...kept, line].sort((a, b) => major(a) - major(b)),
+  ]);
+}
+
+/** Writes the table of one major version of Node, the exceptions, and the line in the README. */
+export function writeDocument({ version, major, treeVersion, rows, expectations, path = DOCUMENT, readme = README }) {
   const heading = [`Node ${version}, tests of ${treeVersion}:`, ''];
   let text = readFileSync(path, 'utf8');
   text = replacePart(text, `node ${major}`, [...heading, ...tableOf(rows)]);
   text = replacePart(text, 'exceptions', exceptionsOf(expectations));
   writeFileSync(path, text);
+  writeFileSync(readme, summaryWith(readFileSync(readme, 'utf8'), version, rows));
 }
