@@ -49,6 +49,10 @@ export interface UdpHandle {
   recvStop(): number;
   close(callback?: () => void): void;
   getsockname(out: AddressOut): number;
+  addMembership(group: string, interfaceAddress?: string): number;
+  dropMembership(group: string, interfaceAddress?: string): number;
+  addSourceSpecificMembership(source: string, group: string, interfaceAddress?: string): number;
+  dropSourceSpecificMembership(source: string, group: string, interfaceAddress?: string): number;
   setTTL(ttl: number): number;
   bufferSize(size: number, isReceive: boolean, context: object): number | undefined;
   [key: PropertyKey]: unknown;

@@ -69,6 +69,8 @@ export interface NativeStack {
   udpBind(port: number, dualStack: boolean): number;
   udpConnect(slot: number, remotePort: number): number;
   udpDisconnect(slot: number): void;
+  /** Group, interface address and source are in the scratch words; `zone` names the interface instead. */
+  udpMembership(slot: number, join: boolean, zone: string): number;
   udpLimit(slot: number, remotePort: number): number;
   closeSocket(slot: number): void;
   counterNames(): [group: string, name: string, meaning: string][];

@@ -4,7 +4,14 @@
  */
 import { type AddressWords, parseAddress, putAddress } from './addresses';
 import type { NativeStack } from './binding';
-import { type ContextId, type DatagramSink, type DatagramSocket, NOT_OURS, type SocketAddress } from './engine';
+import {
+  type ContextId,
+  type DatagramSink,
+  type DatagramSocket,
+  type Membership,
+  NOT_OURS,
+  type SocketAddress,
+} from './engine';
 import { parseAddress as checkAddress } from './policy-address';
 import { COMMAND, HEADER, type Rings, SOCKET } from './rings';
 
@@ -126,6 +133,18 @@ export class StackDatagramSocket implements DatagramSocket {
 
   setReceiveBuffer(bytes: number): void {
     this.#command(COMMAND.setReceiveBuffer, bytes);
+  }
+
+  setMembership(join: boolean, { group, interfaceAddress, source }: Membership): void {
+    if (this.#closed) return;
+    const unspecified = group.includes(':') ? '::' : '0.0.0.0';
+    const [address = unspecified, zone = ''] = (interfaceAddress ?? unspecified).split('%');
+    if ([group, address, source ?? unspecified].some((text) => checkAddress(text) === null)) return;
+    const { words } = this.#rings;
+    putAddress(words, HEADER.remoteAddress, parseAddress(group));
+    putAddress(words, HEADER.localAddress, parseAddress(address));
+    putAddress(words, HEADER.sourceAddress, parseAddress(source ?? unspecified));
+    this.#native.udpMembership(this.slot, join, zone);
   }
 
   close(): void {

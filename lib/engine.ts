@@ -115,7 +115,21 @@ export interface DatagramSocket extends Channel {
   setReading(on: boolean): void;
   setTtl(ttl: number): number;
   setReceiveBuffer(bytes: number): void;
+  /**
+   * Takes a group's datagrams as they come by the fast path, or leaves them to the kernel again. The kernel's socket has
+   * joined. Where the group does not come by an accelerated interface nothing happens.
+   */
+  setMembership(join: boolean, membership: Membership): void;
   close(): void;
+}
+
+/** A membership as it was given to addMembership() or addSourceSpecificMembership(). */
+export interface Membership {
+  readonly group: string;
+  /** Of the interface; undefined: as the route leads. */
+  readonly interfaceAddress: string | undefined;
+  /** undefined: any. */
+  readonly source: string | undefined;
 }
 
 /** Returned by a send that the kernel has to do. No errno has this value. */

@@ -25,6 +25,7 @@ export const HEADER = {
   remoteAddress: 128,
   localAddress: 132,
   localPort: 136,
+  sourceAddress: 140,
 } as const;
 
 export const COMMAND = {

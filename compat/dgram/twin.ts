@@ -13,7 +13,7 @@
  * - after disconnect(), if the kernel chose the port: Linux gives it back, and takes another one for the next datagram.
  */
 import { type ContextId, type DatagramSink, type DatagramSocket, NOT_OURS, type Upcall } from '../../lib/engine';
-import type { Engine, SocketAddress } from '../../lib/engine';
+import type { Engine, Membership, SocketAddress } from '../../lib/engine';
 import { keepStores } from '../async-stores';
 import type { Gate } from '../gate';
 import { type AddressOut, internals, type Request, type UdpHandle } from '../internals';
@@ -47,6 +47,7 @@ export class Twin implements DatagramSink {
   #reading = false;
   #ttl = 0;
   #receiveBytes = 0;
+  #memberships: Membership[] = [];
 
   constructor(gate: Gate, { handle, local, flags, kernel: methods, whole }: BoundHandle) {
     this.#gate = gate;
@@ -76,6 +77,7 @@ export class Twin implements DatagramSink {
     if (this.#ttl !== 0) socket.setTtl(this.#ttl);
     if (this.#receiveBytes !== 0) socket.setReceiveBuffer(this.#receiveBytes);
     if (this.#reading) socket.setReading(true);
+    if (this.#whole) for (const membership of this.#memberships) socket.setMembership(true, membership);
     this.#socket = socket;
     return socket;
   }
@@ -131,6 +133,21 @@ export class Twin implements DatagramSink {
     if (bytes === undefined) return;
     this.#receiveBytes = bytes;
     this.#socket?.setReceiveBuffer(bytes);
+  }
+
+  /** A membership of the kernel's half, joined or left. */
+  setMembership(join: boolean, membership: Membership): void {
+    if (join) {
+      this.#memberships.push(membership);
+    } else {
+      this.#memberships = this.#memberships.filter(
+        ({ group, interfaceAddress, source }) =>
+          group !== membership.group ||
+          interfaceAddress !== membership.interfaceAddress ||
+          source !== membership.source,
+      );
+    }
+    if (this.#whole) this.#socket?.setMembership(join, membership);
   }
 
   close(): void {
@@ -271,11 +288,45 @@ const methods = {
     return result;
   },
 
+  addMembership(this: UdpHandle, group: string, interfaceAddress?: string) {
+    return changeMembership(this, 'addMembership', [group, interfaceAddress]);
+  },
+
+  dropMembership(this: UdpHandle, group: string, interfaceAddress?: string) {
+    return changeMembership(this, 'dropMembership', [group, interfaceAddress]);
+  },
+
+  addSourceSpecificMembership(this: UdpHandle, source: string, group: string, interfaceAddress?: string) {
+    return changeMembership(this, 'addSourceSpecificMembership', [group, interfaceAddress, source]);
+  },
+
+  dropSourceSpecificMembership(this: UdpHandle, source: string, group: string, interfaceAddress?: string) {
+    return changeMembership(this, 'dropSourceSpecificMembership', [group, interfaceAddress, source]);
+  },
+
   close(this: UdpHandle, callback?: () => void) {
     Stamp.of(this).close();
     kernel.close.call(this, callback);
   },
 };
+
+type MembershipCall =
+  | 'addMembership'
+  | 'dropMembership'
+  | 'addSourceSpecificMembership'
+  | 'dropSourceSpecificMembership';
+
+/** In the kernel, which speaks IGMP and MLD; the engine follows. */
+function changeMembership(
+  handle: UdpHandle,
+  call: MembershipCall,
+  [group, interfaceAddress, source]: [string, string | undefined, string?],
+): number {
+  const args = source === undefined ? [group, interfaceAddress] : [source, group, interfaceAddress];
+  const errno = Reflect.apply(kernel[call], handle, args) as number;
+  if (errno === 0) Stamp.of(handle).setMembership(call.startsWith('add'), { group, interfaceAddress, source });
+  return errno;
+}
 
 const prototype: object = Object.create(kernel, Object.getOwnPropertyDescriptors(methods));
 

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include "addon/stack_wrap.h"
 
+#include <net/if.h>
+
+#include <cstdlib>
+
 #include "addon/at_exit.h"
 #include "base/clock_os.h"
 
@@ -76,6 +80,7 @@ Napi::Function StackWrap::define(Napi::Env env) {
                       InstanceMethod<&W::udp_bind>("udpBind"),
                       InstanceMethod<&W::udp_connect>("udpConnect"),
                       InstanceMethod<&W::udp_disconnect>("udpDisconnect"),
+                      InstanceMethod<&W::udp_membership>("udpMembership"),
                       InstanceMethod<&W::udp_limit>("udpLimit"),
                       InstanceMethod<&W::close_socket>("closeSocket"),
                       InstanceMethod<&W::counter_names>("counterNames"),
@@ -255,6 +260,27 @@ void StackWrap::udp_disconnect(Info info) {
     stack.udp_disconnect(slot);
     return 0;
   });
+}
+
+// (slot, join, zone): group, interface and source are in the scratch words; `zone` names the
+// interface where an address cannot (IPv6), else it is empty.
+Napi::Value StackWrap::udp_membership(Info info) {
+  const uint32_t slot = info[0].As<Napi::Number>().Uint32Value();
+  const bool join = info[1].As<Napi::Boolean>();
+  const std::string zone = info[2].As<Napi::String>();
+  Stack::Membership wanted{.group = endpoint(0, 0).address,
+                           .source = endpoint(12, 0).address,
+                           .by = endpoint(4, 0).address};
+  if (!zone.empty()) {
+    const bool number = zone.find_first_not_of("0123456789") == std::string::npos;
+    wanted.ifindex =
+        number ? uint32_t(std::strtoul(zone.c_str(), nullptr, 10)) : if_nametoindex(zone.c_str());
+    if (wanted.ifindex == 0) return Napi::Number::New(info.Env(), -ENODEV);
+  }
+  const Error error = driver_->with_stack([&](Stack& stack, Instant now) {
+    return join ? stack.udp_join(now, slot, wanted) : stack.udp_leave(slot, wanted);
+  });
+  return Napi::Number::New(info.Env(), -error.code);
 }
 
 Napi::Value StackWrap::udp_limit(Info info) {

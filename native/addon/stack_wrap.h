@@ -41,6 +41,7 @@ class StackWrap : public Napi::ObjectWrap<StackWrap> {
   Napi::Value udp_bind(Info info);
   Napi::Value udp_connect(Info info);
   void udp_disconnect(Info info);
+  Napi::Value udp_membership(Info info);
   Napi::Value udp_limit(Info info);
   void close_socket(Info info);
   // Facts.

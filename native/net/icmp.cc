@@ -14,8 +14,6 @@ namespace millrace::net {
 namespace {
 
 constexpr uint32_t kErrorMaxBytes4 = 576;  // RFC 1812 4.3.2.3
-// Linux's min_pmtu: nobody can be talked into smaller packets than this.
-constexpr uint32_t kPathMtuMinBytes4 = 552;
 constexpr uint8_t kHopLimit = 64;
 
 void finish_checksum(Frame* frame, uint64_t pseudo) {
@@ -49,7 +47,7 @@ void IpLayer::receive_icmp4(Instant now, Frame* frame, const IpMeta& meta) {
   if (meaning.too_big) {
     mtu = wire::load16(p + 6);
     // 0: a router older than RFC 1191. Linux takes that for the least, too.
-    mtu = std::max(mtu, kPathMtuMinBytes4);
+    mtu = std::max(mtu, path_mtu_min_bytes_);
   }
   receive_error(now, meaning, mtu, quote, meta);
 }
@@ -131,6 +129,7 @@ void IpLayer::send_port_unreachable(Instant now, Frame* original_transport, cons
 
 void IpLayer::send_error(Instant now, std::span<const uint8_t> original, const IpMeta& meta,
                          uint8_t type, uint8_t code, uint32_t argument) {
+  if (meta.destination.is_multicast()) return;  // RFC 1122 3.2.2, RFC 4443 2.4 e.3
   const bool v4 = meta.source.is_v4();
   const uint32_t headers =
       (v4 ? wire::kIpv4HeaderBytes : wire::kIpv6HeaderBytes) + wire::kIcmpHeaderBytes;

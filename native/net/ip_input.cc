@@ -32,29 +32,32 @@ void IpLayer::input(Instant now, uint8_t index, Frame* frame) {
   ++counters_.ip_received;
   if (frame->length == 0) return drop(frame, counters_.link_bad_frame);
   uint8_t version = frame->data()[0] >> 4;
-  if (interfaces_[index].ethernet && !strip_ethernet(interfaces_[index], frame, version)) {
+  bool to_group = false;
+  if (interfaces_[index].ethernet &&
+      !strip_ethernet(interfaces_[index], frame, version, to_group)) {
     return pool_.release(frame);
   }
   switch (version) {
     case 4:
-      return input_ipv4(now, index, frame);
+      return input_ipv4(now, index, frame, to_group);
     case 6:
-      return input_ipv6(now, index, frame);
+      return input_ipv6(now, index, frame, to_group);
     default:
       return drop(frame, counters_.ip_bad_header);
   }
 }
 
 // Counts what it refuses.
-bool IpLayer::strip_ethernet(const Interface& interface, Frame* frame, uint8_t& version) {
+bool IpLayer::strip_ethernet(const Interface& interface, Frame* frame, uint8_t& version,
+                             bool& to_group) {
   wire::EthernetView link;
   if (!wire::parse_ethernet(frame->bytes(), link)) {
     ++counters_.link_bad_frame;
     return false;
   }
-  // RFC 1122 3.3.6: what came to a link-layer group must not be taken for a datagram to us. Other
-  // hosts' frames are seen when the interface is promiscuous.
-  if (std::memcmp(link.destination, interface.link.mac.data(), 6) != 0) {
+  // Other hosts' frames are seen when the interface is promiscuous.
+  to_group = link.destination[0] & 1;
+  if (!to_group && std::memcmp(link.destination, interface.link.mac.data(), 6) != 0) {
     ++counters_.link_not_ours;
     return false;
   }
@@ -74,7 +77,7 @@ bool IpLayer::strip_ethernet(const Interface& interface, Frame* frame, uint8_t& 
   return true;
 }
 
-void IpLayer::input_ipv4(Instant now, uint8_t index, Frame* frame) {
+void IpLayer::input_ipv4(Instant now, uint8_t index, Frame* frame, bool to_group) {
   wire::Ipv4View ip;
   switch (wire::parse_ipv4(frame->bytes(), ip)) {
     case IpProblem::kNone:
@@ -87,7 +90,9 @@ void IpLayer::input_ipv4(Instant now, uint8_t index, Frame* frame) {
       return drop(frame, counters_.ip_source_routed);
   }
   frame->trim_to(ip.total_bytes);
-  if (!check_addresses(interfaces_[index], ip.source, ip.destination)) return pool_.release(frame);
+  if (!check_addresses(interfaces_[index], ip.source, ip.destination, to_group)) {
+    return pool_.release(frame);
+  }
   if (ip.fragment) return drop(frame, counters_.ip_fragments);
   const IpMeta meta{ip.source, ip.destination, index, ip.ttl, ip.traffic_class};
   if (!handlers_[ip.protocol] && ip.protocol != wire::kProtocolIcmp) {
@@ -97,13 +102,15 @@ void IpLayer::input_ipv4(Instant now, uint8_t index, Frame* frame) {
   deliver(now, frame, ip.header_bytes, ip.protocol, meta);
 }
 
-void IpLayer::input_ipv6(Instant now, uint8_t index, Frame* frame) {
+void IpLayer::input_ipv6(Instant now, uint8_t index, Frame* frame, bool to_group) {
   wire::Ipv6View ip;
   if (wire::parse_ipv6(frame->bytes(), ip) != IpProblem::kNone) {
     return drop(frame, counters_.ip_bad_header);
   }
   frame->trim_to(ip.total_bytes);
-  if (!check_addresses(interfaces_[index], ip.source, ip.destination)) return pool_.release(frame);
+  if (!check_addresses(interfaces_[index], ip.source, ip.destination, to_group)) {
+    return pool_.release(frame);
+  }
   const IpMeta meta{ip.source, ip.destination, index, ip.hop_limit, ip.traffic_class};
   const wire::Ipv6Chain chain = wire::walk_ipv6(frame->bytes(), ip.next_header);
   switch (chain.result) {
@@ -130,7 +137,13 @@ void IpLayer::input_ipv6(Instant now, uint8_t index, Frame* frame) {
 
 // Counts what it refuses.
 bool IpLayer::check_addresses(const Interface& interface, const IpAddress& source,
-                              const IpAddress& destination) {
+                              const IpAddress& destination, bool to_group) {
+  // RFC 1122 3.3.6: what came to a link-layer group must not be taken for a datagram to us alone,
+  // nor the other way round.
+  if (destination.is_multicast() != to_group && interface.ethernet) {
+    ++counters_.link_not_ours;
+    return false;
+  }
   const uint8_t index = uint8_t(&interface - interfaces_.data());
   if (checked_generation_ == generation_ && checked_interface_ == index &&
       checked_source_ == source && checked_destination_ == destination) {
@@ -149,7 +162,7 @@ bool IpLayer::check_addresses(const Interface& interface, const IpAddress& sourc
     ++counters_.ip_bad_source;
     return false;
   }
-  if (!is_local(destination)) {
+  if (!is_local(destination) && !groups_.has(index, destination)) {
     ++counters_.ip_not_ours;
     return false;
   }
@@ -162,6 +175,9 @@ bool IpLayer::check_addresses(const Interface& interface, const IpAddress& sourc
 
 void IpLayer::deliver(Instant now, Frame* frame, uint32_t header_bytes, uint8_t protocol,
                       const IpMeta& meta) {
+  if (meta.destination.is_multicast() && protocol != wire::kProtocolUdp) [[unlikely]] {
+    return drop(frame, counters_.ip_not_ours);  // RFC 1122 4.2.3.10
+  }
   frame->scratch_as<ReceivedNote>().ip_offset = frame->offset;
   frame->pop_front(header_bytes);
   if (TransportHandler* handler = handlers_[protocol]) [[likely]] {

@@ -10,8 +10,10 @@ IpLayer::IpLayer(FramePool& pool, TimerWheel& timers, Random& random, const Limi
     : pool_(pool),
       timers_(timers),
       random_(random),
+      path_mtu_min_bytes_(limits.path_mtu_min_bytes),
       routes_(limits.routes_max),
       addresses_(limits.addresses_max),
+      groups_(limits.groups_max),
       mtu_expiry_(&IpLayer::on_mtu_expiry, this),
       neighbors_(pool, timers, random, counters_, *this, limits.neighbors_max,
                  limits.waiting_frames_max),
@@ -96,6 +98,32 @@ void IpLayer::neighbor_changed(Instant now, uint32_t ifindex, const IpAddress& a
   const Interface* interface = interface_of(ifindex);
   if (!interface || !interface->ethernet) return;
   neighbors_.update(now, uint8_t(interface - interfaces_.data()), ifindex, address, mac, state);
+}
+
+Error IpLayer::join_group(uint8_t interface, const IpAddress& group) {
+  if (interface >= interface_count_ || !group.is_multicast()) return {EINVAL};
+  const Error error = groups_.join(interface, group);
+  if (error) ++counters_.table_full;
+  return error;
+}
+
+void IpLayer::leave_group(uint8_t interface, const IpAddress& group) {
+  groups_.leave(interface, group);
+  tables_changed();  // nothing that was let in before is remembered as such
+}
+
+uint8_t IpLayer::interface_index(uint32_t ifindex) {
+  const Interface* found = interface_of(ifindex);
+  return found ? uint8_t(found - interfaces_.data()) : kInterfacesMax;
+}
+
+uint8_t IpLayer::group_interface(const IpAddress& address, const IpAddress& group) {
+  if (!address.is_unspecified()) {
+    const LocalAddress* own = addresses_.find(address);
+    return own ? interface_index(own->ifindex) : kInterfacesMax;
+  }
+  const Route* route = routes_.lookup(group);
+  return route ? interface_index(route->ifindex) : kInterfacesMax;
 }
 
 void IpLayer::learn_path_mtu(Instant now, const IpAddress& remote, uint32_t mtu_bytes) {

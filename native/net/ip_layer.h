@@ -13,6 +13,7 @@
 #include "base/timer_wheel.h"
 #include "net/address_table.h"
 #include "net/counters.h"
+#include "net/group_table.h"
 #include "net/icmp_limiter.h"
 #include "net/interface.h"
 #include "net/neighbor_table.h"
@@ -47,7 +48,8 @@ struct IcmpError {
   Error error;                 // EHOSTUNREACH, ENETUNREACH, ECONNREFUSED, EMSGSIZE, ...
   bool hard = false;           // may end a connection attempt (RFC 1122 4.2.3.9)
   bool from_neighbor = false;  // nobody sent it: the neighbour does not answer
-  uint32_t mtu_bytes = 0;  // packet too big: the MTU to use, at least 552 (IPv4) or 1280; else 0
+  // Packet too big: the MTU to use, at least path_mtu_min_bytes (IPv4) or 1280; else 0.
+  uint32_t mtu_bytes = 0;
 };
 
 // A transport protocol as the Internet layer sees it.
@@ -80,7 +82,10 @@ struct Limits {
   uint32_t routes_max = 4096;
   uint32_t neighbors_max = 1024;
   uint32_t addresses_max = 256;
+  uint32_t groups_max = 256;
   uint32_t waiting_frames_max = 64;  // per neighbour that is being resolved (Linux: about 101)
+  // Nobody can talk IPv4 into smaller packets: Linux's min_pmtu. RFC 1191 3: 68.
+  uint32_t path_mtu_min_bytes = 552;
 };
 
 // A resolved way to a destination, kept by its user (a connection). Cheap to revalidate: it is used
@@ -110,6 +115,15 @@ class IpLayer : private NeighborUser {
   void neighbor_changed(Instant now, uint32_t ifindex, const IpAddress& address,
                         const MacAddress& mac, NeighborState state);
 
+  // --- multicast groups: what comes to them by this interface is let in, for UDP only
+  Error join_group(uint8_t interface, const IpAddress& group);
+  void leave_group(uint8_t interface, const IpAddress& group);
+  // The attached interface that has the address or, for an unspecified one, that packets to the
+  // group leave by; kInterfacesMax: none of ours.
+  uint8_t group_interface(const IpAddress& address, const IpAddress& group);
+  // The attached interface with the kernel's number; kInterfacesMax: none of ours.
+  uint8_t interface_index(uint32_t ifindex);
+
   // --- paths
   // Chooses route, source address (when `local` is unspecified) and MTU. ENETUNREACH when no
   // attached interface leads there, EADDRNOTAVAIL when `local` is not an address of ours.
@@ -122,6 +136,7 @@ class IpLayer : private NeighborUser {
   // re-resolves such a path with the source address it has; who did not insist on a source may want
   // to choose again.
   uint32_t generation() const { return generation_; }
+  uint32_t path_mtu_min_bytes() const { return path_mtu_min_bytes_; }
 
   // --- data
   // A frame from a port. Takes over the caller's reference. Malformed: counted and released.
@@ -184,11 +199,12 @@ class IpLayer : private NeighborUser {
   void neighbor_moved() override { tables_changed(); }
 
   // receiving: ip_input.cc
-  bool strip_ethernet(const Interface& interface, Frame* frame, uint8_t& version);
-  void input_ipv4(Instant now, uint8_t interface, Frame* frame);
-  void input_ipv6(Instant now, uint8_t interface, Frame* frame);
+  // `to_group`: the frame came to a link-layer group.
+  bool strip_ethernet(const Interface& interface, Frame* frame, uint8_t& version, bool& to_group);
+  void input_ipv4(Instant now, uint8_t interface, Frame* frame, bool to_group);
+  void input_ipv6(Instant now, uint8_t interface, Frame* frame, bool to_group);
   bool check_addresses(const Interface& interface, const IpAddress& source,
-                       const IpAddress& destination);
+                       const IpAddress& destination, bool to_group);
   void deliver(Instant now, Frame* frame, uint32_t header_bytes, uint8_t protocol,
                const IpMeta& meta);
   void drop(Frame* frame, uint64_t& counter);
@@ -210,6 +226,7 @@ class IpLayer : private NeighborUser {
   Random& random_;
   Counters counters_;
   uint32_t generation_ = 1;
+  uint32_t path_mtu_min_bytes_;
   uint8_t interface_count_ = 0;
   uint8_t everywhere_ = kInterfacesMax;  // the local_everywhere interface, if there is one
   // The last pair of addresses that check_addresses() passed.
@@ -219,6 +236,7 @@ class IpLayer : private NeighborUser {
   IpAddress checked_destination_;
   RouteTable routes_;
   AddressTable addresses_;
+  GroupTable groups_;
   PathMtuCache path_mtus_;
   Timer mtu_expiry_;
   NeighborTable neighbors_;

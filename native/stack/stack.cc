@@ -255,6 +255,39 @@ void Stack::udp_disconnect(uint32_t index) {
   udp_.disconnect(*slots_.at(index)->datagram);
 }
 
+Result<udp::Group> Stack::group_of(const Membership& wanted) {
+  const uint8_t interface = wanted.ifindex != 0 ? ip_.interface_index(wanted.ifindex)
+                                                : ip_.group_interface(wanted.by, wanted.group);
+  if (interface == net::kInterfacesMax) return Error{ENODEV};
+  return udp::Group{wanted.group, wanted.source, interface};
+}
+
+Error Stack::udp_join(Instant now, uint32_t index, const Membership& wanted) {
+  Slot& slot = *slots_.at(index);
+  const auto group = group_of(wanted);
+  if (!group.ok()) return group.error();
+  const bool first = !udp_.in_group(*slot.datagram, wanted.group);
+  if (const Error error = udp_.join(*slot.datagram, *group)) return error;
+  if (!first || !director_) return kOk;
+  const Error error =
+      director_->take_local(now, kProtocolUdp, {wanted.group, slot.local.port}, false);
+  if (error) static_cast<void>(udp_.leave(*slot.datagram, *group));
+  return error;
+}
+
+Error Stack::udp_leave(uint32_t index, const Membership& wanted) {
+  Slot& slot = *slots_.at(index);
+  const auto group = group_of(wanted);
+  if (!group.ok()) return group.error();
+  if (const Error error = udp_.leave(*slot.datagram, *group)) return error;
+  if (!udp_.in_group(*slot.datagram, wanted.group)) release_group(slot, wanted.group);
+  return kOk;
+}
+
+void Stack::release_group(const Slot& slot, const wire::IpAddress& group) {
+  if (director_) director_->release_local(kProtocolUdp, {group, slot.local.port}, false);
+}
+
 uint32_t Stack::udp_limit_bytes(uint32_t index, const wire::Endpoint& remote) {
   const Slot& slot = *slots_.at(index);
   if (remote.address.is_multicast() || remote.address.is_limited_broadcast()) return 0;
@@ -294,6 +327,8 @@ void Stack::release_slot(Instant now, Slot& slot, bool abort) {
       break;
     case SlotKind::kDatagram:
       if (director_) director_->release_local(kProtocolUdp, slot.local, slot.dual_stack);
+      udp_.leave_all(*slot.datagram,
+                     [&](const wire::IpAddress& group) { release_group(slot, group); });
       udp_.close(slot.datagram);
       next_epoch();
       break;
@@ -339,6 +374,9 @@ void Stack::on_error(tcp::Connection& connection, Error error) {
 }
 void Stack::on_freed(const wire::FlowKey& flow) {
   if (director_) director_->gone(flow);
+}
+void Stack::on_no_route_back(const wire::FlowKey& flow) {
+  if (director_) director_->leave_to_kernel(last_turn_, flow);
 }
 void Stack::on_readable(udp::Socket& socket) {
   mark(udp_.user(socket), Slot::kReadable);

@@ -89,6 +89,18 @@ class Stack final : tcp::Handler, udp::Handler {
   Result<uint32_t> bind(Instant now, const wire::Endpoint& local, bool dual_stack);
   Error udp_connect(uint32_t slot, const wire::Endpoint& remote);
   void udp_disconnect(uint32_t slot);
+  // Takes (or leaves) the datagrams of a group for a socket that has joined it in the kernel, on
+  // the interface with the kernel's number `ifindex` or, when that is 0, with the address `by`
+  // (which may be unspecified: where the kernel's route leads). ENODEV: that is none of our
+  // interfaces.
+  struct Membership {
+    wire::IpAddress group;
+    wire::IpAddress source;  // unspecified: any
+    wire::IpAddress by;
+    uint32_t ifindex = 0;
+  };
+  Error udp_join(Instant now, uint32_t slot, const Membership& wanted);
+  Error udp_leave(uint32_t slot, const Membership& wanted);
   // The longest payload that goes from this socket to `remote` through us as one packet; 0: not
   // through us. Holds until the epoch in the shared header changes.
   uint32_t udp_limit_bytes(uint32_t slot, const wire::Endpoint& remote);
@@ -115,6 +127,7 @@ class Stack final : tcp::Handler, udp::Handler {
   void on_acked(tcp::Connection& connection) override;
   void on_error(tcp::Connection& connection, Error error) override;
   void on_freed(const wire::FlowKey& flow) override;
+  void on_no_route_back(const wire::FlowKey& flow) override;
   void on_readable(udp::Socket& socket) override;
   void on_error(udp::Socket& socket, Error error) override;
 
@@ -151,6 +164,8 @@ class Stack final : tcp::Handler, udp::Handler {
     uint32_t first;       // of the range, at random
     uint32_t looked = 0;  // how many ports were looked at
   };
+  Result<udp::Group> group_of(const Membership& wanted);
+  void release_group(const Slot& slot, const wire::IpAddress& group);
   Result<wire::Endpoint> choose_local(const wire::Endpoint& local, const wire::Endpoint& remote,
                                       PortSearch& search);
 

@@ -5,8 +5,8 @@
 //   exact flow -> ours              a connection under way
 //   exact flow -> the kernel's      one the kernel had on that port before we began to listen there
 //   block of 64 ports -> ours       local ports of outgoing connections
-//   local address + port -> ours    listeners and bound datagram sockets
-//   ICMP error quoting one of these -> ours (follows from the others)
+//   local address + port -> ours    listeners and bound datagram sockets; a group that one has
+//   joined ICMP error quoting one of these -> ours (follows from the others)
 //
 // An exact flow wins over everything else. "Any address" means the addresses of the interface
 // itself, which add_address() tells: traffic that this machine forwards is never taken.

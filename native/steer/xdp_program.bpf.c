@@ -40,6 +40,7 @@ struct packet {
   struct mr_flow_key key;
   u32 spare_the_connection;  // the kernel would answer with a reset
   u32 icmp;
+  u32 to_group;  // the frame came to a link-layer group
 };
 
 INLINE void count(u32 decision) {
@@ -168,6 +169,21 @@ INLINE int in_port_block(const struct mr_flow_key* key) {
   return bits && (*bits >> (block & 63)) & 1;
 }
 
+INLINE int is_group(const struct mr_address* a) {
+  if (a->word[0] == 0 && a->word[1] == 0 && a->word[2] == BE32(0xffff))
+    return (a->word[3] & BE32(0xf0000000)) == BE32(0xe0000000);
+  return (a->word[0] & BE32(0xff000000)) == BE32(0xff000000);
+}
+
+// A group's datagrams are ours where a rule names the group and the port. What we sent ourselves
+// comes back by the kernel, which knows who wants to hear it.
+INLINE int decide_group(const struct mr_flow_key* key) {
+  struct mr_local_key local = {
+      .local = key->local, .port = key->local_port, .protocol = (u16)key->protocol};
+  if (key->protocol != UDP || !map_lookup(&mr_locals, &local)) return MR_KERNEL_OTHER;
+  return map_lookup(&mr_addresses, &key->remote) ? MR_KERNEL_OTHER : MR_OURS_LOCAL;
+}
+
 INLINE int decide(const struct mr_flow_key* key) {
   const u8* owner = map_lookup(&mr_flows, key);
   if (owner) return *owner == MR_OWNER_KERNEL ? MR_KERNEL_FLOW : MR_OURS_FLOW;
@@ -198,7 +214,6 @@ __attribute__((section("xdp"))) int millrace_xdp(struct xdp_context* context) {
   const u8* data = (const u8*)(long)context->data;
   const u8* end = (const u8*)(long)context->data_end;
   if (data + 14 > end) return pass(MR_KERNEL_MALFORMED);
-  if (data[0] & 1) return pass(MR_KERNEL_OTHER);  // group addresses
   u16 type = word_at(data + 12);
   const u8* ip = data + 14;
   if (type == BE16(0x8100)) {
@@ -209,7 +224,7 @@ __attribute__((section("xdp"))) int millrace_xdp(struct xdp_context* context) {
     ip = data + 18;
   }
 
-  struct packet packet = {};
+  struct packet packet = {.to_group = data[0] & 1};
   int decision;
   if (type == BE16(0x0800)) {
     decision = read_ipv4(ip, end, &packet);
@@ -218,7 +233,15 @@ __attribute__((section("xdp"))) int millrace_xdp(struct xdp_context* context) {
   } else {
     decision = MR_KERNEL_OTHER;
   }
-  if (decision == UNDECIDED) decision = decide(&packet.key);
+  if (decision == UNDECIDED) {
+    // RFC 1122 3.3.6: a packet to a group comes in a frame to a group, and no other does.
+    u32 group = is_group(&packet.key.local);
+    if (group != packet.to_group) {
+      decision = MR_KERNEL_OTHER;
+    } else {
+      decision = group ? decide_group(&packet.key) : decide(&packet.key);
+    }
+  }
   if (decision > MR_OURS_ICMP) return pass((u32)decision);
 
   if (packet.icmp) decision = MR_OURS_ICMP;

@@ -12,6 +12,7 @@
 #include "base/timer_wheel.h"
 #include "net/tables.h"
 #include "packet/frame_pool.h"
+#include "tcp/congestion/bbr.h"
 #include "tcp/congestion/cubic.h"
 #include "tcp/congestion/new_reno.h"
 #include "tcp/ecn.h"
@@ -67,11 +68,14 @@ struct Sender {
   uint16_t mss_bytes = 536;       // payload of a full segment now
   uint16_t peer_mss_bytes = 536;  // as announced
   uint16_t mss_max_bytes = 0;     // the user's limit (TCP_MAXSEG); 0: none
-  uint16_t pmtu_bytes = 0;        // learnt by ICMP; 0: none
-  uint8_t shift = 0;              // window scale of the peer
-  bool fin_queued = false;        // shutdown_write() was called
-  bool fin_waiting = false;       // no memory for the FIN yet
-  Instant pmtu_at{};
+  // Probing of the path MTU (path_mtu.h): largest packet known to pass, 0: not probing; largest
+  // that may; payload and start of the probe in flight, 0: none.
+  uint16_t mtu_low_bytes = 0, mtu_high_bytes = 0, mtu_probe_bytes = 0;
+  Seq mtu_probe_start;
+  uint8_t shift = 0;         // window scale of the peer
+  bool fin_queued = false;   // shutdown_write() was called
+  bool fin_waiting = false;  // no memory for the FIN yet
+  Instant mtu_searched_at{};
   Instant last_at{};  // last data segment
   TxQueue queue;
 };
@@ -112,6 +116,15 @@ struct LossState {
   Frame* sack_cursor = nullptr;
   wire::SackBlock sack_seen[wire::kSackBlocksMax];
   uint8_t sack_seen_count = 0;
+};
+
+// Only kept while congestion control asks for it (delivery_rate.h).
+struct RateState {
+  uint64_t delivered_bytes = 0;
+  uint64_t app_limited_until = 0;  // delivered_bytes at which samples count again; 0: they do
+  Instant next_send{};             // pacing
+  uint32_t first_sent_us = 0;
+  uint32_t delivered_us = 0;
 };
 
 struct Receiver {
@@ -197,6 +210,7 @@ class Connection : public FlowNode, public ListNode<QueueTag>, public ListNode<H
   bool read_closed = false;   // close() was called: data that arrives now means RST
   bool cwnd_limited = false;  // the congestion window was full in the round trip of usage_end
   bool cwnd_blocked = false;  // and is so now
+  bool rate_based = false;    // congestion control works with rates
   bool syn_resent = false;
   bool syn_resent_again = false;  // more than once
   bool blocked = false;           // could not send for want of memory or ring; retried at ack_at
@@ -219,6 +233,7 @@ class Connection : public FlowNode, public ListNode<QueueTag>, public ListNode<H
   Timer timer;  // at the earliest of the deadlines below, or earlier
   Instant retransmit_at = Instant::never();
   Instant ack_at = Instant::never();
+  Instant pace_at = Instant::never();
   Instant life_at = Instant::never();  // keep-alive, FIN-WAIT-2, TIME-WAIT
   RetransmitMode retransmit_mode = RetransmitMode::kNone;
   Instant established_at{};
@@ -232,11 +247,12 @@ class Connection : public FlowNode, public ListNode<QueueTag>, public ListNode<H
   RttEstimator rtt;
   EcnState ecn;
   CongestionWindow window;
+  RateState rate;
   uint32_t flight_max_bytes = 0;  // most in flight in that round trip, if it was not
   Seq usage_end;
   ConnectionStats stats;
   SendClock send_clock;
-  alignas(8) unsigned char congestion_storage[152];
+  alignas(8) unsigned char congestion_storage[168];
 
   bool ack_state() const { return state != State::kSynSent && state != State::kClosed; }
   // States in which data and FIN of ours may be sent.

@@ -7,6 +7,7 @@
 #include "tcp/input.h"
 #include "tcp/lifecycle.h"
 #include "tcp/output.h"
+#include "tcp/path_mtu.h"
 #include "tcp/receive.h"
 #include "tcp/recovery.h"
 #include "tcp/timers.h"
@@ -145,6 +146,7 @@ bool input_ack(Core& core, Instant now, Connection& c, const Segment& s) {
   a.prior_una = t.una;
   a.prior_flight_bytes = t.queue.flight_bytes();
   a.prior_pipe_bytes = pipe_bytes(c);
+  a.prior_lost_bytes = t.queue.lost_total_bytes;
   a.una_advanced = s.ack > t.una;
   a.ece = c.ecn.active && s.has(wire::kTcpEce) && !s.has(wire::kTcpSyn);
   if (c.timestamps && s.options.has_timestamps) a.ts_echo = s.options.ts_echo;
@@ -163,6 +165,7 @@ bool input_ack(Core& core, Instant now, Connection& c, const Segment& s) {
   if (a.una_advanced) {
     t.una = s.ack;
     clean_queue(core, c, s.ack, a);
+    if (t.mtu_probe_bytes) look_for_mtu_probe_acked(core, c);
   }
   sample_rtt(core, c, a);
   on_ack_recovery(core, c, a);

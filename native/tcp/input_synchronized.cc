@@ -46,6 +46,14 @@ bool is_late_duplicate_ack(const Core& core, const Connection& c, const Segment&
   return !new_window && late_ms <= current_rto(core, c).millis();
 }
 
+// A peer that resets after its FIN may give the RST the number of the FIN (macOS): as exact as the
+// next one, and Linux takes it too.
+bool has_number_of_fin(const Connection& c, const Segment& s) {
+  const bool closed =
+      c.state == State::kCloseWait || c.state == State::kClosing || c.state == State::kLastAck;
+  return closed && s.seq + 1 == c.rcv.nxt;
+}
+
 // The first four checks. False: the segment is done with.
 bool check_acceptable(Core& core, Instant now, Connection& c, const Segment& s) {
   const Receiver& r = c.rcv;
@@ -53,6 +61,10 @@ bool check_acceptable(Core& core, Instant now, Connection& c, const Segment& s) 
   if (!rst && paws_rejects(now, c, s, kTicksForgiven) && !is_late_duplicate_ack(core, c, s)) {
     ++core.counters.tcp_paws_dropped;
     answer_unacceptable(core, now, c, s);
+    return false;
+  }
+  if (rst && has_number_of_fin(c, s)) {
+    reset_received(core, c);
     return false;
   }
   // RFC 9293 3.10.7.4 first: not wholly before what was acknowledged, not beyond the window.

@@ -3,8 +3,10 @@
 
 #include <algorithm>
 
+#include "tcp/delivery_rate.h"
 #include "tcp/emit.h"
 #include "tcp/output.h"
+#include "tcp/path_mtu.h"
 #include "tcp/receive.h"
 #include "tcp/timers.h"
 
@@ -21,8 +23,11 @@ Connection::~Connection() {
 void Connection::use_congestion(CongestionControl algorithm) {
   static_assert(sizeof(Cubic) <= sizeof congestion_storage);
   static_assert(sizeof(NewReno) <= sizeof congestion_storage);
+  static_assert(sizeof(Bbr) <= sizeof congestion_storage);
   if (algorithm == CongestionControl::kNewReno) {
     new (congestion_storage) NewReno();
+  } else if (algorithm == CongestionControl::kBbr) {
+    new (congestion_storage) Bbr(core.random.next_u32());
   } else {
     new (congestion_storage) Cubic();
   }
@@ -52,7 +57,10 @@ Connection* create_connection(Core& core, const wire::FlowKey& key, uint64_t has
   c->rcv.shift = core.window_shift(options);
   c->ttl = options.ttl;
   c->traffic_class = options.traffic_class;
-  if (options.congestion != CongestionControl::kCubic) c->use_congestion(options.congestion);
+  if (options.congestion != CongestionControl::kCubic) {
+    c->congestion().~CongestionController();
+    c->use_congestion(options.congestion);
+  }
   c->rcv.buffer_fixed = options.receive_buffer_bytes != 0;
   c->rcv.buffer_bytes =
       std::min(c->rcv.buffer_fixed ? options.receive_buffer_bytes : stack.receive_buffer_bytes,
@@ -84,8 +92,10 @@ void start_established(Core& core, Instant now, Connection& c) {
   c.retransmit_mode = RetransmitMode::kNone;
   update_mss(core, c);
   c.rcv.peer_segment_bytes = uint16_t(std::min<uint32_t>(c.snd.mss_bytes, 536));
+  if (core.options.mtu_probing == MtuProbing::kAlways) begin_mtu_probing(core, now, c);
   c.window.cwnd_bytes = initial_window_bytes(c);
   c.usage_end = c.snd.una;
+  begin_congestion_control(c, now);
   // RFC 6298 5.7: after a lost SYN, and nothing measured since, data begins with 3 s.
   if (c.syn_resent && !c.rtt.valid()) c.rtt.set_fallback_us(3'000'000);
   restart_keepalive(core, now, c);
@@ -171,7 +181,7 @@ void bury(Core& core, Connection& c) {
     core.handler.on_freed(c.key);
   }
   core.wheel.cancel(c.timer);
-  c.retransmit_at = c.ack_at = c.life_at = Instant::never();
+  c.retransmit_at = c.ack_at = c.pace_at = c.life_at = Instant::never();
   c.retransmit_mode = RetransmitMode::kNone;
   c.snd.queue.release_all(core.pool);
   c.loss.sack_cursor = nullptr;

@@ -3,8 +3,10 @@
 
 #include <algorithm>
 
+#include "tcp/delivery_rate.h"
 #include "tcp/emit.h"
 #include "tcp/lifecycle.h"
+#include "tcp/path_mtu.h"
 #include "tcp/receive.h"
 #include "tcp/recovery.h"
 #include "tcp/timers.h"
@@ -23,8 +25,8 @@ void restart_after_idle(Core& core, Instant now, Connection& c) {
   if (s.queue.in_flight() || s.last_at.ns == 0) return;
   const Duration idle = now - s.last_at;
   const Duration rto = Duration::micros(c.rtt.rto_us(uint32_t(core.options.rto_max.micros())));
-  c.congestion().on_idle(idle);
-  if (idle <= rto) return;
+  c.congestion().on_idle(c.window, now, idle);
+  if (idle <= rto || c.rate_based) return;
   const uint32_t floor = std::min(initial_window_bytes(c), c.window.cwnd_bytes);
   // RFC 2861: three quarters of what was lost is remembered in ssthresh.
   c.window.ssthresh_bytes =
@@ -111,6 +113,7 @@ bool resend_lost(Core& core, Instant now, Connection& c) {
       c.cwnd_limited = true;
       return false;
     }
+    if (pacing_holds(core, now, c)) return false;
     const bool head = f == q.head;
     if (!resend_frame(core, now, c, f)) {
       retry_soon(core, now, c);
@@ -146,6 +149,10 @@ bool send_new(Core& core, Instant now, Connection& c) {
   uint32_t run = 0, run_max = 0;
   bool sent = false, window_limited = false;
   while (Frame* f = q.unsent) {
+    if (c.snd.mtu_low_bytes && send_mtu_probe(core, now, c)) {
+      sent = true;
+      continue;
+    }
     TxNote& n = note_of(f);
     if (n.length < c.snd.mss_bytes && f->next) q.fill_from_next(core.pool, f, c.snd.mss_bytes);
     const uint32_t pipe = pipe_bytes(c);
@@ -154,6 +161,7 @@ bool send_new(Core& core, Instant now, Connection& c) {
       window_limited = !c.cwnd_blocked && !nagle_holds(c, f, n);
       break;
     }
+    if (pacing_holds(core, now, c)) break;
     if (allowed < n.length && !split_frame(core, c, f, allowed)) {
       ++core.counters.tcp_no_memory;
       retry_soon(core, now, c);
@@ -192,6 +200,13 @@ bool resend_frame(Core& core, Instant now, Connection& c, Frame* frame) {
     ++core.counters.tcp_no_memory;
     return false;
   }
+  const uint32_t room = uint32_t(std::max<int32_t>((c.snd.una + c.snd.window_bytes) - n.seq, 0));
+  const uint32_t most = std::min<uint32_t>(room, c.snd.mss_bytes);
+  while (n.length < most) {
+    const Frame* gone = c.snd.queue.merge_next(core.pool, frame, most);
+    if (!gone) break;
+    if (c.loss.sack_cursor == gone) c.loss.sack_cursor = frame;
+  }
   if (!send_frame(core, now, c, frame)) return false;
   note_resent(c, now, true);
   ++core.counters.tcp_retransmits;
@@ -199,6 +214,8 @@ bool resend_frame(Core& core, Instant now, Connection& c, Frame* frame) {
   if (n.length) ++c.stats.data_segments_sent;
   c.stats.bytes_resent += n.length;
   c.loss.prr_out += n.length;
+  note_rate_sent(c, n, now);
+  note_paced(c, now, n.length);
   c.snd.queue.mark_resent(frame, now);
   c.snd.last_at = now;
   return true;
@@ -214,6 +231,8 @@ bool send_new_frame(Core& core, Instant now, Connection& c, uint32_t limit_bytes
     return false;
   }
   if (!send_frame(core, now, c, f)) return false;
+  note_rate_sent(c, n, now);
+  note_paced(c, now, n.length);
   q.mark_sent(f, now);
   c.snd.nxt = n.end();
   if (n.length < c.snd.mss_bytes) c.snd.small_end = n.end();
@@ -231,23 +250,25 @@ void send_pending(Core& core, Instant now, Connection& c) {
   if (c.snd.fin_waiting) queue_fin(core, c);
   if (c.snd.fin_waiting) retry_soon(core, now, c);
   if (!q.unsent && q.lost.empty()) return;
+  follow_path(core, c);
   if (q.unsent) restart_after_idle(core, now, c);
   if (!resend_lost(core, now, c)) return;
   c.cwnd_blocked = false;
   const bool sent = send_new(core, now, c);
   if (sent || c.cwnd_blocked) note_usage(c);
+  const bool paced = !c.pace_at.is_never();  // its timer will go on
   if (c.loss.frto_new_data) {
     // RFC 5682 2.1 step 2b: new data was to tell whether the timeout was spurious. None could go
     // (window, Nagle), so nothing will tell: recover as usual.
     c.loss.frto_new_data = false;
-    if (!sent) {
+    if (!sent && !paced) {
       c.loss.frto = false;
       (void)resend_lost(core, now, c);
     }
   }
   if (sent) {
     arm_retransmit_or_probe(core, now, c);
-  } else if (q.unsent && !q.in_flight()) {
+  } else if (q.unsent && !q.in_flight() && !paced) {
     arm_persist(core, now, c);
   }
 }

@@ -4,6 +4,7 @@
 // any other.
 #include <algorithm>
 
+#include "tcp/delivery_rate.h"
 #include "tcp/recovery.h"
 #include "tcp/timers.h"
 
@@ -32,8 +33,9 @@ uint32_t reo_wnd_us(const Connection& c) {
 
 }  // namespace
 
-void rack_delivered(Connection& c, const TxNote& n, AckSummary& a) {
+void rack_delivered(Connection& c, TxNote& n, AckSummary& a) {
   LossState& l = c.loss;
+  if (c.rate_based) note_rate_delivered(c, n, a);
   if (!n.has(TxNote::kEverResent) && n.end() < l.fack) l.reordering_seen = true;  // 6.2 step 3
   if (n.end() > l.fack) l.fack = n.end();
   const int64_t rtt_us = (a.now - n.sent).micros();

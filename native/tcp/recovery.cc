@@ -3,7 +3,9 @@
 
 #include <algorithm>
 
+#include "tcp/delivery_rate.h"
 #include "tcp/output.h"
+#include "tcp/path_mtu.h"
 #include "tcp/timers.h"
 
 namespace millrace::tcp {
@@ -30,7 +32,7 @@ void no_window_to_undo(LossState& l) {
 void undo(Core& core, Connection& c) {
   LossState& l = c.loss;
   ++core.counters.tcp_spurious_recoveries;
-  c.window.cwnd_bytes = std::max(c.window.cwnd_bytes, l.undo_cwnd_bytes);
+  if (!c.rate_based) c.window.cwnd_bytes = std::max(c.window.cwnd_bytes, l.undo_cwnd_bytes);
   c.window.ssthresh_bytes = std::max(c.window.ssthresh_bytes, l.undo_ssthresh_bytes);
   if (l.undo_cwnd_bytes > 0) {
     c.congestion().on_undo(c.window);
@@ -59,6 +61,7 @@ bool dsack_says_spurious(const LossState& l, const AckSummary& a) {
 // RFC 6937: as much out as the reduction allows for what has been delivered.
 void reduce_proportionally(Connection& c, const AckSummary& a) {
   LossState& l = c.loss;
+  if (c.rate_based) return;
   l.prr_delivered += a.delivered_bytes;
   const uint32_t pipe = pipe_bytes(c);
   const uint32_t mss = c.window.mss_bytes;
@@ -118,7 +121,7 @@ void count_dupacks(Connection& c, AckSummary& a) {
 // fills its hole before the report about its retransmission comes.
 void leave_recovery(Connection& c) {
   LossState& l = c.loss;
-  if (l.phase != Recovery::kLoss) c.window.cwnd_bytes = c.window.ssthresh_bytes;
+  if (l.phase != Recovery::kLoss && !c.rate_based) c.window.cwnd_bytes = c.window.ssthresh_bytes;
   l.phase = Recovery::kOpen;
   l.frto = false;
   l.dupacks = 0;
@@ -307,7 +310,8 @@ void tail_probe_acked(Core& core, Connection& c, const AckSummary& a) {
     ++core.counters.tcp_loss_probe_recoveries;
     if (l.phase == Recovery::kOpen) {
       c.window.ssthresh_bytes = c.congestion().on_loss(c.window, a.prior_flight_bytes);
-      c.window.cwnd_bytes = std::min(c.window.cwnd_bytes, c.window.ssthresh_bytes);
+      if (!c.rate_based)
+        c.window.cwnd_bytes = std::min(c.window.cwnd_bytes, c.window.ssthresh_bytes);
     }
   } else if (!a.una_advanced && !a.newly_sacked) {
     l.probe_outstanding = false;  // a duplicate ACK: the probe was superfluous
@@ -330,17 +334,22 @@ void on_ack_recovery(Core& core, Connection& c, AckSummary& a) {
   else
     open_phase(core, c, a);
   if (l.phase <= Recovery::kCwr) {
-    if (detect_loss(core, c, a)) enter_recovery(core, a.now, c, a.prior_flight_bytes);
+    if (detect_loss(core, c, a) && !mtu_probe_lost(core, c))
+      enter_recovery(core, a.now, c, a.prior_flight_bytes);
     if (l.phase != Recovery::kOpen) reduce_proportionally(c, a);
   }
   if (a.ece) no_window_to_undo(l);
-  grow_window(c, a);
+  if (!c.rate_based) {
+    grow_window(c, a);
+  } else if (c.congestion().on_sample(c.window, rate_sample(c, a))) {
+    c.rate.app_limited_until = std::max<uint64_t>(c.rate.delivered_bytes + pipe_bytes(c), 1);
+  }
 }
 
 void rack_timeout(Core& core, Instant now, Connection& c) {
   LossState& l = c.loss;
   const uint32_t flight = c.snd.queue.flight_bytes();
-  if (!rack_detect_loss(core, now, c)) return;
+  if (!rack_detect_loss(core, now, c) || mtu_probe_lost(core, c)) return;
   if (l.phase <= Recovery::kCwr) enter_recovery(core, now, c, flight);
   if (l.phase == Recovery::kFast) {
     AckSummary a;

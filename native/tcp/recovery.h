@@ -27,6 +27,14 @@ struct AckSummary {
   bool fin_acked = false;
   bool ece = false;       // the peer echoes a mark (RFC 3168)
   bool lost_now = false;  // more was marked lost
+  // Delivery rate: of the segment among those newly delivered that was sent last.
+  bool has_rate = false;
+  bool rate_app_limited = false;
+  uint32_t rate_order = 0;
+  uint32_t rate_prior_bytes = 0;
+  uint32_t rate_prior_us = 0;
+  uint32_t rate_send_us = 0;
+  uint32_t prior_lost_bytes = 0;
   Instant now;
   Instant oldest_sent = Instant::never();  // of newly acknowledged segments never resent
   Instant latest_sacked = Instant::never();
@@ -41,7 +49,7 @@ void take_sack(Core& core, Connection& c, const Segment& s, AckSummary& a);
 void forget_sack_hints(Connection& c);
 
 // --- rack.cc
-void rack_delivered(Connection& c, const TxNote& n, AckSummary& a);
+void rack_delivered(Connection& c, TxNote& n, AckSummary& a);
 void rack_update_reordering(Connection& c, const AckSummary& a);
 // Marks what RACK deems lost. Returns true if something was, sets the reordering timer if something
 // may be.

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "tcp/core.h"
+#include "tcp/delivery_rate.h"
 #include "tcp/emit.h"
 #include "tcp/icmp.h"
 #include "tcp/input.h"
@@ -60,6 +61,7 @@ void Tcp::write(Connection& c, Frame* frame) {
     return;
   }
   TxQueue& q = s.queue;
+  if (c.rate_based) look_for_app_limit(c);
   if (q.unsent) q.fill_tail(frame, s.mss_bytes, s.end);
   if (frame->length == 0) {
     core_->pool.release(frame);
@@ -250,11 +252,12 @@ void Tcp::set_option(Instant now, Connection& c, Option option, uint32_t value) 
   if (established(c)) restart_keepalive(*core_, now, c);
 }
 
-Error Tcp::set_congestion_control(Connection& c, std::string_view name) {
-  const bool cubic = name == "cubic";
-  if (!cubic && name != "reno") return Error{ENOENT};
+Error Tcp::set_congestion_control(Instant now, Connection& c, std::string_view name) {
+  const auto algorithm = congestion_control_named(name);
+  if (!algorithm) return Error{ENOENT};
   c.congestion().~CongestionController();
-  c.use_congestion(cubic ? CongestionControl::kCubic : CongestionControl::kNewReno);
+  c.use_congestion(*algorithm);
+  if (established(c)) begin_congestion_control(c, now);
   return kOk;
 }
 
@@ -268,6 +271,7 @@ Info Tcp::info(const Connection& c) const {
   i.mss_bytes = c.snd.mss_bytes;
   i.cwnd_bytes = c.window.cwnd_bytes;
   i.ssthresh_bytes = c.window.ssthresh_bytes;
+  i.pacing_bytes_per_s = c.window.pacing_bytes_per_s;
   i.send_window_bytes = c.snd.window_bytes;
   i.receive_window_bytes = offered_window(c);
   i.bytes_sent = c.stats.bytes_sent;

@@ -44,12 +44,15 @@ class Handler {
   // The 4-tuple of a connection that was opened or accepted here is free again: closed, failed, or
   // at the end of its TIME-WAIT. Comes before or after the user's close().
   virtual void on_freed(const wire::FlowKey& flow) {}
+  // A SYN for a listener cannot be answered: no way to its sender leads over an interface of ours.
+  virtual void on_no_route_back(const wire::FlowKey& flow) {}
 };
 
 struct Info {         // the terms of Linux's TCP_INFO
   uint8_t state = 0;  // RFC 9293 state, Linux's numbers (1 = ESTABLISHED)
   uint32_t rto_us = 0, srtt_us = 0, rttvar_us = 0, min_rtt_us = 0;
   uint32_t mss_bytes = 0, cwnd_bytes = 0, ssthresh_bytes = 0;
+  uint64_t pacing_bytes_per_s = 0;  // 0: not paced
   uint32_t send_window_bytes = 0, receive_window_bytes = 0;
   uint64_t bytes_sent = 0, bytes_acked = 0, bytes_received = 0, bytes_retransmitted = 0;
   uint32_t segments_sent = 0, segments_received = 0, segments_retransmitted = 0;
@@ -119,7 +122,8 @@ class Tcp final : public net::TransportHandler {
   uint64_t acked_bytes(const Connection& connection) const;        // of those given to write()
   uint32_t send_buffer_bytes(const Connection& connection) const;  // how much may be unacknowledged
   void set_option(Instant now, Connection& connection, Option option, uint32_t value);
-  Error set_congestion_control(Connection& connection, std::string_view name);
+  // "cubic", "reno", "bbr"; ENOENT for others.
+  Error set_congestion_control(Instant now, Connection& connection, std::string_view name);
   Info info(const Connection& connection) const;
   uint32_t connection_count() const;
   // Connections with bytes or a FIN that the peer has not acknowledged. Walks all of them.

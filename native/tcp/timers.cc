@@ -6,6 +6,7 @@
 #include "tcp/emit.h"
 #include "tcp/lifecycle.h"
 #include "tcp/output.h"
+#include "tcp/path_mtu.h"
 #include "tcp/receive.h"
 #include "tcp/recovery.h"
 
@@ -13,7 +14,8 @@ namespace millrace::tcp {
 
 namespace {
 
-constexpr uint8_t kSynLinear = 4;  // SYNs at a constant second before the doubling begins
+constexpr uint8_t kSynLinear = 4;         // SYNs at a constant second before the doubling begins
+constexpr uint8_t kBlackHoleRetries = 3;  // Linux tcp_retries1
 constexpr uint8_t kPersistProbes = 15;
 constexpr Duration kMaxAckDelay = Duration::millis(200);
 
@@ -141,11 +143,15 @@ void connection_timer(Timer& timer, void* owner, Instant now) {
     c.retransmit_at = Instant::never();
     retransmit_deadline(core, now, c);
   }
+  if (c.pace_at <= now) {
+    c.pace_at = Instant::never();
+    send_pending(core, now, c);
+  }
   if (c.life_at <= now) {
     c.life_at = Instant::never();
     life_timeout(core, now, c);
   }
-  const Instant next = std::min({c.ack_at, c.retransmit_at, c.life_at});
+  const Instant next = std::min({c.ack_at, c.retransmit_at, c.pace_at, c.life_at});
   if (!next.is_never() && (!timer.armed() || next < timer.deadline())) core.wheel.arm(timer, next);
   reap(core, c);
 }
@@ -224,6 +230,9 @@ void retransmit_timeout(Core& core, Instant now, Connection& c) {
     return;
   }
   ++core.counters.tcp_timeouts;
+  follow_path(core, c);
+  forget_mtu_probe(core, c);
+  if (l.backoff >= kBlackHoleRetries) note_black_hole(core, now, c);
   enter_loss(core, now, c);
   const bool sent = resend_frame(core, now, c, q.head);
   if (!sent) {  // no memory or no ring: a local matter, try again soon
@@ -240,6 +249,7 @@ void tail_probe_timeout(Core& core, Instant now, Connection& c) {
   LossState& l = c.loss;
   if (!q.in_flight()) return;
   bool sent = false;
+  follow_path(core, c);
   if (l.stalled_since.ns == 0) l.stalled_since = note_of(q.head).sent;
   l.probe_resent = false;
   const int32_t room = (c.snd.una + c.snd.window_bytes) - c.snd.nxt;

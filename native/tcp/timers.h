@@ -8,7 +8,7 @@
 
 namespace millrace::tcp {
 
-// `slot` is one of c.retransmit_at, c.ack_at, c.life_at.
+// `slot` is one of c.retransmit_at, c.ack_at, c.pace_at, c.life_at.
 inline void set_deadline(Core& core, Connection& c, Instant& slot, Instant at) {
   slot = at;
   if (!c.timer.armed() || at < c.timer.deadline()) {

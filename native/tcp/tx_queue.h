@@ -37,8 +37,14 @@ struct TxNote {
   uint32_t length;  // of the payload
   uint32_t
       order;  // of its latest transmission: many share one `sent`, because a turn has one `now`
+  // Delivery rate (delivery_rate.h): when the first segment of the flight was sent, and how much
+  // had been delivered when, as this one left.
+  uint32_t first_sent_us;
+  uint32_t delivered_us;
+  uint32_t delivered_bytes;
   uint16_t transmissions;
   uint16_t flags;
+  enum Rate : uint8_t { kRateUnknown, kRateKnown, kRateAppLimited } rate;
 
   bool has(uint16_t flag) const { return (flags & flag) != 0; }
   uint32_t seq_length() const { return length + (has(kFin) ? 1 : 0); }
@@ -74,6 +80,7 @@ struct TxQueue {
   uint32_t sacked_frames = 0;
   uint32_t lost_bytes = 0;
   uint32_t resent_bytes = 0;
+  uint32_t lost_total_bytes = 0;  // ever deemed lost
 
   bool in_flight() const { return head != unsent; }
   uint32_t flight_bytes() const { return bytes - unsent_bytes; }
@@ -89,6 +96,10 @@ struct TxQueue {
   // Moves bytes of the frames behind the unsent `f` into it until it is a full segment: pieces that
   // a small window left behind need not stay pieces.
   void fill_from_next(FramePool& pool, Frame* f, uint32_t mss_bytes);
+  // Puts what follows `f` into it, if all of that is in flight, fits and was not SACKed: one
+  // segment instead of several when they are sent again. Returns the frame that is no more, or
+  // null.
+  Frame* merge_next(FramePool& pool, Frame* f, uint32_t mss_bytes);
   void mark_sent(Frame* f, Instant now);
   void mark_resent(Frame* f, Instant now);
   void mark_lost(Frame* f);

@@ -96,6 +96,8 @@ void fill_counts(tcp_info& info, const tcp::Connection& c, const tcp::Info& fact
   info.tcpi_data_segs_out = c.stats.data_segments_sent;
   info.tcpi_dsack_dups = c.stats.dsacks;
   info.tcpi_rcv_ooopack = c.stats.out_of_order;
+  info.tcpi_pacing_rate = facts.pacing_bytes_per_s ? facts.pacing_bytes_per_s : UINT64_MAX;
+  info.tcpi_max_pacing_rate = UINT64_MAX;
   const tcp::SendClock& clock = c.send_clock;
   info.tcpi_busy_time = uint64_t(clock.busy(now).micros());
   info.tcpi_rwnd_limited = uint64_t(clock.spent(now, tcp::SendClock::kReceiveWindow).micros());
@@ -125,8 +127,7 @@ int Door::get_tcp_level(Socket& s, int name, void* value, socklen_t* length) {
       return give(int(o.user_timeout.millis()), value, length);
     case TCP_CONGESTION: {
       char text[16] = {};
-      std::strncpy(text, o.congestion == tcp::CongestionControl::kCubic ? "cubic" : "reno",
-                   sizeof text - 1);
+      std::strncpy(text, tcp::name_of(o.congestion), sizeof text - 1);
       return give(text, value, length);
     }
     case TCP_INFO:
@@ -170,11 +171,11 @@ int Door::set_tcp_level(Socket& s, int name, const void* value, socklen_t length
     if (!value || length == 0) return -EINVAL;
     const char* text = static_cast<const char*>(value);
     const std::string_view algorithm(text, strnlen(text, length));
-    if (algorithm != "cubic" && algorithm != "reno") return -ENOENT;
-    o.congestion =
-        algorithm == "cubic" ? tcp::CongestionControl::kCubic : tcp::CongestionControl::kNewReno;
+    const auto named = tcp::congestion_control_named(algorithm);
+    if (!named) return -ENOENT;
+    o.congestion = *named;
     if (s.listener) s.listener->options = o;
-    return s.connection ? -tcp_->set_congestion_control(*s.connection, algorithm).code : 0;
+    return s.connection ? -tcp_->set_congestion_control(now_, *s.connection, algorithm).code : 0;
   }
   int number = 0;
   if (const int error = take(number, value, length)) return error;
@@ -307,8 +308,7 @@ int Door::get_tcp_info(const Socket& s, void* value, socklen_t* length) const {
   info.tcpi_last_data_recv =
       uint32_t((now_ - std::max(c.rcv.last_data_at, c.established_at)).millis());
   info.tcpi_last_ack_recv = uint32_t((now_ - c.last_received_at).millis());
-  info.tcpi_pmtu =
-      c.snd.pmtu_bytes ? std::min<uint32_t>(c.snd.pmtu_bytes, c.path.mtu_bytes) : c.path.mtu_bytes;
+  info.tcpi_pmtu = c.path.mtu_bytes;
   fill_windows(info, c, facts);
   fill_counts(info, c, facts, now_);
   return give(info, value, length);

@@ -16,6 +16,9 @@ namespace millrace::udp {
 struct ConnectedTag;
 struct BoundTag;
 struct AllTag;
+struct GroupTag;
+struct MembershipTag;
+class Socket;
 
 // What a queued datagram remembers, in its frame's scratch.
 struct Received {
@@ -31,6 +34,19 @@ struct CachedPath {
   wire::IpAddress wanted_local;
 };
 
+// A group as a socket asks for it. Source unspecified (of the group's family): any.
+struct Group {
+  wire::IpAddress address;
+  wire::IpAddress source;
+  uint8_t interface = 0;
+  bool operator==(const Group&) const = default;
+};
+
+struct Membership : HashNode<GroupTag>, ListNode<MembershipTag> {
+  Socket* socket = nullptr;
+  Group group;
+};
+
 class Socket : public HashNode<ConnectedTag>, public HashNode<BoundTag>, public ListNode<AllTag> {
  public:
   wire::Endpoint bound;   // as given to bind()
@@ -43,6 +59,7 @@ class Socket : public HashNode<ConnectedTag>, public HashNode<BoundTag>, public 
   uint32_t receive_buffer_bytes = 0;
   uint32_t queued_bytes = 0;
   FrameQueue queue;
+  List<Membership, MembershipTag> memberships;
   CachedPath peer;  // while connected: the way to `remote`
 };
 

@@ -32,8 +32,10 @@ Udp::Udp(FramePool& pool, net::IpLayer& ip, Handler& handler, const Options& opt
       // Sockets that nobody reads must leave frames for the rest of the stack.
       frames_queued_max_(pool.capacity() / 4),
       sockets_(options.sockets_max),
+      memberships_(options.memberships_max),
       connected_(options.sockets_max),
-      bound_(options.sockets_max) {
+      bound_(options.sockets_max),
+      groups_(options.memberships_max) {
   static_assert(kPathsMax == 256);  // path_slot()
 }
 
@@ -80,6 +82,7 @@ void Udp::release_queue(Socket& socket) {
 }
 
 void Udp::close(Socket* socket) {
+  while (Membership* membership = socket->memberships.front()) drop(membership);
   remove(*socket);
   release_queue(*socket);
   static_cast<ListNode<AllTag>*>(socket)->unlink();

@@ -28,6 +28,7 @@ class Handler {
 
 struct Options {
   uint32_t sockets_max = 4096;
+  uint32_t memberships_max = 1024;  // of all sockets together
   // Linux's rmem_default, and charged about as Linux does: 512 bytes and the payload, rounded up to
   // 256, each.
   uint32_t receive_buffer_bytes = 212992;
@@ -57,6 +58,22 @@ class Udp final : public net::TransportHandler {
   // Whether the socket's family has a way to say this address at all.
   bool speaks(const Socket& socket, const wire::IpAddress& remote) const {
     return !check_family(socket, remote);
+  }
+  // Multicast: a wildcard socket takes the group's datagrams as they come to us. The caller has
+  // joined in the kernel, which sees to IGMP and MLD, and steers them here. EINVAL: no group, or
+  // not of the socket's family; EADDRINUSE, EADDRNOTAVAIL: a member already, or not; ENOBUFS.
+  Error join(Socket& socket, const Group& group);
+  Error leave(Socket& socket, const Group& group);
+  // Any membership of the socket's in it, whatever the interface and source.
+  bool in_group(const Socket& socket, const wire::IpAddress& address) const;
+  // Leaves them all; calls left(address) once for each group.
+  template <typename Left>
+  void leave_all(Socket& socket, Left&& left) {
+    while (Membership* membership = socket.memberships.front()) {
+      const wire::IpAddress address = membership->group.address;
+      drop(membership);
+      if (!in_group(socket, address)) left(address);
+    }
   }
   // Sends the frame's bytes as one datagram; takes over the reference. EMSGSIZE past the link's MTU
   // (a larger datagram is fragmented by the kernel, through the twin), ENETUNREACH, EHOSTUNREACH,
@@ -90,6 +107,12 @@ class Udp final : public net::TransportHandler {
   void remove(Socket& socket);
   void release_queue(Socket& socket);
 
+  // groups.cc
+  uint64_t group_hash(const wire::IpAddress& group, uint16_t port) const;
+  Membership* find_membership(const Socket& socket, const Group& group) const;
+  Socket* find_group(const wire::Endpoint& to, const wire::Endpoint& from, uint8_t interface) const;
+  void drop(Membership* membership);
+
   // udp_input.cc
   uint64_t hash_of(const wire::Endpoint& local, const wire::Endpoint& remote) const;
   Socket* find_connected(const wire::Endpoint& local, const wire::Endpoint& remote) const;
@@ -105,8 +128,10 @@ class Udp final : public net::TransportHandler {
   uint32_t frames_queued_ = 0;
   uint32_t frames_queued_max_;
   ObjectPool<Socket> sockets_;
+  ObjectPool<Membership> memberships_;
   HashTable<Socket, ConnectedTag> connected_;  // by 4-tuple
   HashTable<Socket, BoundTag> bound_;          // not connected; by port
+  HashTable<Membership, GroupTag> groups_;     // by group and port
   List<Socket, AllTag> all_;
   // Direct-mapped by destination, shared by all sockets: a server's many peers.
   std::array<CachedPath, kPathsMax> paths_{};

@@ -72,11 +72,13 @@ void Udp::receive(Instant now, Frame* frame, const net::IpMeta& meta) {
   }
   const Endpoint from{meta.source, udp.source_port};
   const Endpoint to{meta.destination, udp.destination_port};
-  Socket* socket = find_connected(to, from);
-  if (!socket) socket = find_bound(to);
+  const bool to_group = to.address.is_multicast();
+  Socket* socket = to_group ? find_group(to, from, meta.interface) : find_connected(to, from);
+  if (!socket && !to_group) socket = find_bound(to);
   if (!socket) {
     ++counters_.udp_no_port;
-    ip_.send_port_unreachable(now, frame, meta);  // RFC 1122 4.1.3.1
+    // RFC 1122 4.1.3.1; 3.2.2: never about a datagram to a group.
+    if (!to_group) ip_.send_port_unreachable(now, frame, meta);
     return pool_.release(frame);
   }
   frame->pop_front(wire::kUdpHeaderBytes);

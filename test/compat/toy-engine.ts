@@ -16,6 +16,7 @@ import {
   type Engine,
   type Listener,
   type ListenerSink,
+  type Membership,
   NOT_OURS,
   type SocketAddress,
   type Upcall,
@@ -445,6 +446,11 @@ export class ToyDatagramSocket implements DatagramSocket {
   setTtl(ttl: number): number {
     this.ttl = ttl;
     return 0;
+  }
+
+  memberships: [join: boolean, membership: Membership][] = [];
+  setMembership(join: boolean, membership: Membership): void {
+    this.memberships.push([join, membership]);
   }
 
   setReceiveBuffer(bytes: number): void {

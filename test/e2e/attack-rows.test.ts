@@ -21,7 +21,7 @@ const kGrowthMaxBytes = 96 << 20;
 const kTicksPerSecond = 100;
 const ours = mode === 'millrace';
 
-const all =
+const every =
   (...facts: string[]): Verdict =>
   (t, seen) => {
     for (const fact of facts) t.equal(seen[fact], true, fact);
@@ -47,8 +47,8 @@ const all200: Verdict = (t, { opened, alive }) => t.same([opened, alive], [200, 
 /** In the order in which they run. */
 const rows: Record<string, readonly Verdict[]> = {
   // The kernel takes urgent bytes out of the stream.
-  urgent: ours ? [all('exact'), none('resets')] : [none('resets')],
-  options: [all('exact'), none('resets')],
+  urgent: ours ? [every('exact'), none('resets')] : [none('resets')],
+  options: [every('exact'), none('resets')],
   'syn-options': [(t, { syns, answered, echoed }) => t.same([answered, echoed], [syns, syns], 'each SYN is answered')],
   mss: [
     (t, { connections, complete }) => t.equal(complete, connections, 'each gets its bytes'),
@@ -56,10 +56,10 @@ const rows: Record<string, readonly Verdict[]> = {
     most('most_segments', 20_000 / 36 + 50),
     most('segment_without_mss', 536),
   ],
-  'sack-nonsense': [all('exact'), none('resets')],
-  paws: [all('opened', 'survives'), none('resets')],
+  'sack-nonsense': [every('exact'), none('resets')],
+  paws: [every('opened', 'survives'), none('resets')],
   window: [
-    all('opened', 'complete'),
+    every('opened', 'complete'),
     (t, { rounds, segments }) => t.ok(Number(segments) <= Number(rounds), 'no storm'),
   ],
   isn: [
@@ -67,21 +67,21 @@ const rows: Record<string, readonly Verdict[]> = {
     most('worst_bit_per_mille', 80),
     (t, { syns, timestamps_alike }) => t.ok(Number(timestamps_alike) < Number(syns) / 20, 'timestamps differ'),
   ],
-  blind: [all('alive', 'exact', 'exact_reset_works'), most('answers', 20)],
+  blind: [every('alive', 'exact', 'exact_reset_works'), most('answers', 20)],
   challenge: [
-    all('opened', 'alive'),
+    every('opened', 'alive'),
     (t, { victim }) => t.equal(victim, 1, "the victim's own"),
     most('most_of_others', 6),
   ],
   'ack-storm': [
-    all('opened', 'alive'),
+    every('opened', 'alive'),
     (t, { answers, in_seconds }) => t.ok(Number(answers) <= 2 * Number(in_seconds) + 2, `${answers} answers`),
   ],
   // Linux lets a reset end TIME-WAIT (tcp_rfc1337 is 0).
-  'time-wait': [ours ? all('closed', 'still_there', 'opens_again') : all('closed', 'opens_again'), none('resets')],
-  'forged-icmp': [all('same_size', 'alive'), least('segment_after', 500)],
+  'time-wait': [ours ? every('closed', 'still_there', 'opens_again') : every('closed', 'opens_again'), none('resets')],
+  'forged-icmp': [every('same_size', 'alive'), least('segment_after', 500)],
   optimistic: [
-    all('opened'),
+    every('opened'),
     none('resets'),
     most('burst', 11 * 1460),
     (t, { burst, after_optimistic }) => t.equal(after_optimistic, burst, 'ACKs of what was not sent release nothing'),
@@ -93,11 +93,11 @@ const rows: Record<string, readonly Verdict[]> = {
         `a thousand duplicates without a SACK block release ${after_duplicates}`,
       ),
   ],
-  'segment-smack': [all('opened', 'exact'), none('resets')],
-  'sack-storm': [all('opened', 'goes_on'), none('resets')],
-  'sack-panic': [all('opened', 'goes_on'), none('resets')],
+  'segment-smack': [every('opened', 'exact'), none('resets')],
+  'sack-storm': [every('opened', 'goes_on'), none('resets')],
+  'sack-panic': [every('opened', 'goes_on'), none('resets')],
   sockstress: [all200],
-  islands: [all200, all('new_one_echoes', 'filled')],
+  islands: [all200, every('new_one_echoes', 'filled')],
   'hoard-bytes': [all200],
   'hoard-segments': [all200],
   fragments: [],
@@ -105,8 +105,9 @@ const rows: Record<string, readonly Verdict[]> = {
   'syn-flood': [],
   'ack-flood': [],
   'fin-flood': [],
-  land: [none('answers')],
-  'ip-options': [none('options_sent_back')],
+  // Linux sends a record of the route back, and answers addresses of class E.
+  land: ours ? [none('answers')] : [],
+  'ip-options': ours ? [none('options_sent_back')] : [],
   'ip-headers': [most('answers', 60)],
   ethernet: [
     none('vlan_answers', 'group_tcp_answers'),
@@ -196,7 +197,9 @@ t.test(`known attacks (${mode})`, { skip }, async (t) => {
   const field = await openField(t);
   await checkHonest(t, field, 'before');
   const first = resourcesOf(field.server);
-  const wanted = process.env['ATTACK_ROWS']?.split(',') ?? Object.keys(rows);
+  // Under Linux what waits for neighbours fills the UDP socket's send buffer, and it is deaf for half a minute.
+  const all = Object.keys(rows).filter((row) => ours || row !== 'neighbours');
+  const wanted = process.env['ATTACK_ROWS']?.split(',') ?? all;
   for (const row of wanted) await t.test(row, (t) => runRow(t, field, row, rows[row] ?? [], first));
   if (ours) {
     const live = await field.home.liveStats(field.server);

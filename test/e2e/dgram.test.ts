@@ -18,9 +18,9 @@ const programs: Record<string, readonly [received: number, sent: number]> = {
   forms: [8, 8],
   options: [0, 0],
   broadcast: [1, 4],
-  multicast: [0, 4],
-  sources: [0, 2],
-  multicast6: [0, 2],
+  multicast: [2, 4],
+  sources: [1, 2],
+  multicast6: [2, 2],
   sharing: [2, 4],
 };
 

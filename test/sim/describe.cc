@@ -81,8 +81,7 @@ std::string describe(const Scenario& s) {
     const ConnectionPlan& c = s.connections[i];
     add(out, "\n    connection %zu: host %u:%u -> host %u:%u at %lld us%s %s", i, c.client_host,
         c.client_port, c.server_host, c.server_port, (long long)c.start.micros(),
-        c.options.nodelay ? " nodelay" : "",
-        c.options.congestion == tcp::CongestionControl::kCubic ? "cubic" : "newreno");
+        c.options.nodelay ? " nodelay" : "", tcp::name_of(c.options.congestion));
     if (c.simultaneous) add(out, " simultaneous");
     if (c.successor_of >= 0) add(out, " after connection %d", c.successor_of);
     if (c.refused) add(out, " refused");

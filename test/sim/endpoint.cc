@@ -99,7 +99,8 @@ void Endpoint::fidget(Instant now) {
       tcp.set_option(now, c, tcp::Option::kKeepalive, 0);
       return tcp.set_option(now, c, tcp::Option::kKeepalive, 1);
     case 7:
-      return (void)tcp.set_congestion_control(c, random.below(2) ? "cubic" : "reno");
+      static constexpr const char* kNames[] = {"cubic", "reno", "bbr"};
+      return (void)tcp.set_congestion_control(now, c, kNames[random.below(3)]);
     default:
       return tcp.push(now, c);
   }

@@ -208,12 +208,20 @@ void draw_changes(Draw& d, Scenario& s) {
   }
 }
 
-// From a generator of its own: what seeds meant before there was ECN they still mean.
-void draw_marking(Scenario& s) {
+// From a generator of its own: what seeds meant before there was ECN and BBR they still mean.
+void draw_marking_and_bbr(Scenario& s) {
   Draw d(s.seed ^ 0x65636e);
+  for (ConnectionPlan& c : s.connections) {
+    if (d.chance(30)) c.options.congestion = tcp::CongestionControl::kBbr;
+  }
   for (HostPlan& host : s.hosts) {
     host.tcp.ecn = d.pick({tcp::Ecn::kOff, tcp::Ecn::kPassive, tcp::Ecn::kPassive, tcp::Ecn::kOn,
                            tcp::Ecn::kOn, tcp::Ecn::kOn});
+    host.tcp.mtu_probing = d.pick({tcp::MtuProbing::kOff, tcp::MtuProbing::kOff,
+                                   tcp::MtuProbing::kBlackHole, tcp::MtuProbing::kAlways});
+    if (d.chance(30)) {
+      for (ListenerPlan& l : host.listeners) l.options.congestion = tcp::CongestionControl::kBbr;
+    }
     if (!d.chance(50)) continue;
     host.weather.mark = d.chance(50) ? uint32_t(d.log_range(500, 300'000)) : 0;
     host.weather.mark_from_bytes =
@@ -293,7 +301,7 @@ Scenario draw_scenario(uint64_t seed) {
   s.ethernet = d.chance(40);
   s.resolve_delay = d.chance(50) ? Duration{} : d.log_micros(10, 50'000);
   draw_changes(d, s);
-  draw_marking(s);
+  draw_marking_and_bbr(s);
   draw_faults(s);
   std::stable_sort(s.changes.begin(), s.changes.end(),
                    [](const Change& a, const Change& b) { return a.at < b.at; });

@@ -81,7 +81,7 @@ void Cubic::on_undo(const CongestionWindow&) {
   epoch_started_ = false;
 }
 
-void Cubic::on_idle(Duration idle) {
+void Cubic::on_idle(CongestionWindow&, Instant, Duration idle) {
   // RFC 9438 5.8: time in which nothing was sent does not count on the curve.
   if (epoch_started_ && idle.ns > 0) epoch_ = epoch_ + idle;
 }

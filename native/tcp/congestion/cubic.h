@@ -16,7 +16,7 @@ class Cubic final : public CongestionController {
   uint32_t on_loss(const CongestionWindow& window, uint32_t flight_bytes) override;
   void on_timeout() override;
   void on_undo(const CongestionWindow& window) override;
-  void on_idle(Duration idle) override;
+  void on_idle(CongestionWindow& window, Instant now, Duration idle) override;
 
  private:
   void start_epoch(const CongestionWindow& window, Instant now);

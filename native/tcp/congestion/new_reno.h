@@ -13,7 +13,7 @@ class NewReno final : public CongestionController {
   uint32_t on_loss(const CongestionWindow& window, uint32_t flight_bytes) override;
   void on_timeout() override {}
   void on_undo(const CongestionWindow&) override { credit_bytes_ = 0; }
-  void on_idle(Duration) override {}
+  void on_idle(CongestionWindow&, Instant, Duration) override {}
 
  private:
   uint32_t credit_bytes_ = 0;  // acknowledged since the window last grew

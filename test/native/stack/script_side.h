@@ -2,6 +2,7 @@
 // The other side of the rings, for tests: what lib/rings.ts does in JavaScript.
 #pragma once
 
+#include <atomic>
 #include <cstring>
 #include <deque>
 #include <memory>
@@ -38,7 +39,7 @@ class ScriptSide {
     uint32_t* record = shared_.command(tail);
     record[0] = uint32_t(op);
     record[1] = slot;
-    record[2] = shared_.socket(slot)[socket_word::kGeneration];
+    record[2] = word(slot, socket_word::kGeneration).load();
     return record + 3;
   }
   void publish() { shared_.store(header::kCommandTail, shared_.load(header::kCommandTail) + 1); }
@@ -47,7 +48,7 @@ class ScriptSide {
     publish();
   }
   void read_on(uint32_t slot) {
-    shared_.socket(slot)[socket_word::kReading] = 1;
+    word(slot, socket_word::kReading).store(1);
     command(Command::kResume, slot);
   }
   // UINT32_MAX when the stack offers none.
@@ -60,7 +61,7 @@ class ScriptSide {
   }
   // Returns how much was taken.
   size_t write(uint32_t slot, std::string_view text) {
-    const uint32_t mss = shared_.socket(slot)[socket_word::kPayloadMss];
+    const uint32_t mss = word(slot, socket_word::kPayloadMss).load();
     size_t done = 0;
     while (done < text.size()) {
       const uint32_t frame = take_frame();
@@ -105,6 +106,10 @@ class ScriptSide {
   }
 
  private:
+  // The guardian's turns write these words too.
+  std::atomic_ref<uint32_t> word(uint32_t slot, uint32_t which) {
+    return std::atomic_ref(shared_.socket(slot)[which]);
+  }
   uint8_t* payload(uint32_t frame) {
     FramePool& pool = stack_.pool();
     return pool.memory() + size_t(frame) * pool.frame_bytes() + FramePool::kTxHeadroom;

@@ -277,6 +277,37 @@ TEST_CASE("steering: fragments, odd headers and malformed packets are the kernel
   CHECK(rig.counters().kernel_malformed >= before.kernel_malformed + malformed.size());
 }
 
+TEST_CASE("steering: a group's datagrams, where a rule names group and port" * needs_root()) {
+  SteeringRig rig;
+  const auto to_group = [&](const Mac& mac, const Bytes& ip_packet) {
+    const Bytes frame = ethernet(mac, rig.there_mac, ip_packet);
+    REQUIRE(rig.inject(frame));
+    REQUIRE(rig.inject_ip(packet("10.77.0.2", "10.77.0.1", kUdp, udp(1, 65000, "marker"))));
+    const auto received = rig.receive(2, 300);
+    return received.size() == 2 && received[0] == frame;
+  };
+  const Mac group_mac = {1, 0, 0x5e, 1, 2, 3}, six_mac = {0x33, 0x33, 0, 0, 0, 1};
+  const Bytes datagram = udp4(5000, 6000, "239.1.2.3");
+  CHECK(!to_group(group_mac, datagram));
+  REQUIRE(!rig.steering->add_local(Protocol::kUdp, at("0.0.0.0", 6000)));
+  CHECK(!to_group(group_mac, datagram));  // any address is not any group
+  REQUIRE(!rig.steering->add_local(Protocol::kUdp, at("239.1.2.3", 6000)));
+  CHECK(to_group(group_mac, datagram));
+  CHECK(!to_group(group_mac, udp4(5000, 6001, "239.1.2.3")));
+  CHECK(!to_group(group_mac, udp4(5000, 6000, "239.1.2.4")));
+  CHECK(!to_group(group_mac, udp4(5000, 6000)));  // to the host, in a frame to a group
+  CHECK(!reaches_us(rig, datagram));              // to the group, in a frame to the host
+  CHECK(reaches_us(rig, udp4(5000, 6000)));
+  CHECK(!to_group(group_mac, packet("10.77.0.2", "239.1.2.3", kTcp, tcp(5000, 6000, kSyn))));
+  // What this machine sent itself comes back by the kernel.
+  CHECK(!to_group(group_mac, packet("10.77.0.1", "239.1.2.3", kUdp, udp(5000, 6000, "own"))));
+  REQUIRE(!rig.steering->add_local(Protocol::kUdp, at("ff05::1", 6000)));
+  CHECK(to_group(six_mac, packet("fd77::2", "ff05::1", kUdp, udp(5000, 6000, "six"))));
+  CHECK(!to_group(six_mac, packet("fd77::2", "ff05::2", kUdp, udp(5000, 6000, "six"))));
+  REQUIRE(!rig.steering->remove_local(Protocol::kUdp, at("239.1.2.3", 6000)));
+  CHECK(!to_group(group_mac, datagram));
+}
+
 TEST_CASE("steering: VLAN tags and group addresses" * needs_root()) {
   SteeringRig rig;
   REQUIRE(!rig.steering->add_local(Protocol::kUdp, at("0.0.0.0", 53)));

@@ -138,10 +138,10 @@ inline const char* broken_timer_rule(const tcp::Connection& c) {
     if (c.snd.queue.in_flight()) MR_RULE(!c.retransmit_at.is_never());
     if (!c.snd.queue.lost.empty()) MR_RULE(!c.retransmit_at.is_never());
     if (c.snd.queue.unsent && c.can_send() && !c.snd.queue.in_flight()) {
-      MR_RULE(!c.retransmit_at.is_never() || c.blocked);
+      MR_RULE(!c.retransmit_at.is_never() || c.blocked || !c.pace_at.is_never());
     }
   }
-  for (Instant at : {c.retransmit_at, c.ack_at, c.life_at}) {
+  for (Instant at : {c.retransmit_at, c.ack_at, c.pace_at, c.life_at}) {
     if (!at.is_never()) MR_RULE(c.timer.armed() && c.timer.deadline() <= at);
   }
   return nullptr;
@@ -153,7 +153,7 @@ inline const char* broken_deadline_rule(const tcp::Connection& c, Instant now) {
   constexpr Duration kTick = Duration::micros(300);         // of the timing wheel
   constexpr Duration kAckDelayMax = Duration::millis(500);  // RFC 9293 3.8.6.3
   if (c.state == tcp::State::kClosed) return nullptr;
-  for (Instant at : {c.retransmit_at, c.ack_at, c.life_at}) {
+  for (Instant at : {c.retransmit_at, c.ack_at, c.pace_at, c.life_at}) {
     MR_RULE(at.is_never() || at + kTick >= now);
   }
   MR_RULE(c.ack_at.is_never() || c.ack_at <= now + kAckDelayMax);

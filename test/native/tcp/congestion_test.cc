@@ -168,7 +168,7 @@ TEST_CASE("CUBIC: time in which nothing was sent does not count (RFC 9438 5.8)")
     for (int i = 0; i < 10; ++i) s->round(100'000);
   }
   b.now = b.now + Duration::seconds(20);
-  b.algorithm.on_idle(Duration::seconds(20));
+  b.algorithm.on_idle(b.window, b.now, Duration::seconds(20));
   a.round(100'000);
   b.round(100'000);
   CHECK(a.segments() == b.segments());

@@ -104,7 +104,8 @@ TEST_CASE("random segments: every invariant holds after each, nothing leaks") {
                    .has_timestamps = seed % 4 != 0,
                    .sack_permitted = seed % 7 != 0};
     s.open(syn, 20000);
-    if (seed % 11 == 0) (void)s.host.tcp->set_congestion_control(*s.c, "reno");
+    if (seed % 5 == 0) (void)s.host.tcp->set_congestion_control(s.now, *s.c, "bbr");
+    if (seed % 11 == 0) (void)s.host.tcp->set_congestion_control(s.now, *s.c, "reno");
     for (int i = 0; i < 1500; ++i) {
       use(r, s);
       if (s.c->state == tcp::State::kClosed) break;

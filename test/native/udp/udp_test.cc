@@ -433,6 +433,94 @@ TEST_CASE("sending to more peers than the path table holds reaches each of them"
   }
 }
 
+TEST_CASE("a group's datagrams go to who has joined it, by interface and source") {
+  UdpWorld w;
+  Socket& socket = w.bind("0.0.0.0", 5000);
+  Socket& other = w.bind("0.0.0.0", 5001);
+  const IpAddress group = test::ip("239.1.2.3"), elsewhere = test::ip("239.1.2.4");
+  const IpAddress any = IpAddress::v4(0);
+  const auto arrive = [&](const IpAddress& from, const IpAddress& to, uint16_t port = 5000) {
+    w.arrive({from, 1}, {to, port}, {1, 2, 3});
+    return w.udp.readable(socket) && w.read(socket) == Bytes{1, 2, 3};
+  };
+  CHECK(!arrive(w.peer4, group));
+  CHECK(!w.udp.join(socket, {group, any, 0}));
+  CHECK(w.udp.join(socket, {group, any, 0}).code == EADDRINUSE);
+  CHECK(w.udp.join(socket, {w.peer4, any, 0}).code == EINVAL);
+  CHECK(w.udp.join(socket, {test::ip("ff05::1"), IpAddress(), 0}).code == EINVAL);
+  CHECK(w.udp.join(socket, {group, any, 7}).code == EINVAL);  // no such interface
+  CHECK(arrive(w.peer4, group));
+  CHECK(!arrive(w.peer4, elsewhere));
+  CHECK(!arrive(w.peer4, group, 5001));
+  CHECK(!w.udp.readable(other));
+  CHECK(w.port.sent_count() == 0);  // and nobody is told of a closed port
+  // A connected socket hears no group; afterwards it does again.
+  CHECK(!w.udp.connect(socket, {w.peer4, 1}));
+  CHECK(!arrive(w.peer4, group));
+  w.udp.disconnect(socket);
+  CHECK(arrive(w.peer4, group));
+  // Source-specific.
+  CHECK(w.udp.leave(socket, {elsewhere, any, 0}).code == EADDRNOTAVAIL);
+  CHECK(!w.udp.leave(socket, {group, any, 0}));
+  CHECK(!arrive(w.peer4, group));
+  CHECK(!w.udp.join(socket, {group, w.peer4, 0}));
+  CHECK(arrive(w.peer4, group));
+  CHECK(!arrive(test::ip("192.0.2.99"), group));
+  CHECK(!w.udp.in_group(socket, elsewhere));
+  int left = 0;
+  CHECK(!w.udp.join(socket, {group, test::ip("192.0.2.99"), 0}));
+  w.udp.leave_all(socket, [&](const IpAddress& address) { left += address == group; });
+  CHECK(left == 1);
+  CHECK(!arrive(w.peer4, group));
+}
+
+TEST_CASE("memberships are bounded, and go with their socket") {
+  UdpWorld w(LinkType::kIp, {.memberships_max = 3});
+  Socket& socket = w.bind("::", 5000, true);
+  for (uint32_t i = 0; i < 3; ++i) {
+    CHECK(!w.udp.join(socket, {IpAddress::v4(0xef000001 + i), IpAddress::v4(0), 0}));
+  }
+  CHECK(w.udp.join(socket, {test::ip("ff05::1"), IpAddress(), 0}).code == ENOBUFS);
+  w.udp.close(&socket);
+  Socket& next = w.bind("::", 5000);
+  CHECK(!w.udp.join(next, {test::ip("ff05::1"), IpAddress(), 0}));
+  w.arrive({w.peer6, 1}, {test::ip("ff05::1"), 5000}, {4});
+  CHECK(w.read(next) == Bytes{4});
+  CHECK(w.udp.join(next, {IpAddress::v4(0xef000001), IpAddress::v4(0), 0}).code == EINVAL);
+}
+
+TEST_CASE("segments and strange protocols to a group are nobody's, and nobody is told") {
+  UdpWorld w;
+  Socket& socket = w.bind("0.0.0.0", 5000);
+  const IpAddress group = test::ip("239.1.2.3");
+  CHECK(!w.udp.join(socket, {group, IpAddress::v4(0), 0}));
+  for (uint8_t protocol : {6, 1, 4, 132}) {
+    w.input_ip(ip_packet(w.peer4, group, protocol, Bytes(40, 8)));
+  }
+  w.arrive({w.peer4, 1}, {group, 5001}, {1});
+  w.ip.flush(w.now);
+  CHECK(w.port.sent_count() == 0);
+  CHECK(!w.udp.readable(socket));
+}
+
+TEST_CASE("a frame to a group holds a packet to a group, and no other") {
+  UdpWorld w(LinkType::kEthernet);
+  Socket& socket = w.bind("0.0.0.0", 5000);
+  const IpAddress group = test::ip("239.1.2.3");
+  CHECK(!w.udp.join(socket, {group, IpAddress::v4(0), 0}));
+  const Bytes own(World::kMac.begin(), World::kMac.end()), to_group{1, 0, 0x5e, 1, 2, 3};
+  const Bytes peer(World::kPeerMac.begin(), World::kPeerMac.end());
+  const auto reaches = [&](const Bytes& mac, const IpAddress& to) {
+    w.input(ethernet(mac, peer, 0x0800, udp_packet({w.peer4, 1}, {to, 5000}, {1})));
+    return w.udp.readable(socket) && w.read(socket) == Bytes{1};
+  };
+  CHECK(reaches(own, w.us4));
+  CHECK(reaches(to_group, group));
+  CHECK(!reaches(to_group, w.us4));
+  CHECK(!reaches(own, group));
+  CHECK(!reaches({2, 7, 7, 7, 7, 7}, w.us4));
+}
+
 TEST_CASE("a full receive buffer drops and counts; reading makes room") {
   UdpWorld w;
   Socket& socket = w.bind("0.0.0.0", 53);
