@@ -11,13 +11,20 @@ namespace attack {
 
 namespace {
 
-// Counts what comes back to the attacker's addresses while `action` runs and a little longer.
+// Below the ports that the floods use: their SYN-ACKs are sent again and again, and are no answers
+// to what comes later.
+constexpr uint16_t kOwnPort = 1001;
+
+// Counts what comes back while `action` runs and a little longer.
 uint32_t answers_to(Context& c, const std::function<void()>& action) {
   uint32_t count = 0;
   c.wire.seen = [&](const Received& r) {
     // Neighbour discovery is the kernel's talk and no answer.
     const bool discovery = r.protocol == 58 && !r.transport.empty() && r.transport[0] >= 133;
-    count += !discovery;
+    const uint8_t* to = r.path.to.bytes;
+    const bool to_flood = r.protocol == 6 && !r.path.to.v6 && memcmp(to, c.v4.from.bytes, 3) == 0 &&
+                          r.tcp.destination != kOwnPort;
+    count += !discovery && !to_flood;
   };
   action();
   c.wire.pump(80);
@@ -27,7 +34,7 @@ uint32_t answers_to(Context& c, const std::function<void()>& action) {
 
 Tcp syn_to(uint16_t port) {
   Tcp tcp;
-  tcp.source = 24001;
+  tcp.source = kOwnPort;
   tcp.destination = port;
   tcp.seq = 5000;
   tcp.flags = kSyn;
@@ -43,7 +50,7 @@ void land(Context& c) {
       const Path path{*from ? parse(from) : c.v4.to, c.v4.to};
       for (int i = 0; i < 20; ++i) {
         Tcp tcp = syn_to(kEcho);
-        tcp.source = i % 2 ? kEcho : 24001;
+        tcp.source = i % 2 ? kEcho : kOwnPort;
         c.wire.send(tcp_packet(path, tcp));
         c.wire.send(udp_packet(path, kUdpEcho, kUdpEcho, bytes_of("echo")));
         c.sent += 2;
