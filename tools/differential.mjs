@@ -82,7 +82,8 @@ async function main() {
     if (found === null && !reasons.has(name)) counts.same++;
     else if (found !== null && reasons.has(name)) counts.listed++;
     else counts.unexpected++;
-    if (found !== null) console.log(`${name}: ${found}${reasons.has(name) ? ` (${reasons.get(name)})` : ' UNEXPECTED'}`);
+    if (found !== null)
+      console.log(`${name}: ${found}${reasons.has(name) ? ` (${reasons.get(name)})` : ' UNEXPECTED'}`);
     else if (reasons.has(name)) console.log(`${name}: no difference any more: take it out of the list`);
   }
   mkdirSync(BUILD, { recursive: true });

@@ -7,6 +7,7 @@
 #include "tcp/input.h"
 #include "tcp/lifecycle.h"
 #include "tcp/output.h"
+#include "tcp/path_mtu.h"
 #include "tcp/receive.h"
 #include "tcp/recovery.h"
 #include "tcp/timers.h"
@@ -168,6 +169,7 @@ bool input_ack(Core& core, Instant now, Connection& c, const Segment& s) {
   if (a.una_advanced) {
     t.una = s.ack;
     clean_queue(core, c, s.ack, a);
+    if (t.mtu_probe_bytes) look_for_mtu_probe_acked(core, c);
   }
   sample_rtt(core, c, a);
   on_ack_recovery(core, c, a);

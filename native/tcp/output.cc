@@ -6,6 +6,7 @@
 #include "tcp/delivery_rate.h"
 #include "tcp/emit.h"
 #include "tcp/lifecycle.h"
+#include "tcp/path_mtu.h"
 #include "tcp/receive.h"
 #include "tcp/recovery.h"
 #include "tcp/timers.h"
@@ -148,6 +149,10 @@ bool send_new(Core& core, Instant now, Connection& c) {
   uint32_t run = 0, run_max = 0;
   bool sent = false, window_limited = false;
   while (Frame* f = q.unsent) {
+    if (c.snd.mtu_low_bytes && send_mtu_probe(core, now, c)) {
+      sent = true;
+      continue;
+    }
     TxNote& n = note_of(f);
     if (n.length < c.snd.mss_bytes && f->next) q.fill_from_next(core.pool, f, c.snd.mss_bytes);
     const uint32_t pipe = pipe_bytes(c);
@@ -245,6 +250,7 @@ void send_pending(Core& core, Instant now, Connection& c) {
   if (c.snd.fin_waiting) queue_fin(core, c);
   if (c.snd.fin_waiting) retry_soon(core, now, c);
   if (!q.unsent && q.lost.empty()) return;
+  follow_path(core, c);
   if (q.unsent) restart_after_idle(core, now, c);
   if (!resend_lost(core, now, c)) return;
   c.cwnd_blocked = false;

@@ -39,9 +39,18 @@ tcp::StackOptions tcp_options(const mrt_options& o) {
   tcp.ecn = o.ecn == MRT_ECN_ON    ? tcp::Ecn::kOn
             : o.ecn == MRT_ECN_OFF ? tcp::Ecn::kOff
                                    : tcp::Ecn::kPassive;
+  tcp.mtu_probing = o.mtu_probing == 1   ? tcp::MtuProbing::kBlackHole
+                    : o.mtu_probing == 2 ? tcp::MtuProbing::kAlways
+                                         : tcp::MtuProbing::kOff;
   tcp.fixed_isn = o.fixed_isn != 0;
   tcp.isn = o.isn;
   return tcp;
+}
+
+net::Limits limits_of(const mrt_options& o) {
+  net::Limits limits;
+  if (o.defaults == MRT_DEFAULTS_RFC) limits.path_mtu_min_bytes = 68;
+  return limits;
 }
 
 }  // namespace
@@ -54,7 +63,7 @@ Door::Door(const mrt_options& options, mrt_stack* handle)
       pool_(options.frames, frame_bytes(options.mtu_bytes)),
       timers_(now_),
       port_(options.mtu_bytes, options.ethernet != 0) {
-  ip_ = std::make_unique<net::IpLayer>(pool_, timers_, random_, net::Limits{});
+  ip_ = std::make_unique<net::IpLayer>(pool_, timers_, random_, limits_of(options));
   link_ = {.ifindex = kIfindex, .mac = kOurMac, .mtu_bytes = options.mtu_bytes, .up = true};
   ip_->set_resolver(this);
   ip_->attach(port_, link_, false);

@@ -47,8 +47,8 @@ struct mrt_stack;
 
 /* Where Linux and the RFCs differ: whose numbers a stack begins with. */
 enum mrt_defaults {
-  MRT_DEFAULTS_LINUX = 0, /* RTO 200 ms to 120 s, TIME-WAIT 60 s, keep-alive off */
-  MRT_DEFAULTS_RFC = 1    /* RTO 1 s to 60 s (RFC 6298 2.4), TIME-WAIT 240 s (RFC 9293 3.4.2) */
+  MRT_DEFAULTS_LINUX = 0, /* RTO 200 ms to 120 s, TIME-WAIT 60 s, path MTU >= 552, keep-alive off */
+  MRT_DEFAULTS_RFC = 1    /* RTO 1 s to 60 s (RFC 6298 2.4), TIME-WAIT 240 s, path MTU >= 68 */
 };
 
 /* Explicit congestion notification: only for peers that ask (Linux's tcp_ecn=2), for all, for none.
@@ -94,6 +94,9 @@ struct mrt_options {
   int ethernet;
   /* ECN (RFC 3168): passive by default. */
   enum mrt_ecn ecn;
+  /* Probing of the path MTU (RFC 4821), the values of Linux's tcp_mtu_probing: 0 never (the
+   * default), 1 once timeouts look like a black hole, 2 always. */
+  int mtu_probing;
 };
 
 /* Fills in the defaults. */

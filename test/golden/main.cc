@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Golden tables of throughput: what each congestion control gets out of paths of different round
 // trip times, losses and buffers, kept in test/golden/throughput.txt so that a change shows as a
-// difference; one beyond what the order of two packets makes fails. `golden FILE` compares, `golden --write FILE` writes the table anew,
-// `golden one KEY=VALUE ...` shows one path with the sender's counters. The last line of a
-// comparison is how many rows passed and failed.
+// difference; one beyond what the order of two packets makes fails. `golden FILE` compares, `golden
+// --write FILE` writes the table anew, `golden one KEY=VALUE ...` shows one path with the sender's
+// counters. The last line of a comparison is how many rows passed and failed.
 #include <charconv>
 #include <cmath>
 #include <cstdio>

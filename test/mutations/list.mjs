@@ -160,8 +160,8 @@ export const MUTATIONS = [
   {
     name: 'changed-under-the-device',
     file: 'native/tcp/emit.cc',
-    find: '  if (frame->tx_pending) {  // still in a ring: its bytes must not change',
-    replace: '  if (false) {',
+    find: 'if (frame->tx_pending || frame->capacity',
+    replace: 'if (frame->capacity',
   },
   {
     name: 'frame-leak',
@@ -239,7 +239,7 @@ export const MUTATIONS = [
   {
     name: 'no-undo',
     file: 'native/tcp/recovery.cc',
-    find: '  c.window.cwnd_bytes = std::max(c.window.cwnd_bytes, l.undo_cwnd_bytes);',
+    find: '  if (!c.rate_based) c.window.cwnd_bytes = std::max(c.window.cwnd_bytes, l.undo_cwnd_bytes);',
     replace: '',
   },
   // --- opening and closing
@@ -276,7 +276,7 @@ export const MUTATIONS = [
   {
     name: 'syn-ack-not-repeated',
     file: 'native/tcp/timers.cc',
-    find: '  ++core.counters.tcp_syn_acks_resent;\n  send_syn_ack(core, now, h);\n',
+    find: '    ++core.counters.tcp_syn_acks_resent;\n    send_syn_ack(core, now, h);\n',
     replace: '',
   },
   {

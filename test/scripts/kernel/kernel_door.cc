@@ -96,6 +96,8 @@ mrt_stack* mrt_create(const mrt_options* options) {
   if (!shell("ip link set lo up; ip link set mrt0 mtu " + mtu + " up")) return nullptr;
   const int ecn = options->ecn == MRT_ECN_ON ? 1 : options->ecn == MRT_ECN_OFF ? 0 : 2;
   if (!shell("sysctl -w net.ipv4.tcp_ecn=" + std::to_string(ecn))) return nullptr;
+  const std::string probing = std::to_string(options->mtu_probing);
+  if (!shell("sysctl -w net.ipv4.tcp_mtu_probing=" + probing)) return nullptr;
   return stack.release();
 }
 
