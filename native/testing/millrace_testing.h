@@ -79,9 +79,6 @@ struct mrt_options {
    * absolute numbers. */
   int fixed_isn;
   uint32_t isn;
-  /* Not 0: an Ethernet link. Packets wait for the address of their neighbour, and neighbours answer
-   * unless mrt_neighbor_set() says that one does not. What goes in and out are IP packets still. */
-  int ethernet;
   /* Called by a blocking call that cannot go on. It is to let something happen: put packets in,
    * advance the clock, or let another thread do so (with a mutex around all calls,
    * pthread_cond_wait() on it is a complete implementation). The stack may be used freely within,
@@ -92,6 +89,9 @@ struct mrt_options {
    */
   mrt_wait_function wait;
   void* wait_context;
+  /* Not 0: an Ethernet link. Packets wait for the address of their neighbour, and neighbours answer
+   * unless mrt_neighbor_set() says that one does not. What goes in and out are IP packets still. */
+  int ethernet;
   /* ECN (RFC 3168): passive by default. */
   enum mrt_ecn ecn;
   /* Probing of the path MTU (RFC 4821), the values of Linux's tcp_mtu_probing: 0 never (the
