@@ -1,9 +1,11 @@
 // `npm test`: sets up, builds, and runs every group of tests, or those that are named as arguments:
-// `node tools/run-tests.mjs lint native sim unit package conformance e2e`. The last line is "N passed, N failed, N skipped", summed over
-// lint steps, doctest cases, seeds of the simulator and tap assertions. With CI=true an unlisted skip is a failure.
+// `node tools/run-tests.mjs lint native sim threads fuzz unit package conformance e2e`. The last line is "N passed,
+// N failed, N skipped", summed over lint steps, doctest cases, seeds of the simulator, fuzz targets and tap assertions.
+// With CI=true an unlisted skip is a failure.
 import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { ROOT } from './files.mjs';
+import { runFuzz, runThreads } from './proof-groups.mjs';
 import { bin, run } from './run.mjs';
 import { setUp } from './setup.mjs';
 import { emptyResult, runConformance, runLint, runNative, runSim, runTap } from './test-groups.mjs';
@@ -21,6 +23,8 @@ const GROUPS = {
   lint: { run: runLint },
   native: { run: runNative },
   sim: { run: runSim },
+  threads: { run: runThreads },
+  fuzz: { run: runFuzz },
   unit: { run: () => runTap(unitFolders(), { jobs: 2, timeoutSeconds: 120 }), compiled: true },
   package: { run: () => runTap(['package'], { jobs: 1, timeoutSeconds: 600 }), compiled: true },
   conformance: { run: runConformance, compiled: true },
@@ -39,8 +43,7 @@ async function build() {
   // A prebuilt addon or the one of `npm ci` may be older than the sources: make decides.
   const configured = existsSync(join(ROOT, 'build/Makefile'));
   if (existsSync(join(ROOT, 'native/addon'))) {
-    // Configured anew: a source file may have come.
-    steps.push([bin('node-gyp'), [...(configured ? ['configure', 'build'] : ['rebuild']), '-j', '2']]);
+    steps.push([bin('node-gyp'), [configured ? 'build' : 'rebuild', '-j', '2']]);
   }
   for (const [command, args] of steps) {
     const { code, output } = await run(command, args, { timeoutSeconds: 600 });

@@ -7,14 +7,14 @@ import { run } from './run.mjs';
 
 /** A package, the program or file that shows that it is there, and the groups of tests that need it. */
 const NEEDS = [
-  { package: 'g++', program: 'g++', groups: ['build', 'native', 'sim', 'e2e', 'bench'] },
+  { package: 'g++', program: 'g++', groups: ['build', 'native', 'sim', 'threads', 'fuzz', 'e2e', 'bench'] },
   { package: 'make', program: 'make', groups: ['build'] },
   { package: 'python3', program: 'python3', groups: ['build'] },
-  { package: 'cmake', program: 'cmake', groups: ['native', 'sim'] },
-  { package: 'ninja-build', program: 'ninja', groups: ['native', 'sim'] },
-  { package: 'doctest-dev', file: '/usr/include/doctest/doctest.h', groups: ['native'] },
+  { package: 'cmake', program: 'cmake', groups: ['native', 'sim', 'threads', 'fuzz'] },
+  { package: 'ninja-build', program: 'ninja', groups: ['native', 'sim', 'threads', 'fuzz'] },
+  { package: 'doctest-dev', file: '/usr/include/doctest/doctest.h', groups: ['native', 'threads'] },
   { package: 'clang-format', program: 'clang-format', groups: ['lint'] },
-  { package: 'clang', program: 'clang', groups: ['lint'] },
+  { package: 'clang', program: 'clang', groups: ['lint', 'fuzz'] },
   { package: 'libbpf-dev', file: '/usr/include/bpf/bpf_helpers.h', groups: ['lint'] },
   { package: 'iproute2', program: 'ip', groups: ['e2e', 'demo', 'bench'] },
   { package: 'ethtool', program: 'ethtool', groups: ['e2e', 'demo', 'bench'] },

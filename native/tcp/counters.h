@@ -11,6 +11,8 @@
   X(tcp_bad_header, "segments dropped for a malformed header")                             \
   X(tcp_bad_checksum, "segments dropped for a wrong checksum")                             \
   X(tcp_bad_address, "segments dropped for addresses that no connection can have")         \
+  X(tcp_no_route_back,                                                                     \
+    "SYNs left to the kernel because the answer leaves by no interface of ours")           \
   X(tcp_no_connection, "segments for which there was no connection and no listener")       \
   X(tcp_resets_sent, "RST segments sent")                                                  \
   X(tcp_resets_received, "connections ended by the peer's RST")                            \

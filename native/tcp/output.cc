@@ -200,6 +200,13 @@ bool resend_frame(Core& core, Instant now, Connection& c, Frame* frame) {
     ++core.counters.tcp_no_memory;
     return false;
   }
+  const uint32_t room = uint32_t(std::max<int32_t>((c.snd.una + c.snd.window_bytes) - n.seq, 0));
+  const uint32_t most = std::min<uint32_t>(room, c.snd.mss_bytes);
+  while (n.length < most) {
+    const Frame* gone = c.snd.queue.merge_next(core.pool, frame, most);
+    if (!gone) break;
+    if (c.loss.sack_cursor == gone) c.loss.sack_cursor = frame;
+  }
   if (!send_frame(core, now, c, frame)) return false;
   note_resent(c, now, true);
   ++core.counters.tcp_retransmits;

@@ -123,6 +123,10 @@ int mrt_link_set(mrt_stack* stack, uint32_t mtu_bytes, int up) {
   return result(stack->door.link_set(mtu_bytes, up != 0));
 }
 
+int mrt_neighbor_set(mrt_stack* stack, const char* address, int answers) {
+  return result(stack->door.neighbor_set(address, answers != 0));
+}
+
 int mrt_packet_in(mrt_stack* stack, const void* packet, size_t length) {
   if (!packet && length > 0) return result(-EFAULT);
   return result(stack->door.packet_in({static_cast<const uint8_t*>(packet), length}));

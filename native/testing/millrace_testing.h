@@ -79,6 +79,9 @@ struct mrt_options {
    * absolute numbers. */
   int fixed_isn;
   uint32_t isn;
+  /* Not 0: an Ethernet link. Packets wait for the address of their neighbour, and neighbours answer
+   * unless mrt_neighbor_set() says that one does not. What goes in and out are IP packets still. */
+  int ethernet;
   /* Called by a blocking call that cannot go on. It is to let something happen: put packets in,
    * advance the clock, or let another thread do so (with a mutex around all calls,
    * pthread_cond_wait() on it is a complete implementation). The stack may be used freely within,
@@ -121,6 +124,9 @@ MRT_API int mrt_route_add(struct mrt_stack* stack, const char* prefix, const cha
 MRT_API int mrt_route_remove(struct mrt_stack* stack, const char* prefix);
 /* Changes the link. `mtu_bytes` at most what it was at mrt_create(): EINVAL. */
 MRT_API int mrt_link_set(struct mrt_stack* stack, uint32_t mtu_bytes, int up);
+
+/* On an Ethernet link: whether a neighbour answers when it is asked for its address. EINVAL. */
+MRT_API int mrt_neighbor_set(struct mrt_stack* stack, const char* address, int answers);
 
 /* One raw IP packet (IPv4 or IPv6, from the first byte of its header) arrives now. Malformed
  * packets are the stack's business and no error. EMSGSIZE: longer than the link's MTU allows a

@@ -204,6 +204,10 @@ int mrt_setsockopt(mrt_stack*, int fd, int level, int name, const void* value, s
 int mrt_fcntl(mrt_stack*, int fd, int command, int argument) {
   return fcntl(fd, command, argument);
 }
+int mrt_neighbor_set(mrt_stack*, const char*, int) {
+  errno = EOPNOTSUPP;  // a TUN device has none
+  return -1;
+}
 int mrt_ioctl(mrt_stack*, int fd, unsigned long request, int* value) {
   return ioctl(fd, request, value);
 }

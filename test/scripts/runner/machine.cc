@@ -169,6 +169,10 @@ bool Machine::configure(const Words& words) {
     options_.ecn = mode == "on" ? MRT_ECN_ON : mode == "off" ? MRT_ECN_OFF : MRT_ECN_PASSIVE;
     return true;
   }
+  if (words[0] == "stack" && key == "ethernet" && words.size() == 2) {
+    options_.ethernet = 1;
+    return true;
+  }
   if (words.size() != 3 || !number(words[2], value)) return fail("a setting without a number");
   if (words[0] == "peer" && key == "isn") {
     flow_of("main")->peer_isn = uint32_t(value);
