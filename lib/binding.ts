@@ -23,6 +23,9 @@ export interface NativeConfig {
   readonly sendBufferBytes: number;
   readonly receiveBufferBytes: number;
   readonly congestion: string;
+  readonly ecn: string;
+  readonly mtuProbing: string;
+  readonly pathMtuMinBytes: number;
   readonly keepalive: boolean;
   readonly keepaliveIdleSeconds: number;
   readonly guardianMs: number;

@@ -81,7 +81,30 @@ export const REGISTRY = {
     'ms',
     'how long JavaScript may be busy before a second thread keeps acknowledgements, retransmissions and handshakes going; 0: never',
   ),
-  congestion: option(choice(['cubic', 'newreno']), 'cubic', '', 'congestion control of TCP'),
+  congestion: option(
+    choice(['cubic', 'newreno', 'bbr']),
+    'cubic',
+    '',
+    'congestion control of TCP; bbr is version 1, as in Linux, and paces what it sends',
+  ),
+  ecn: option(
+    choice(['passive', 'on', 'off']),
+    'passive',
+    '',
+    'explicit congestion notification of TCP: for peers that ask (as Linux), for all, for none',
+  ),
+  mtuProbing: option(
+    choice(['off', 'black-hole', 'always']),
+    'off',
+    '',
+    'TCP looks for the path MTU by sending (RFC 4821): never, once repeated timeouts look as if ICMP were filtered, always',
+  ),
+  pathMtuMin: option(
+    integer({ min: 68, max: 1280 }),
+    552,
+    'bytes',
+    'no ICMP error makes IPv4 packets shorter than this; 552 as Linux, 68 by RFC 1191',
+  ),
   keepalive: option(toggle(), true, '', 'TCP keep-alive on accelerated connections for which the program says nothing'),
   keepaliveIdleS: option(
     integer({ min: 1, max: 32_767 }),

@@ -44,8 +44,17 @@ OpenConfig open_config(const Napi::Object& o) {
   stack.tcp.hold_acks = true;
   stack.tcp.reuse_time_wait = config.port == "loopback";
   tcp::ConnectionOptions& defaults = stack.tcp.defaults;
-  defaults.congestion = text(o, "congestion") == "newreno" ? tcp::CongestionControl::kNewReno
-                                                           : tcp::CongestionControl::kCubic;
+  const std::string congestion = text(o, "congestion");
+  defaults.congestion = congestion == "newreno" ? tcp::CongestionControl::kNewReno
+                        : congestion == "bbr"   ? tcp::CongestionControl::kBbr
+                                                : tcp::CongestionControl::kCubic;
+  const std::string ecn = text(o, "ecn");
+  stack.tcp.ecn = ecn == "on" ? tcp::Ecn::kOn : ecn == "off" ? tcp::Ecn::kOff : tcp::Ecn::kPassive;
+  const std::string probing = text(o, "mtuProbing");
+  stack.tcp.mtu_probing = probing == "always"       ? tcp::MtuProbing::kAlways
+                          : probing == "black-hole" ? tcp::MtuProbing::kBlackHole
+                                                    : tcp::MtuProbing::kOff;
+  stack.net.path_mtu_min_bytes = number(o, "pathMtuMinBytes");
   // In this process every segment arrives at once: there is nothing to gain by holding one back.
   defaults.nodelay = config.port == "loopback";
   defaults.keepalive = o.Get("keepalive").As<Napi::Boolean>();

@@ -62,7 +62,7 @@ t.test('a wrong value names option, value and what is allowed, in one line', asy
   t.equal(error.message, "MILLRACE_SPIN_US is '20 00': not an integer; allowed: an integer from 0 to 1000");
   const directory = t.testdir({ 'millrace.config.json': '{"congestion": "reno"}' });
   t.throws(() => loadOptions({ env: {}, directory }), {
-    message: "congestion in millrace.config.json is 'reno': not one of the values; allowed: cubic, newreno",
+    message: "congestion in millrace.config.json is 'reno': not one of the values; allowed: cubic, newreno, bbr",
   });
   t.throws(() => loadOptions({ env: {}, directory: nowhere, overrides: { frames: 3 } }), {
     message: 'option frames is 3: too small; allowed: auto or an integer from 1024 to 4194304',

@@ -73,7 +73,7 @@ const refused: [OptionName, unknown][] = [
   ['frameBytes', '3000'],
   ['frameBytes', '1024'],
   ['sendBuffer', 'automatic'],
-  ['congestion', 'bbr'],
+  ['congestion', 'vegas'],
   ['accelerate', 'tcp:listen:*'],
   ['fault', 'drop'],
   ['fault', 'drop=2'],
