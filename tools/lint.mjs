@@ -26,6 +26,7 @@ function steps() {
     { name: 'types', check: [bin('tsc'), '-p', 'test/tsconfig.json', '--noEmit'] },
     { name: 'layers', check: ['node', 'tools/check-layers.mjs'] },
     { name: 'tidy', check: ['node', 'tools/tidy.mjs'] },
+    { name: 'docs/tcp-ip.md', check: ['node', 'tools/check-claims.mjs'] },
     {
       name: 'docs/options.md',
       check: ['node', 'tools/build-docs.mjs', '--check'],

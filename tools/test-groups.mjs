@@ -26,7 +26,7 @@ export const SANITIZED = {
   UBSAN_OPTIONS: 'halt_on_error=1:print_stacktrace=1',
   ASAN_OPTIONS: 'detect_stack_use_after_return=1',
 };
-const SEEDS = 10_000;
+const SEEDS = 4_000;
 
 export function emptyResult() {
   return { passed: 0, failed: 0, skipped: [], report: [] };

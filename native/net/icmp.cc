@@ -14,8 +14,6 @@ namespace millrace::net {
 namespace {
 
 constexpr uint32_t kErrorMaxBytes4 = 576;  // RFC 1812 4.3.2.3
-// Linux's min_pmtu: nobody can be talked into smaller packets than this.
-constexpr uint32_t kPathMtuMinBytes4 = 552;
 constexpr uint8_t kHopLimit = 64;
 
 void finish_checksum(Frame* frame, uint64_t pseudo) {
@@ -49,7 +47,7 @@ void IpLayer::receive_icmp4(Instant now, Frame* frame, const IpMeta& meta) {
   if (meaning.too_big) {
     mtu = wire::load16(p + 6);
     // 0: a router older than RFC 1191. Linux takes that for the least, too.
-    mtu = std::max(mtu, kPathMtuMinBytes4);
+    mtu = std::max(mtu, path_mtu_min_bytes_);
   }
   receive_error(now, meaning, mtu, quote, meta);
 }

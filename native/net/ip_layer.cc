@@ -10,6 +10,7 @@ IpLayer::IpLayer(FramePool& pool, TimerWheel& timers, Random& random, const Limi
     : pool_(pool),
       timers_(timers),
       random_(random),
+      path_mtu_min_bytes_(limits.path_mtu_min_bytes),
       routes_(limits.routes_max),
       addresses_(limits.addresses_max),
       groups_(limits.groups_max),

@@ -48,7 +48,8 @@ struct IcmpError {
   Error error;                 // EHOSTUNREACH, ENETUNREACH, ECONNREFUSED, EMSGSIZE, ...
   bool hard = false;           // may end a connection attempt (RFC 1122 4.2.3.9)
   bool from_neighbor = false;  // nobody sent it: the neighbour does not answer
-  uint32_t mtu_bytes = 0;  // packet too big: the MTU to use, at least 552 (IPv4) or 1280; else 0
+  // Packet too big: the MTU to use, at least path_mtu_min_bytes (IPv4) or 1280; else 0.
+  uint32_t mtu_bytes = 0;
 };
 
 // A transport protocol as the Internet layer sees it.
@@ -83,6 +84,8 @@ struct Limits {
   uint32_t addresses_max = 256;
   uint32_t groups_max = 256;
   uint32_t waiting_frames_max = 64;  // per neighbour that is being resolved (Linux: about 101)
+  // Nobody can talk IPv4 into smaller packets: Linux's min_pmtu. RFC 1191 3: 68.
+  uint32_t path_mtu_min_bytes = 552;
 };
 
 // A resolved way to a destination, kept by its user (a connection). Cheap to revalidate: it is used
@@ -133,6 +136,7 @@ class IpLayer : private NeighborUser {
   // re-resolves such a path with the source address it has; who did not insist on a source may want
   // to choose again.
   uint32_t generation() const { return generation_; }
+  uint32_t path_mtu_min_bytes() const { return path_mtu_min_bytes_; }
 
   // --- data
   // A frame from a port. Takes over the caller's reference. Malformed: counted and released.
@@ -222,6 +226,7 @@ class IpLayer : private NeighborUser {
   Random& random_;
   Counters counters_;
   uint32_t generation_ = 1;
+  uint32_t path_mtu_min_bytes_;
   uint8_t interface_count_ = 0;
   uint8_t everywhere_ = kInterfacesMax;  // the local_everywhere interface, if there is one
   // The last pair of addresses that check_addresses() passed.

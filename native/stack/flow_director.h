@@ -34,6 +34,9 @@ class FlowDirector {
   // The control plane: follows the kernel's tables. Called when its descriptor is readable.
   virtual int poll_fd() const = 0;
   virtual void on_readable(Instant now) = 0;
+  // A flow that comes to us and cannot be answered by us: the kernel's listener beside ours may
+  // have it, if the peer tries again. Bounded; past the bound nothing happens.
+  virtual void leave_to_kernel(Instant now, const wire::FlowKey& flow) = 0;
 
   using CounterVisitor =
       std::function<void(const char* group, const char* name, const char* meaning, uint64_t)>;

@@ -98,7 +98,9 @@ Error KernelDirector::take_local(Instant now, uint8_t protocol, const wire::Endp
   rule->protocol = protocol;
   rule->dual_stack = dual_stack;
   rule->local = local;
-  // The kernel's own connections first: not one packet of theirs may come to us.
+  // The kernel's own connections first: not one packet of theirs may come to us. Datagram sockets
+  // have their port to themselves (one that shares it is never ours), so there is no other flow on
+  // it.
   if (protocol == kTcp) leave_kernel_flows(now, *rule);
   if (const Error error = add_rules(*rule)) {
     remove_rules(*rule);
@@ -135,6 +137,16 @@ void KernelDirector::leave_kernel_flows(Instant now, LocalRule& rule) {
     static_cast<void>(set_flow(flow, steer::Owner::kKernel));
   }
   if (!rule.kernel_flows.empty() && !review_.armed()) timers_.arm(review_, now + kReviewEvery);
+}
+
+// The reply route of the flow leads over an interface that we do not have. It is a rule like those
+// of flows that the kernel had before, and goes when the kernel does not know the flow.
+void KernelDirector::leave_to_kernel(Instant now, const wire::FlowKey& flow) {
+  LocalRule* rule = rule_for(flow.local);
+  if (!rule || rule->kernel_flows.size() >= limits_.kernel_flows_max) return;
+  if (set_flow(flow, steer::Owner::kKernel)) return;
+  rule->kernel_flows.push_back(flow);
+  if (!review_.armed()) timers_.arm(review_, now + kReviewEvery);
 }
 
 void KernelDirector::review_kernel_flows(Instant now) {

@@ -47,6 +47,7 @@ class KernelDirector final : public FlowDirector, control::IpLayerSink, control:
   void gone(const wire::FlowKey& flow) override;
   int poll_fd() const override { return follower_.poll_fd(); }
   void on_readable(Instant now) override { follower_.on_readable(now); }
+  void leave_to_kernel(Instant now, const wire::FlowKey& flow) override;
   void each_counter(const CounterVisitor& visit) const override;
 
  private:

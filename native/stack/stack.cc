@@ -375,6 +375,9 @@ void Stack::on_error(tcp::Connection& connection, Error error) {
 void Stack::on_freed(const wire::FlowKey& flow) {
   if (director_) director_->gone(flow);
 }
+void Stack::on_no_route_back(const wire::FlowKey& flow) {
+  if (director_) director_->leave_to_kernel(last_turn_, flow);
+}
 void Stack::on_readable(udp::Socket& socket) {
   mark(udp_.user(socket), Slot::kReadable);
 }

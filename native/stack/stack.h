@@ -127,6 +127,7 @@ class Stack final : tcp::Handler, udp::Handler {
   void on_acked(tcp::Connection& connection) override;
   void on_error(tcp::Connection& connection, Error error) override;
   void on_freed(const wire::FlowKey& flow) override;
+  void on_no_route_back(const wire::FlowKey& flow) override;
   void on_readable(udp::Socket& socket) override;
   void on_error(udp::Socket& socket, Error error) override;
 

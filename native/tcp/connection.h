@@ -68,11 +68,14 @@ struct Sender {
   uint16_t mss_bytes = 536;       // payload of a full segment now
   uint16_t peer_mss_bytes = 536;  // as announced
   uint16_t mss_max_bytes = 0;     // the user's limit (TCP_MAXSEG); 0: none
-  uint16_t pmtu_bytes = 0;        // learnt by ICMP; 0: none
-  uint8_t shift = 0;              // window scale of the peer
-  bool fin_queued = false;        // shutdown_write() was called
-  bool fin_waiting = false;       // no memory for the FIN yet
-  Instant pmtu_at{};
+  // Probing of the path MTU (path_mtu.h): largest packet known to pass, 0: not probing; largest
+  // that may; payload and start of the probe in flight, 0: none.
+  uint16_t mtu_low_bytes = 0, mtu_high_bytes = 0, mtu_probe_bytes = 0;
+  Seq mtu_probe_start;
+  uint8_t shift = 0;         // window scale of the peer
+  bool fin_queued = false;   // shutdown_write() was called
+  bool fin_waiting = false;  // no memory for the FIN yet
+  Instant mtu_searched_at{};
   Instant last_at{};  // last data segment
   TxQueue queue;
 };

@@ -14,8 +14,7 @@ namespace millrace::tcp {
 namespace {
 
 constexpr Duration kChallengeInterval = Duration::millis(500);
-constexpr Duration kPmtuLife = Duration::seconds(600);  // RFC 1191 6.3, as Linux
-constexpr uint32_t kPayloadMin = 36;  // the least MSS that is believed, 48, less timestamps
+constexpr uint32_t kPayloadMin = 16;  // a path of 68 bytes (RFC 791 3.2), less timestamps
 
 uint32_t ip_header_bytes(const wire::IpAddress& remote) {
   return remote.is_v4() ? 20 : 40;
@@ -149,7 +148,7 @@ uint32_t bound_to_half_window(const Connection& c, uint32_t mss) {
 
 void update_mss(Core&, Connection& c) {
   uint32_t mtu = c.path.mtu_bytes;
-  if (c.snd.pmtu_bytes) mtu = std::min<uint32_t>(mtu, c.snd.pmtu_bytes);
+  if (c.snd.mtu_low_bytes) mtu = std::min<uint32_t>(mtu, c.snd.mtu_low_bytes);
   const uint32_t overhead = ip_header_bytes(c.path.remote) + wire::kTcpHeaderBytes;
   uint32_t mss = mtu > overhead ? mtu - overhead : 0;
   mss = std::min<uint32_t>(mss, c.snd.peer_mss_bytes);
@@ -167,10 +166,6 @@ void update_mss(Core&, Connection& c) {
 
 bool send_frame(Core& core, Instant now, Connection& c, Frame* frame) {
   TxNote& n = note_of(frame);
-  if (c.snd.pmtu_bytes && now - c.snd.pmtu_at > kPmtuLife) {
-    c.snd.pmtu_bytes = 0;
-    update_mss(core, c);
-  }
   Frame* out = frame;
   // Still in a ring, its bytes must not change; and the last bytes of a full frame leave no room
   // for the padding of a short packet.

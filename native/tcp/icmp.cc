@@ -6,7 +6,7 @@
 #include "tcp/emit.h"
 #include "tcp/icmp.h"
 #include "tcp/lifecycle.h"
-#include "tcp/output.h"
+#include "tcp/path_mtu.h"
 #include "tcp/recovery.h"
 #include "tcp/timers.h"
 #include "wire/byte_order.h"
@@ -14,30 +14,6 @@
 namespace millrace::tcp {
 
 namespace {
-
-constexpr uint32_t kMtuFloorV4 = 552;   // Linux min_pmtu
-constexpr uint32_t kMtuFloorV6 = 1280;  // RFC 8200 5
-
-void lower_mtu(Core& core, Instant now, Connection& c, uint32_t mtu_bytes) {
-  const bool v4 = c.key.remote.address.is_v4();
-  const uint32_t current =
-      c.snd.pmtu_bytes ? std::min<uint32_t>(c.snd.pmtu_bytes, c.path.mtu_bytes) : c.path.mtu_bytes;
-  // A router that does not say the MTU (0) means the floor: Linux does not try the plateaus of RFC
-  // 1191 7.1.
-  mtu_bytes = std::max(mtu_bytes, v4 ? kMtuFloorV4 : kMtuFloorV6);
-  if (mtu_bytes >= current) return;
-  c.snd.pmtu_bytes = uint16_t(std::min<uint32_t>(mtu_bytes, UINT16_MAX));
-  c.snd.pmtu_at = now;
-  ++core.counters.tcp_pmtu_lowered;
-  update_mss(core, c);
-  // What is too big was dropped: again, smaller, at once, and it was no congestion (RFC 1191 6.4).
-  TxQueue& q = c.snd.queue;
-  for (Frame* f = q.head; f != q.unsent; f = f->next) {
-    const TxNote& n = note_of(f);
-    if (n.length > c.snd.mss_bytes && !n.has(TxNote::kSacked)) q.mark_lost(f);
-  }
-  send_pending(core, now, c);
-}
 
 void fail_opening(Core& core, Connection& c, int error) {
   ++core.counters.tcp_open_failed;

@@ -7,6 +7,7 @@
 #include "tcp/input.h"
 #include "tcp/lifecycle.h"
 #include "tcp/output.h"
+#include "tcp/path_mtu.h"
 #include "tcp/receive.h"
 #include "tcp/recovery.h"
 #include "tcp/timers.h"
@@ -20,10 +21,14 @@ namespace {
 // window with the new SND.UNA would move the right edge to where the peer never put it.
 bool update_window(Core& core, Connection& c, const Segment& s) {
   Sender& t = c.snd;
-  if (s.ack <= t.una && (t.wl1 > s.seq || (t.wl1 == s.seq && t.wl2 > s.ack))) return false;
+  const uint32_t window = uint32_t(s.window) << t.shift;
+  // Of several with the same numbers the largest counts (Linux): they may have been reordered.
+  if (s.ack < t.una) return false;
+  const bool newer = s.ack > t.una || s.seq > t.wl1 ||
+                     (s.seq == t.wl1 && (window > t.window_bytes || window == 0));
+  if (!newer) return false;
   t.wl1 = s.seq;
   t.wl2 = s.ack;
-  const uint32_t window = uint32_t(s.window) << t.shift;
   const bool changed = window != t.window_bytes;
   t.window_bytes = window;
   if (window > t.window_max_bytes) {
@@ -164,6 +169,7 @@ bool input_ack(Core& core, Instant now, Connection& c, const Segment& s) {
   if (a.una_advanced) {
     t.una = s.ack;
     clean_queue(core, c, s.ack, a);
+    if (t.mtu_probe_bytes) look_for_mtu_probe_acked(core, c);
   }
   sample_rtt(core, c, a);
   on_ack_recovery(core, c, a);

@@ -135,6 +135,11 @@ void input_listen(Core& core, Instant now, Listener& l, const wire::FlowKey& key
     ++core.counters.tcp_bad_address;
     return;
   }
+  if (core.ip.resolve(key.local.address, key.remote.address).error().code == ENETUNREACH) {
+    ++core.counters.tcp_no_route_back;
+    core.handler.on_no_route_back(key);
+    return;
+  }
   if (backlog_full(l)) {
     ++core.counters.tcp_listen_overflows;
     return;

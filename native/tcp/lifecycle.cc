@@ -6,6 +6,7 @@
 #include "tcp/delivery_rate.h"
 #include "tcp/emit.h"
 #include "tcp/output.h"
+#include "tcp/path_mtu.h"
 #include "tcp/receive.h"
 #include "tcp/timers.h"
 
@@ -91,6 +92,7 @@ void start_established(Core& core, Instant now, Connection& c) {
   c.retransmit_mode = RetransmitMode::kNone;
   update_mss(core, c);
   c.rcv.peer_segment_bytes = uint16_t(std::min<uint32_t>(c.snd.mss_bytes, 536));
+  if (core.options.mtu_probing == MtuProbing::kAlways) begin_mtu_probing(core, now, c);
   c.window.cwnd_bytes = initial_window_bytes(c);
   c.usage_end = c.snd.una;
   begin_congestion_control(c, now);

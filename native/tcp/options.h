@@ -18,6 +18,9 @@ const char* name_of(CongestionControl algorithm);
 // RFC 3168: never; only when the peer asks (Linux's tcp_ecn=2); asking ourselves too (tcp_ecn=1).
 enum class Ecn : uint8_t { kOff, kPassive, kOn };
 
+// RFC 4821, Linux's tcp_mtu_probing: never; once timeouts look like a black hole; always.
+enum class MtuProbing : uint8_t { kOff, kBlackHole, kAlways };
+
 // Per connection; a listener's are inherited by what it accepts.
 struct ConnectionOptions {
   bool nodelay = false;
@@ -72,6 +75,7 @@ struct StackOptions {
   Duration time_wait = Duration::seconds(60);
   Duration fin_timeout = Duration::seconds(60);  // orphaned FIN-WAIT-2
   Ecn ecn = Ecn::kPassive;
+  MtuProbing mtu_probing = MtuProbing::kOff;
   // Linux's sysctls of the same names.
   uint8_t syn_retries = 6;  // doubling; four at a constant second come before
   uint8_t syn_ack_retries = 5;

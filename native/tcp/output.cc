@@ -6,6 +6,7 @@
 #include "tcp/delivery_rate.h"
 #include "tcp/emit.h"
 #include "tcp/lifecycle.h"
+#include "tcp/path_mtu.h"
 #include "tcp/receive.h"
 #include "tcp/recovery.h"
 #include "tcp/timers.h"
@@ -148,6 +149,10 @@ bool send_new(Core& core, Instant now, Connection& c) {
   uint32_t run = 0, run_max = 0;
   bool sent = false, window_limited = false;
   while (Frame* f = q.unsent) {
+    if (c.snd.mtu_low_bytes && send_mtu_probe(core, now, c)) {
+      sent = true;
+      continue;
+    }
     TxNote& n = note_of(f);
     if (n.length < c.snd.mss_bytes && f->next) q.fill_from_next(core.pool, f, c.snd.mss_bytes);
     const uint32_t pipe = pipe_bytes(c);
@@ -195,6 +200,13 @@ bool resend_frame(Core& core, Instant now, Connection& c, Frame* frame) {
     ++core.counters.tcp_no_memory;
     return false;
   }
+  const uint32_t room = uint32_t(std::max<int32_t>((c.snd.una + c.snd.window_bytes) - n.seq, 0));
+  const uint32_t most = std::min<uint32_t>(room, c.snd.mss_bytes);
+  while (n.length < most) {
+    const Frame* gone = c.snd.queue.merge_next(core.pool, frame, most);
+    if (!gone) break;
+    if (c.loss.sack_cursor == gone) c.loss.sack_cursor = frame;
+  }
   if (!send_frame(core, now, c, frame)) return false;
   note_resent(c, now, true);
   ++core.counters.tcp_retransmits;
@@ -238,6 +250,7 @@ void send_pending(Core& core, Instant now, Connection& c) {
   if (c.snd.fin_waiting) queue_fin(core, c);
   if (c.snd.fin_waiting) retry_soon(core, now, c);
   if (!q.unsent && q.lost.empty()) return;
+  follow_path(core, c);
   if (q.unsent) restart_after_idle(core, now, c);
   if (!resend_lost(core, now, c)) return;
   c.cwnd_blocked = false;

@@ -234,6 +234,8 @@ void drain_reassembly(Core& core, Connection& c) {
   while (Frame* island = r.ooo_head) {
     if (rx(island).start > r.nxt) break;
     const Seq island_end = rx(island).island_end;
+    // What was here before it came in order has come twice (RFC 2883 4.2.2).
+    if (!r.dsack_pending) note_duplicate(c, rx(island).start, wire::seq_min(island_end, r.nxt));
     unlink_island(r, island);
     Frame* f = island;
     while (f) {

@@ -5,6 +5,7 @@
 
 #include "tcp/delivery_rate.h"
 #include "tcp/output.h"
+#include "tcp/path_mtu.h"
 #include "tcp/timers.h"
 
 namespace millrace::tcp {
@@ -333,7 +334,8 @@ void on_ack_recovery(Core& core, Connection& c, AckSummary& a) {
   else
     open_phase(core, c, a);
   if (l.phase <= Recovery::kCwr) {
-    if (detect_loss(core, c, a)) enter_recovery(core, a.now, c, a.prior_flight_bytes);
+    if (detect_loss(core, c, a) && !mtu_probe_lost(core, c))
+      enter_recovery(core, a.now, c, a.prior_flight_bytes);
     if (l.phase != Recovery::kOpen) reduce_proportionally(c, a);
   }
   if (a.ece) no_window_to_undo(l);
@@ -347,7 +349,7 @@ void on_ack_recovery(Core& core, Connection& c, AckSummary& a) {
 void rack_timeout(Core& core, Instant now, Connection& c) {
   LossState& l = c.loss;
   const uint32_t flight = c.snd.queue.flight_bytes();
-  if (!rack_detect_loss(core, now, c)) return;
+  if (!rack_detect_loss(core, now, c) || mtu_probe_lost(core, c)) return;
   if (l.phase <= Recovery::kCwr) enter_recovery(core, now, c, flight);
   if (l.phase == Recovery::kFast) {
     AckSummary a;

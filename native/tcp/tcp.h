@@ -44,6 +44,8 @@ class Handler {
   // The 4-tuple of a connection that was opened or accepted here is free again: closed, failed, or
   // at the end of its TIME-WAIT. Comes before or after the user's close().
   virtual void on_freed(const wire::FlowKey& flow) {}
+  // A SYN for a listener cannot be answered: no way to its sender leads over an interface of ours.
+  virtual void on_no_route_back(const wire::FlowKey& flow) {}
 };
 
 struct Info {         // the terms of Linux's TCP_INFO

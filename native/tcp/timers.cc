@@ -6,6 +6,7 @@
 #include "tcp/emit.h"
 #include "tcp/lifecycle.h"
 #include "tcp/output.h"
+#include "tcp/path_mtu.h"
 #include "tcp/receive.h"
 #include "tcp/recovery.h"
 
@@ -13,7 +14,8 @@ namespace millrace::tcp {
 
 namespace {
 
-constexpr uint8_t kSynLinear = 4;  // SYNs at a constant second before the doubling begins
+constexpr uint8_t kSynLinear = 4;         // SYNs at a constant second before the doubling begins
+constexpr uint8_t kBlackHoleRetries = 3;  // Linux tcp_retries1
 constexpr uint8_t kPersistProbes = 15;
 constexpr Duration kMaxAckDelay = Duration::millis(200);
 
@@ -228,6 +230,9 @@ void retransmit_timeout(Core& core, Instant now, Connection& c) {
     return;
   }
   ++core.counters.tcp_timeouts;
+  follow_path(core, c);
+  forget_mtu_probe(core, c);
+  if (l.backoff >= kBlackHoleRetries) note_black_hole(core, now, c);
   enter_loss(core, now, c);
   const bool sent = resend_frame(core, now, c, q.head);
   if (!sent) {  // no memory or no ring: a local matter, try again soon
@@ -244,6 +249,7 @@ void tail_probe_timeout(Core& core, Instant now, Connection& c) {
   LossState& l = c.loss;
   if (!q.in_flight()) return;
   bool sent = false;
+  follow_path(core, c);
   if (l.stalled_since.ns == 0) l.stalled_since = note_of(q.head).sent;
   l.probe_resent = false;
   const int32_t room = (c.snd.una + c.snd.window_bytes) - c.snd.nxt;

@@ -86,6 +86,31 @@ void TxQueue::fill_from_next(FramePool& pool, Frame* f, uint32_t mss_bytes) {
   }
 }
 
+Frame* TxQueue::merge_next(FramePool& pool, Frame* f, uint32_t mss_bytes) {
+  Frame* next = f->next;
+  if (!next || next == unsent || f->refs != 1 || f->tx_pending != 0) return nullptr;
+  TxNote& n = note_of(f);
+  const TxNote m = note_of(next);
+  const uint32_t used = n.offset + n.length;
+  if (n.length + m.length > mss_bytes || m.length > f->capacity - used) return nullptr;
+  if (n.has(TxNote::kFin | TxNote::kEndOfRecord) || m.has(TxNote::kSacked)) return nullptr;
+  unlist(next);
+  const uint32_t length = m.seq_length();
+  if (m.has(TxNote::kLost)) lost_bytes -= length;
+  if (m.has(TxNote::kRetransmitted)) resent_bytes -= length;
+  if (n.has(TxNote::kLost)) lost_bytes += length;
+  if (n.has(TxNote::kRetransmitted)) resent_bytes += length;
+  std::memcpy(f->chunk + used, next->chunk + m.offset, m.length);
+  n.length += m.length;
+  n.flags |= m.flags & (TxNote::kFin | TxNote::kPush | TxNote::kEndOfRecord | TxNote::kEverResent);
+  f->next = next->next;
+  (f->next ? note_of(f->next).prev : tail) = f;
+  --frames;
+  next->next = nullptr;
+  pool.release(next);
+  return next;
+}
+
 void TxQueue::unlist(Frame* f) {
   TxNote& n = note_of(f);
   if (n.has(TxNote::kInSentList)) sent.remove(f);

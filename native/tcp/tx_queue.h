@@ -96,6 +96,10 @@ struct TxQueue {
   // Moves bytes of the frames behind the unsent `f` into it until it is a full segment: pieces that
   // a small window left behind need not stay pieces.
   void fill_from_next(FramePool& pool, Frame* f, uint32_t mss_bytes);
+  // Puts what follows `f` into it, if all of that is in flight, fits and was not SACKed: one
+  // segment instead of several when they are sent again. Returns the frame that is no more, or
+  // null.
+  Frame* merge_next(FramePool& pool, Frame* f, uint32_t mss_bytes);
   void mark_sent(Frame* f, Instant now);
   void mark_resent(Frame* f, Instant now);
   void mark_lost(Frame* f);

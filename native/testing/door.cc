@@ -17,6 +17,9 @@ namespace {
 constexpr uint32_t kIfindex = 1;
 constexpr uint32_t kHeadersMax = 256;  // in front of a payload, or behind a packet that fits
 
+constexpr net::MacAddress kOurMac{2, 0, 0, 0, 0, 1};
+constexpr net::MacAddress kTheirMac{2, 0, 0, 0, 0, 2};
+
 uint32_t frame_bytes(uint32_t mtu_bytes) {
   return std::max(2048u, std::bit_ceil(mtu_bytes + kHeadersMax));
 }
@@ -36,9 +39,18 @@ tcp::StackOptions tcp_options(const mrt_options& o) {
   tcp.ecn = o.ecn == MRT_ECN_ON    ? tcp::Ecn::kOn
             : o.ecn == MRT_ECN_OFF ? tcp::Ecn::kOff
                                    : tcp::Ecn::kPassive;
+  tcp.mtu_probing = o.mtu_probing == 1   ? tcp::MtuProbing::kBlackHole
+                    : o.mtu_probing == 2 ? tcp::MtuProbing::kAlways
+                                         : tcp::MtuProbing::kOff;
   tcp.fixed_isn = o.fixed_isn != 0;
   tcp.isn = o.isn;
   return tcp;
+}
+
+net::Limits limits_of(const mrt_options& o) {
+  net::Limits limits;
+  if (o.defaults == MRT_DEFAULTS_RFC) limits.path_mtu_min_bytes = 68;
+  return limits;
 }
 
 }  // namespace
@@ -50,9 +62,10 @@ Door::Door(const mrt_options& options, mrt_stack* handle)
       random_(Random::from_seed(options.seed)),
       pool_(options.frames, frame_bytes(options.mtu_bytes)),
       timers_(now_),
-      port_(options.mtu_bytes) {
-  ip_ = std::make_unique<net::IpLayer>(pool_, timers_, random_, net::Limits{});
-  link_ = {.ifindex = kIfindex, .mtu_bytes = options.mtu_bytes, .up = true};
+      port_(options.mtu_bytes, options.ethernet != 0) {
+  ip_ = std::make_unique<net::IpLayer>(pool_, timers_, random_, limits_of(options));
+  link_ = {.ifindex = kIfindex, .mac = kOurMac, .mtu_bytes = options.mtu_bytes, .up = true};
+  ip_->set_resolver(this);
   ip_->attach(port_, link_, false);
   tcp_ = std::make_unique<tcp::Tcp>(pool_, *ip_, timers_, random_, *this, tcp_options(options));
   udp_ = std::make_unique<udp::Udp>(pool_, *ip_, *this, udp::Options{});
@@ -137,6 +150,28 @@ int Door::link_set(uint32_t mtu_bytes, bool up) {
   return 0;
 }
 
+int Door::neighbor_set(const char* text, bool answers) {
+  Result<IpAddress> address = parse_address(text);
+  if (!address) return -address.error().code;
+  std::erase(silent_, *address);
+  if (!answers) silent_.push_back(*address);
+  return 0;
+}
+
+void Door::resolve(uint32_t, const IpAddress& address) {
+  if (std::find(silent_.begin(), silent_.end(), address) == silent_.end())
+    resolving_.push_back(address);
+}
+
+void Door::settle() {
+  while (!resolving_.empty()) {
+    const IpAddress address = resolving_.back();
+    resolving_.pop_back();
+    ip_->neighbor_changed(now_, kIfindex, address, kTheirMac, net::NeighborState::kReachable);
+  }
+  ip_->flush(now_);
+}
+
 int Door::packet_in(std::span<const uint8_t> packet) {
   Frame* frame = pool_.alloc();
   if (!frame) return -ENOBUFS;
@@ -146,6 +181,12 @@ int Door::packet_in(std::span<const uint8_t> packet) {
   }
   frame->length = uint32_t(packet.size());
   if (!packet.empty()) std::memcpy(frame->data(), packet.data(), packet.size());
+  if (options_.ethernet) {
+    uint8_t* header = frame->push_front(WirePort::kEthernetHeaderBytes);
+    std::copy(kOurMac.begin(), kOurMac.end(), header);
+    std::copy(kTheirMac.begin(), kTheirMac.end(), header + 6);
+    wire::store16(header + 12, !packet.empty() && packet[0] >> 4 == 6 ? 0x86dd : 0x0800);
+  }
   ip_->input(now_, 0, frame);
   settle();
   return 0;

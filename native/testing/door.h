@@ -41,6 +41,7 @@ struct Socket {
   bool broadcast = false;  // SO_BROADCAST
   bool read_shut = false;
   bool write_shut = false;
+  bool unconfirmed = false;  // connected, but no connect() has said so yet
   Phase phase = Phase::kNew;
   int error = 0;  // SO_ERROR
   Linger linger;
@@ -61,7 +62,7 @@ struct Socket {
   bool dual_stack() const { return family == AF_INET6 && !v6only; }
 };
 
-class Door final : public tcp::Handler, public udp::Handler {
+class Door final : public tcp::Handler, public udp::Handler, public net::NeighborResolver {
  public:
   Door(const mrt_options& options, mrt_stack* handle);
   ~Door() override;
@@ -72,6 +73,8 @@ class Door final : public tcp::Handler, public udp::Handler {
   int address_change(const char* text, bool present);
   int route_change(const char* prefix, const char* gateway, uint32_t mtu_bytes, bool present);
   int link_set(uint32_t mtu_bytes, bool up);
+  int neighbor_set(const char* address, bool answers);
+  void resolve(uint32_t ifindex, const wire::IpAddress& address) override;
   int packet_in(std::span<const uint8_t> packet);
   size_t packet_out(std::span<uint8_t> buffer, int64_t* time_ns);
   size_t packets_waiting() const { return port_.waiting(); }
@@ -126,7 +129,7 @@ class Door final : public tcp::Handler, public udp::Handler {
   Socket* find(int fd) const;
   Socket* of(const tcp::Connection& connection) const;
   Socket& create(int family, bool stream);
-  void settle() { ip_->flush(now_); }
+  void settle();
   // Repeats `attempt(Socket&)` until it returns something else than -EAGAIN, and waits between.
   template <typename Attempt>
   ssize_t wait_for(int fd, bool nonblocking, Duration timeout, Attempt attempt);
@@ -186,6 +189,8 @@ class Door final : public tcp::Handler, public udp::Handler {
   std::unique_ptr<udp::Udp> udp_;
   std::vector<Prefix> addresses_;
   std::vector<net::Route> routes_;
+  std::vector<wire::IpAddress> silent_;           // neighbours that do not answer
+  std::vector<wire::IpAddress> resolving_;        // asked for, to be answered by settle()
   std::vector<std::unique_ptr<Socket>> sockets_;  // by fd - kFirstFd
   std::map<wire::FlowKey, bool> flows_;           // alive in TCP; whether with SO_REUSEADDR
 };

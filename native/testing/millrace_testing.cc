@@ -41,7 +41,8 @@ bool valid(const mrt_options& o) {
          o.mtu_bytes <= 65000 && o.frames >= 64 && o.frames <= 1u << 20 && o.connections_max >= 1 &&
          o.connections_max <= 1u << 20 &&
          (o.defaults == MRT_DEFAULTS_LINUX || o.defaults == MRT_DEFAULTS_RFC) &&
-         (o.ecn == MRT_ECN_PASSIVE || o.ecn == MRT_ECN_ON || o.ecn == MRT_ECN_OFF);
+         (o.ecn == MRT_ECN_PASSIVE || o.ecn == MRT_ECN_ON || o.ecn == MRT_ECN_OFF) &&
+         o.mtu_probing >= 0 && o.mtu_probing <= 2;
 }
 
 // A caller built against an older header gives a shorter struct: the rest are defaults.
@@ -120,6 +121,10 @@ int mrt_route_remove(mrt_stack* stack, const char* prefix) {
 
 int mrt_link_set(mrt_stack* stack, uint32_t mtu_bytes, int up) {
   return result(stack->door.link_set(mtu_bytes, up != 0));
+}
+
+int mrt_neighbor_set(mrt_stack* stack, const char* address, int answers) {
+  return result(stack->door.neighbor_set(address, answers != 0));
 }
 
 int mrt_packet_in(mrt_stack* stack, const void* packet, size_t length) {

@@ -47,8 +47,8 @@ struct mrt_stack;
 
 /* Where Linux and the RFCs differ: whose numbers a stack begins with. */
 enum mrt_defaults {
-  MRT_DEFAULTS_LINUX = 0, /* RTO 200 ms to 120 s, TIME-WAIT 60 s, keep-alive off */
-  MRT_DEFAULTS_RFC = 1    /* RTO 1 s to 60 s (RFC 6298 2.4), TIME-WAIT 240 s (RFC 9293 3.4.2) */
+  MRT_DEFAULTS_LINUX = 0, /* RTO 200 ms to 120 s, TIME-WAIT 60 s, path MTU >= 552, keep-alive off */
+  MRT_DEFAULTS_RFC = 1    /* RTO 1 s to 60 s (RFC 6298 2.4), TIME-WAIT 240 s, path MTU >= 68 */
 };
 
 /* Explicit congestion notification: only for peers that ask (Linux's tcp_ecn=2), for all, for none.
@@ -79,6 +79,9 @@ struct mrt_options {
    * absolute numbers. */
   int fixed_isn;
   uint32_t isn;
+  /* Not 0: an Ethernet link. Packets wait for the address of their neighbour, and neighbours answer
+   * unless mrt_neighbor_set() says that one does not. What goes in and out are IP packets still. */
+  int ethernet;
   /* Called by a blocking call that cannot go on. It is to let something happen: put packets in,
    * advance the clock, or let another thread do so (with a mutex around all calls,
    * pthread_cond_wait() on it is a complete implementation). The stack may be used freely within,
@@ -91,6 +94,9 @@ struct mrt_options {
   void* wait_context;
   /* ECN (RFC 3168): passive by default. */
   enum mrt_ecn ecn;
+  /* Probing of the path MTU (RFC 4821), the values of Linux's tcp_mtu_probing: 0 never (the
+   * default), 1 once timeouts look like a black hole, 2 always. */
+  int mtu_probing;
 };
 
 /* Fills in the defaults. */
@@ -118,6 +124,9 @@ MRT_API int mrt_route_add(struct mrt_stack* stack, const char* prefix, const cha
 MRT_API int mrt_route_remove(struct mrt_stack* stack, const char* prefix);
 /* Changes the link. `mtu_bytes` at most what it was at mrt_create(): EINVAL. */
 MRT_API int mrt_link_set(struct mrt_stack* stack, uint32_t mtu_bytes, int up);
+
+/* On an Ethernet link: whether a neighbour answers when it is asked for its address. EINVAL. */
+MRT_API int mrt_neighbor_set(struct mrt_stack* stack, const char* address, int answers);
 
 /* One raw IP packet (IPv4 or IPv6, from the first byte of its header) arrives now. Malformed
  * packets are the stack's business and no error. EMSGSIZE: longer than the link's MTU allows a

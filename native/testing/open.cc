@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "testing/door.h"
 
@@ -220,7 +221,7 @@ int Door::connect_stream(Socket& s, const Endpoint& remote) {
     case Phase::kListening:
       return -EISCONN;
     case Phase::kConnected:
-      return -EISCONN;
+      return std::exchange(s.unconfirmed, false) ? 0 : -EISCONN;
     case Phase::kConnecting:
       if (s.nonblocking) {
         const int result = connection_result(s);
@@ -253,6 +254,7 @@ int Door::start_connection(Socket& s, const Endpoint& remote) {
     }
     s.connection = *opened;
     s.phase = Phase::kConnecting;
+    s.unconfirmed = true;
     s.error = 0;
     s.written = 0;
     s.read_shut = s.write_shut = false;
@@ -268,7 +270,10 @@ int Door::start_connection(Socket& s, const Endpoint& remote) {
 
 // 0: connected; -EAGAIN: not yet; otherwise why not, and the socket may try again.
 int Door::connection_result(Socket& s) {
-  if (s.phase == Phase::kConnected) return 0;
+  if (s.phase == Phase::kConnected) {
+    s.unconfirmed = false;
+    return 0;
+  }
   if (s.phase != Phase::kConnecting) return -ECONNABORTED;
   if (s.connection->state != State::kClosed) return -EAGAIN;
   tcp_->close(now_, s.connection);

@@ -166,9 +166,7 @@ int Door::get_ip_level(Socket& s, int level, int name, void* value, socklen_t* l
   if (v6 && name == IPV6_V6ONLY) return give(int(s.v6only), value, length);
   if (name == (v6 ? IPV6_MTU : IP_MTU)) {
     if (!s.connection) return -ENOTCONN;
-    const uint16_t learnt = s.connection->snd.pmtu_bytes;
-    const uint32_t link = s.connection->path.mtu_bytes;
-    return give(int(learnt ? std::min<uint32_t>(learnt, link) : link), value, length);
+    return give(int(s.connection->path.mtu_bytes), value, length);
   }
   if (name == (v6 ? IPV6_UNICAST_HOPS : IP_TTL)) return give(int(s.options.ttl), value, length);
   if (s.stream && name == (v6 ? IPV6_TCLASS : IP_TOS)) {

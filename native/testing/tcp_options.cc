@@ -308,8 +308,7 @@ int Door::get_tcp_info(const Socket& s, void* value, socklen_t* length) const {
   info.tcpi_last_data_recv =
       uint32_t((now_ - std::max(c.rcv.last_data_at, c.established_at)).millis());
   info.tcpi_last_ack_recv = uint32_t((now_ - c.last_received_at).millis());
-  info.tcpi_pmtu =
-      c.snd.pmtu_bytes ? std::min<uint32_t>(c.snd.pmtu_bytes, c.path.mtu_bytes) : c.path.mtu_bytes;
+  info.tcpi_pmtu = c.path.mtu_bytes;
   fill_windows(info, c, facts);
   fill_counts(info, c, facts, now_);
   return give(info, value, length);

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: MIT
-// The port of a stack under test: a link without link-layer addresses, like a TUN device. What the
-// stack transmits is copied with its time and waits, in order, until the test takes it; what the
-// test puts in goes straight to the Internet layer. It knows nothing of what the packets carry.
+// The port of a stack under test: a link without link-layer addresses, like a TUN device, or
+// Ethernet, whose headers stay inside. What the stack transmits is copied with its time and waits,
+// in order, until the test takes it; what the test puts in goes straight to the Internet layer. It
+// knows nothing of what the packets carry.
 #pragma once
 
+#include <algorithm>
 #include <deque>
 #include <vector>
 
 #include "port/port.h"
+#include "wire/byte_order.h"
 
 namespace millrace::testing {
 
@@ -18,9 +21,11 @@ struct SentPacket {
 
 class WirePort final : public Port {
  public:
-  explicit WirePort(uint32_t mtu_bytes) {
+  static constexpr uint32_t kEthernetHeaderBytes = 14;
+
+  WirePort(uint32_t mtu_bytes, bool ethernet) : header_bytes_(ethernet ? kEthernetHeaderBytes : 0) {
     info_.name = "testing";
-    info_.link = LinkType::kIp;
+    info_.link = ethernet ? LinkType::kEthernet : LinkType::kIp;
     info_.mtu_bytes = mtu_bytes;
     info_.mode = "in process";
   }
@@ -32,7 +37,8 @@ class WirePort final : public Port {
     for (const Frame* f : frames) {
       ++stats_.tx_frames;
       stats_.tx_bytes += f->length;
-      sent_.push_back({{f->data(), f->data() + f->length}, now});
+      const uint8_t* packet = f->data() + header_bytes_;
+      sent_.push_back({{packet, packet + packet_bytes({packet, f->length - header_bytes_})}, now});
     }
     return uint32_t(frames.size());
   }
@@ -45,6 +51,14 @@ class WirePort final : public Port {
   void pop() { sent_.pop_front(); }
 
  private:
+  // The padding of a short frame is no part of the packet.
+  uint32_t packet_bytes(std::span<const uint8_t> frame) const {
+    const auto length = uint32_t(frame.size());
+    if (header_bytes_ == 0 || length < 20 || frame[0] >> 4 != 4) return length;
+    return std::min<uint32_t>(length, wire::load16(frame.data() + 2));
+  }
+
+  uint32_t header_bytes_;
   PortInfo info_;
   PortStats stats_;
   std::deque<SentPacket> sent_;

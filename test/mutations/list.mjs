@@ -50,7 +50,7 @@ export const MUTATIONS = [
   {
     name: 'window-of-old-segment',
     file: 'native/tcp/input_ack.cc',
-    find: 'if (s.ack <= t.una && (t.wl1 > s.seq || (t.wl1 == s.seq && t.wl2 > s.ack))) return false;',
+    find: '  if (!newer) return false;\n',
     replace: '',
   },
   {

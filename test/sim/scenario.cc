@@ -217,6 +217,8 @@ void draw_marking_and_bbr(Scenario& s) {
   for (HostPlan& host : s.hosts) {
     host.tcp.ecn = d.pick({tcp::Ecn::kOff, tcp::Ecn::kPassive, tcp::Ecn::kPassive, tcp::Ecn::kOn,
                            tcp::Ecn::kOn, tcp::Ecn::kOn});
+    host.tcp.mtu_probing = d.pick({tcp::MtuProbing::kOff, tcp::MtuProbing::kOff,
+                                   tcp::MtuProbing::kBlackHole, tcp::MtuProbing::kAlways});
     if (d.chance(30)) {
       for (ListenerPlan& l : host.listeners) l.options.congestion = tcp::CongestionControl::kBbr;
     }

@@ -74,7 +74,7 @@ void sack_storm(Context& c, Bytes syn_options, uint32_t unit) {
   peer.settings.answers = true;
   peer.acknowledge();
   const size_t before = peer.received.size();
-  c.wire.pump(3000, [&] { return peer.received.size() > before + 100000; });
+  c.wire.pump(10000, [&] { return peer.received.size() > before + 100000; });
   c.say("goes_on", peer.received.size() > before + 100000);
   c.say("resets", uint64_t(peer.resets));
 }

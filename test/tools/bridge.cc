@@ -4,13 +4,15 @@
 // in, sendmmsg out.
 //
 //   bridge <interface-a> <interface-b> [--seed N] [--loss P] [--dup P] [--reorder P] [--corrupt P]
+//          [--delay MS] [--rate MBIT] [--queue KB]
 //
-// P is in per cent and counts for both directions; --loss-ab, --loss-ba and so on set one of them.
-// Only IPv4 and IPv6 packets suffer, and of those not neighbour discovery (nor ARP): a lost
-// neighbour request would stall a run for a second, whichever stack is measured. Corruption flips
-// adjacent bits of one byte behind the IP header, which the Internet checksum always catches; the
-// IP header itself stays intact. Answers the line "counters" on stdin with one line of JSON, ends
-// when stdin does. It must not know anything of the stack under test.
+// P is in per cent; delay is one way, in milliseconds; rate in Mbit/s, with a queue of so many kB
+// in front of it, of which the tail is dropped. All count for both directions; --loss-ab, --loss-ba
+// and so on set one of them. Only IPv4 and IPv6 packets suffer, and of those not neighbour
+// discovery (nor ARP): a lost neighbour request would stall a run for a second, whichever stack is
+// measured. Corruption flips adjacent bits of one byte behind the IP header, which the Internet
+// checksum always catches; the IP header itself stays intact. Answers the line "counters" on stdin
+// with one line of JSON, ends when stdin does. It must not know anything of the stack under test.
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/if_ether.h>
@@ -25,7 +27,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstddef>
+#include <deque>
 #include <string>
 #include <utility>
 #include <vector>
@@ -48,6 +52,10 @@ struct Impairment {
   double dup = 0;
   double reorder = 0;
   double corrupt = 0;
+  double delay = 0;   // ms
+  double rate = 0;    // Mbit/s; 0: as fast as it goes
+  double queue = 64;  // kB waiting for the line
+  bool slow() const { return delay > 0 || rate > 0; }
 };
 
 struct Counters {
@@ -59,6 +67,12 @@ struct Counters {
   uint64_t corrupted = 0;
   uint64_t send_errors = 0;
   uint64_t overflowed = 0;  // frames the kernel could not put into our ring
+  uint64_t queue_full = 0;  // frames that found the line's queue full
+};
+
+struct Delayed {
+  uint64_t due_ns;
+  std::vector<uint8_t> bytes;
 };
 
 struct Held {
@@ -67,10 +81,14 @@ struct Held {
   uint64_t until_us;
 };
 
-uint64_t now_us() {
+uint64_t now_ns() {
   timespec ts;
   clock_gettime(CLOCK_MONOTONIC, &ts);
-  return static_cast<uint64_t>(ts.tv_sec) * 1000000u + static_cast<uint64_t>(ts.tv_nsec) / 1000u;
+  return static_cast<uint64_t>(ts.tv_sec) * 1000000000u + static_cast<uint64_t>(ts.tv_nsec);
+}
+
+uint64_t now_us() {
+  return now_ns() / 1000u;
 }
 
 [[noreturn]] void fail(const char* what, const char* about) {
@@ -179,13 +197,17 @@ class Direction {
       pass(from_.slot((first + taken - 1) % kFrames) + header->tp_mac, header->tp_snaplen);
     }
     release_late(now);
+    const bool moved = release_due();
     send();
     for (uint32_t i = 0; i < taken; ++i) {
       auto* header = reinterpret_cast<tpacket2_hdr*>(from_.slot((first + i) % kFrames));
       __atomic_store_n(&header->tp_status, TP_STATUS_KERNEL, __ATOMIC_RELEASE);
     }
-    return taken > 0;
+    return taken > 0 || moved;
   }
+
+  /** When the next frame is due to leave; never: UINT64_MAX. */
+  uint64_t next_due_ns() const { return line_.empty() ? UINT64_MAX : line_.front().due_ns; }
 
   bool holds() const { return !held_.empty(); }
 
@@ -262,7 +284,39 @@ class Direction {
     emit(released_.back().data(), static_cast<uint32_t>(released_.back().size()));
   }
 
+  /** Onto the line: it takes its time to leave, and its time to arrive. */
   void emit(uint8_t* frame, uint32_t length) {
+    if (!impairment_.slow()) return put_out(frame, length);
+    const uint64_t now = now_ns();
+    uint64_t leaves = now;
+    if (impairment_.rate > 0) {
+      const double ns_per_byte = 8000.0 / impairment_.rate;
+      const uint64_t start = busy_until_ns_ > now ? busy_until_ns_ : now;
+      if (static_cast<double>(start - now) / ns_per_byte > impairment_.queue * 1000.0) {
+        ++counters.queue_full;
+        return;
+      }
+      leaves = start + static_cast<uint64_t>(ns_per_byte * length);
+      busy_until_ns_ = leaves;
+    }
+    const uint64_t due = leaves + static_cast<uint64_t>(impairment_.delay * 1e6);
+    line_.push_back({due, {frame, frame + length}});
+  }
+
+  bool release_due() {
+    const uint64_t now = line_.empty() ? 0 : now_ns();
+    bool any = false;
+    while (!line_.empty() && line_.front().due_ns <= now) {
+      if (count_ == kOut) send();
+      released_.push_back(std::move(line_.front().bytes));
+      line_.pop_front();
+      put_out(released_.back().data(), static_cast<uint32_t>(released_.back().size()));
+      any = true;
+    }
+    return any;
+  }
+
+  void put_out(uint8_t* frame, uint32_t length) {
     if (count_ == kOut) send();
     parts_[count_] = {frame, length};
     messages_[count_] = {};
@@ -294,6 +348,8 @@ class Direction {
   const Impairment impairment_;
   tools::Random random_;
   std::vector<Held> held_;
+  std::deque<Delayed> line_;  // on their way, in order
+  uint64_t busy_until_ns_ = 0;
   std::vector<std::vector<uint8_t>> released_;  // bytes of frames that wait in messages_
   uint32_t count_ = 0;
   iovec parts_[kOut];
@@ -306,9 +362,9 @@ void print_counters(const char* name, Direction& direction, const char* end) {
   printf(
       "\"%s\":{\"received\":%lu,\"sent\":%lu,\"lost\":%lu,\"duplicated\":%lu,\"reordered\":%lu,"
       "\"corrupted\":%lu,"
-      "\"send_errors\":%lu,\"overflowed\":%lu}%s",
+      "\"send_errors\":%lu,\"overflowed\":%lu,\"queue_full\":%lu}%s",
       name, c.received, c.sent, c.lost, c.duplicated, c.reordered, c.corrupted, c.send_errors,
-      c.overflowed, end);
+      c.overflowed, c.queue_full, end);
 }
 
 bool set_rate(Impairment& impairment, const std::string& name, double value) {
@@ -320,6 +376,12 @@ bool set_rate(Impairment& impairment, const std::string& name, double value) {
     impairment.reorder = value;
   else if (name == "corrupt")
     impairment.corrupt = value;
+  else if (name == "delay")
+    impairment.delay = value;
+  else if (name == "rate")
+    impairment.rate = value;
+  else if (name == "queue")
+    impairment.queue = value;
   else
     return false;
   return true;
@@ -328,7 +390,7 @@ bool set_rate(Impairment& impairment, const std::string& name, double value) {
 [[noreturn]] void usage(const char* about) {
   fprintf(stderr,
           "bridge: %s\nusage: bridge A B [--seed N] [--loss|--dup|--reorder|--corrupt[-ab|-ba] "
-          "PERCENT]\n",
+          "PERCENT] [--delay[-ab|-ba] MS] [--rate[-ab|-ba] MBIT] [--queue[-ab|-ba] KB]\n",
           about);
   exit(2);
 }
@@ -356,7 +418,8 @@ Settings parse(int argc, char** argv) {
       ba = name.substr(name.size() - 2) == "ba";
       name.resize(name.size() - 3);
     }
-    if ((!ab && !ba) || value < 0 || value > 100) usage(argv[i]);
+    const bool percent = name == "loss" || name == "dup" || name == "reorder" || name == "corrupt";
+    if ((!ab && !ba) || value < 0 || (percent && value > 100)) usage(argv[i]);
     if ((ab && !set_rate(settings.ab, name, value)) || (ba && !set_rate(settings.ba, name, value)))
       usage(argv[i]);
   }
@@ -397,8 +460,14 @@ int main(int argc, char** argv) {
       static uint32_t rounds = 0;
       if ((++rounds & 255) != 0) continue;  // stdin has to wait a little while the wire is busy
     }
-    const int patience_ms = busy ? 0 : (ab.holds() || ba.holds()) ? 1 : 1000;
-    poll(waits, 3, patience_ms);
+    const uint64_t longest = (ab.holds() || ba.holds()) ? 1000000u : 1000000000u;
+    uint64_t patience_ns = busy ? 0 : longest;
+    const uint64_t due = std::min(ab.next_due_ns(), ba.next_due_ns());
+    const uint64_t now = due == UINT64_MAX ? 0 : now_ns();
+    if (due != UINT64_MAX) patience_ns = std::min(patience_ns, due > now ? due - now : 0);
+    const timespec patience{static_cast<time_t>(patience_ns / 1000000000u),
+                            static_cast<long>(patience_ns % 1000000000u)};
+    ppoll(waits, 3, &patience, nullptr);
     if ((waits[2].revents & (POLLIN | POLLHUP)) != 0 && !serve_stdin(ab, ba)) return 0;
   }
 }

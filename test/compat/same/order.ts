@@ -69,8 +69,9 @@ export const scenarios: Record<string, Scenario> = {
   'many connections at once': (log) => {
     const party = parties(log);
     let closed = 0;
+    let accepted = 0;
     const server = net.createServer((socket) => {
-      const say = party('server');
+      const say = party(`server ${accepted++}`);
       say('accepted');
       socket.on('data', (data) => {
         say(`data ${data}`);
@@ -79,9 +80,9 @@ export const scenarios: Record<string, Scenario> = {
       socket.on('end', () => say('end'));
     });
     serve(server, (port) => {
-      const say = party('client');
       let up = 0;
       const clients = ['a', 'b', 'c', 'd'].map((name) => {
+        const say = party(`client ${name}`);
         const client = net.connect(port, '127.0.0.1', () => {
           say(`connect ${name}`);
           if (++up < clients.length) return;
@@ -209,7 +210,9 @@ export const scenarios: Record<string, Scenario> = {
   },
 
   'small pieces for a paused socket': (log) => {
+    let read = () => 0;
     const server = net.createServer((socket) => {
+      read = () => socket.bytesRead;
       socket.pause();
       socket.on('data', (data) => log(`data ${data}`));
       socket.on('end', () => server.close());
@@ -223,12 +226,17 @@ export const scenarios: Record<string, Scenario> = {
     serve(server, (port) => {
       const client = net.connect(port, '127.0.0.1');
       let n = 0;
+      let said = -1;
       const timer = setInterval(() => {
-        client.write(String(++n));
+        // One after the other is there.
+        if (said !== read()) {
+          said = read();
+          client.write(String(++n));
+        }
         if (n < 5) return;
         clearInterval(timer);
         client.end();
-      }, 10);
+      }, 2);
     });
   },
 

@@ -7,7 +7,7 @@ import * as dgram from 'node:dgram';
 import * as http from 'node:http';
 import * as net from 'node:net';
 import type { AddressInfo } from 'node:net';
-import { main, type Scenario, serve, summary, watch } from './support';
+import { main, parties, type Scenario, serve, summary, watch } from './support';
 
 export const scenarios: Record<string, Scenario> = {
   'events of a short connection': (log) => {
@@ -197,32 +197,34 @@ export const scenarios: Record<string, Scenario> = {
   },
 
   'http: order of events': (log) => {
+    const party = parties(log);
     const server = http.createServer((request, response) => {
-      log(`request ${request.url}`);
-      request.on('data', (data) => log(`request data ${data.length}`));
+      party('server')(`request ${request.url}`);
+      request.on('data', (data) => party('server')(`request data ${data.length}`));
       request.on('end', () => {
-        log('request end');
+        party('server')('request end');
         response.write('part');
         setTimeout(() => response.end('rest'), 20);
       });
-      response.on('finish', () => log('response finish'));
-      response.on('close', () => log('response close'));
+      response.on('finish', () => party('server')('response finish'));
+      response.on('close', () => party('server')('response close'));
     });
     serve(server, (port) => {
       const agent = new http.Agent({ keepAlive: true });
       const request = http.request({ port, host: '127.0.0.1', method: 'POST', agent }, (response) => {
-        log(`response ${response.statusCode}`);
-        response.on('data', (data) => log(`data ${data}`));
-        response.on('end', () => log('end'));
+        party('client')(`response ${response.statusCode}`);
+        response.on('data', (data) => party('client')(`data ${data}`));
+        response.on('end', () => party('client')('end'));
         response.on('close', () => {
-          log('closed');
+          party('client')('closed');
           setTimeout(() => {
             agent.destroy();
             server.close();
           }, 20);
         });
       });
-      for (const event of ['socket', 'finish', 'close'] as const) request.on(event, () => log(`client ${event}`));
+      for (const event of ['socket', 'finish', 'close'] as const)
+        request.on(event, () => party('client')(`client ${event}`));
       request.end('body');
     });
   },

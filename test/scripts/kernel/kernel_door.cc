@@ -96,6 +96,8 @@ mrt_stack* mrt_create(const mrt_options* options) {
   if (!shell("ip link set lo up; ip link set mrt0 mtu " + mtu + " up")) return nullptr;
   const int ecn = options->ecn == MRT_ECN_ON ? 1 : options->ecn == MRT_ECN_OFF ? 0 : 2;
   if (!shell("sysctl -w net.ipv4.tcp_ecn=" + std::to_string(ecn))) return nullptr;
+  const std::string probing = std::to_string(options->mtu_probing);
+  if (!shell("sysctl -w net.ipv4.tcp_mtu_probing=" + probing)) return nullptr;
   return stack.release();
 }
 
@@ -201,6 +203,10 @@ int mrt_setsockopt(mrt_stack*, int fd, int level, int name, const void* value, s
 }
 int mrt_fcntl(mrt_stack*, int fd, int command, int argument) {
   return fcntl(fd, command, argument);
+}
+int mrt_neighbor_set(mrt_stack*, const char*, int) {
+  errno = EOPNOTSUPP;  // a TUN device has none
+  return -1;
 }
 int mrt_ioctl(mrt_stack*, int fd, unsigned long request, int* value) {
   return ioctl(fd, request, value);

@@ -70,6 +70,10 @@ bool Machine::dispatch(const std::string& verb, const Words& words) {
   }
   if (words.size() < 2) return fail("what is " + verb + "?");
   if (verb == "sysctl") return call_sysctl(words);
+  if (verb == "neighbor") {  // neighbor ADDRESS silent|answers
+    const bool answers = words.size() < 3 || words[2] != "silent";
+    return mrt_neighbor_set(stack_, words[1].c_str(), answers) == 0 || fail("no such address");
+  }
   if (verb == "block") return call_blocking(words);
   if (verb == "socket")
     return open(words[1], words.size() > 2 && words[2] == "udp",

@@ -146,7 +146,8 @@ bool Machine::compare_tcp(Flow& flow, const Words& words, const View& v, std::st
   uint8_t flags = 0;
   std::string length = "0";
   if (v.protocol != kTcp) difference = "not TCP";
-  if (kernel_ && (v.flags & kSyn) && owner_of(v) == &flow) flow.host_isn = v.seq;
+  if ((kernel_ || !options_.fixed_isn) && (v.flags & kSyn) && owner_of(v) == &flow)
+    flow.host_isn = v.seq;
   bool unpushed = false;
   for (size_t at = 0; at < words.size() && difference.empty(); ++at) {
     const std::string& word = words[at];

@@ -97,7 +97,7 @@ bool Machine::beyond_kernel(int64_t most_ns) {
     if (words[0] == "wait" && words.size() > 1) sum += parse_duration(words[1]).value_or(0);
     if (words[0] == "block") return true;
     if (words[0] == "stack" && words[1] != "v6" && words[1] != "mtu" && words[1] != "isn" &&
-        words[1] != "ecn")
+        words[1] != "ecn" && words[1] != "mtu-probing")
       return true;
   }
   steps_.clear();
@@ -169,6 +169,10 @@ bool Machine::configure(const Words& words) {
     options_.ecn = mode == "on" ? MRT_ECN_ON : mode == "off" ? MRT_ECN_OFF : MRT_ECN_PASSIVE;
     return true;
   }
+  if (words[0] == "stack" && key == "ethernet" && words.size() == 2) {
+    options_.ethernet = 1;
+    return true;
+  }
   if (words.size() != 3 || !number(words[2], value)) return fail("a setting without a number");
   if (words[0] == "peer" && key == "isn") {
     flow_of("main")->peer_isn = uint32_t(value);
@@ -180,6 +184,8 @@ bool Machine::configure(const Words& words) {
     options_.seed = uint64_t(value);
   } else if (words[0] == "stack" && key == "time-wait-ms") {
     options_.time_wait_ms = uint32_t(value);
+  } else if (words[0] == "stack" && key == "mtu-probing") {
+    options_.mtu_probing = int(value);
   } else if (words[0] == "stack" && key == "connections") {
     options_.connections_max = uint32_t(value);
   } else if (words[0] == "stack" && key == "random-isn") {
