@@ -43,8 +43,7 @@ async function build() {
   // A prebuilt addon or the one of `npm ci` may be older than the sources: make decides.
   const configured = existsSync(join(ROOT, 'build/Makefile'));
   if (existsSync(join(ROOT, 'native/addon'))) {
-    // Configured anew: a source file may have come.
-    steps.push([bin('node-gyp'), [...(configured ? ['configure', 'build'] : ['rebuild']), '-j', '2']]);
+    steps.push([bin('node-gyp'), [configured ? 'build' : 'rebuild', '-j', '2']]);
   }
   for (const [command, args] of steps) {
     const { code, output } = await run(command, args, { timeoutSeconds: 600 });
