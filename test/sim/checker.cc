@@ -187,7 +187,7 @@ void Checker::check_segment(Instant now, uint32_t host, const Segment& s) {
     own.stamp_max = s.stamp;
     // What the peer has said about an earlier incarnation (an old SYN may begin another) is
     // history.
-    peer.edge_known = peer.acked_any = false;
+    peer.edge_known = peer.later_edge_known = peer.acked_any = false;
   }
   if (own.reset || !own.known) return;
   if (rebound_ && scenario_.connections[own.connection].may_break) return;
@@ -250,8 +250,13 @@ void Checker::check_acknowledgement(const Segment& s, Direction& own, Direction&
   // RFC 9293 3.8.6: a receiver should not take back what it has offered; less than the unit of the
   // scale may be lost in rounding.
   const uint32_t unit = scaled ? 1u << own.scale : 1;
-  if (own.edge_known && !(s.flags & kSyn) && before(edge + unit - 1, own.edge)) {
-    fail_(text("the window's right edge went back by %u", own.edge - edge));
+  // A cookie does not hold all of the peer's MSS, and the window of its SYN-ACK was made for that.
+  if (!(s.flags & kSyn)) {
+    if (own.later_edge_known && before(edge + unit - 1, own.later_edge)) {
+      fail_(text("the window's right edge went back by %u", own.later_edge - edge));
+    }
+    if (!own.later_edge_known || before(own.later_edge, edge)) own.later_edge = edge;
+    own.later_edge_known = true;
   }
   if (!own.edge_known || before(own.edge, edge)) own.edge = edge;
   own.edge_known = true;

@@ -62,6 +62,8 @@ class Checker final : public SimObserver {
     bool acked_any = false;
     uint32_t edge = 0;  // highest right edge that this side has offered
     bool edge_known = false;
+    uint32_t later_edge = 0;  // the same, without what SYNs have offered
+    bool later_edge_known = false;
     uint8_t scale = 0;
     bool scales = false, stamps = false;
     uint16_t mss = 536;
