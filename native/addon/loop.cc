@@ -241,6 +241,12 @@ void Loop::before_wait() {
   uv_idle_stop(&idle_);
   arm_timer();
   driver_->loop_waits();
+  // A turn of the guardian may have been under way since we looked. It is over when due() returns,
+  // and no other begins while the loop waits.
+  if (driver_->due() || anything_waits()) {
+    more_ = true;
+    uv_idle_start(&idle_, [](uv_idle_t*) {});
+  }
 }
 
 // While traffic is hot the next packet is likely to be near: looking for it is cheaper than

@@ -128,7 +128,7 @@ void Driver::follow_kernel() {
 }
 
 void Driver::loop_waits() {
-  waiting_.store(1, std::memory_order_release);
+  waiting_.store(1, std::memory_order_seq_cst);
 }
 
 void Driver::loop_runs() {
@@ -191,6 +191,11 @@ void Driver::guard() {
 void Driver::guard_once(Instant now) {
   int wait_ms = 1;
   if (try_baton()) {
+    // Who waits has looked for the last time: what is published now would lie there.
+    if (waiting_.load(std::memory_order_seq_cst)) {
+      drop_baton();
+      return;
+    }
     turned_early_.store(true, std::memory_order_relaxed);  // seen by who sees this turn's events
     const bool more = stack_->guardian_turn(now, config_.frames_budget);
     const Duration left = stack_->next_deadline() - monotonic();
