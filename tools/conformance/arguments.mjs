@@ -11,6 +11,7 @@ Runs the tests of Node's own tree twice, plain and with all loopback traffic thr
   --node-version N    fetches that version (22, 24.1.0 ...) from npm and tests it
   --prefix A,B        only these of ${PREFIXES.join(', ')}
   --only NAME,NAME    only tests with NAME in their file name
+  --every N           only every N-th of those, for a look
   --jobs N            tests at a time, 1 to 10; default 2
   --timeout SECONDS   for one run of one test; default 60
   --lean              plain Node runs only what fails under millrace, nobody what is expected to differ: half the time
@@ -30,6 +31,7 @@ export function parseArguments(args) {
         'node-version': { type: 'string' },
         prefix: { type: 'string', multiple: true },
         only: { type: 'string', multiple: true },
+        every: { type: 'string', default: '1' },
         jobs: { type: 'string', default: '2' },
         timeout: { type: 'string', default: '60' },
         lean: { type: 'boolean', default: false },
@@ -51,18 +53,24 @@ function check(values) {
   if (unknown !== undefined) return { problem: `no prefix '${unknown}'; there are ${PREFIXES.join(', ')}` };
   const jobs = Number(values.jobs);
   if (!Number.isInteger(jobs) || jobs < 1 || jobs > 10) return { problem: '--jobs is 1 to 10' };
+  const every = Number(values.every);
+  if (!Number.isInteger(every) || every < 1) return { problem: '--every is 1 or more' };
   const timeoutSeconds = Number(values.timeout);
   if (!(timeoutSeconds > 0)) return { problem: '--timeout is a number of seconds' };
   if (values.node !== undefined && values['node-version'] !== undefined) {
     return { problem: '--node and --node-version exclude each other' };
   }
-  const complete = values.only === undefined && values.prefix === undefined && !values.none && !values.lean;
-  if (values.docs && !complete) return { problem: '--docs needs a whole run: no --prefix, --only, --lean or --none' };
+  const some = values.only !== undefined || values.prefix !== undefined || every > 1;
+  const complete = !some && !values.none && !values.lean;
+  if (values.docs && !complete) {
+    return { problem: '--docs needs a whole run: no --prefix, --only, --every, --lean or --none' };
+  }
   return {
     ...values,
     nodeVersion: values['node-version'],
     prefixes,
     only: split(values.only),
+    every,
     jobs,
     timeoutSeconds,
     complete,

@@ -76,7 +76,7 @@ async function compare(options, scratch) {
   // With nothing accelerated there is no reason to differ.
   const expectations = options.none ? [] : readExpectations();
   const known = expectedOn(node.major, expectations);
-  const all = listTests(tree, options.prefixes, options.only);
+  const all = listTests(tree, options.prefixes, options.only).filter((_, index) => index % options.every === 0);
   const tests = options.lean ? all.filter(({ name }) => !known.has(name)) : all;
   console.log(`Node ${node.version}, ${tests.length} tests of ${treeVersion}`);
   if (tests.length === 0) return 2;
