@@ -13,9 +13,10 @@ const CONSOLE_KEPT = 65536;
 const quote = (word) => `'${word.replaceAll("'", `'\\''`)}'`;
 
 /** What the guest's shell runs. Its environment is its own: nothing leaks in from the caller's. */
-function jobText({ command, modules, env, cwd, kernel }) {
+function jobText({ command, modules, env, cwd, kernel, virtualTime }) {
   const lines = [
     'export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8',
+    ...(virtualTime ? ['export LAB_PATIENCE=1000'] : []),
     ...Object.entries(env).map(([name, value]) => `export ${name}=${quote(String(value))}`),
     `mkdir -p /lib/modules && mount --bind ${quote(join(kernel.tree, 'lib/modules'))} /lib/modules || exit 126`,
     'ip link set lo up',
@@ -42,7 +43,7 @@ function qemuArguments({ kernel, job, memoryMb, cpus, virtualTime, qemu }) {
     ? ['-accel', 'tcg', '-smp', '1', '-icount', 'shift=0,sleep=off', '-rtc', 'clock=vm']
     : ['-accel', 'tcg,thread=multi', '-smp', String(cpus)];
   const words = ['console=ttyS0', 'loglevel=5', 'panic=-1', 'nokaslr', 'mitigations=off', `guest.job=${job}`];
-  if (virtualTime) words.push('tsc=unstable', 'nowatchdog');
+  if (virtualTime) words.push('tsc=reliable', 'nowatchdog');
   return [
     ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot', '-m', String(memoryMb), '-cpu', 'max'],
     ...clock,
@@ -126,7 +127,7 @@ export async function runGuest(command, options = {}) {
   const folder = mkdtempSync(join(ROOT, '.cache/guest/job-'));
   try {
     const job = join(folder, 'job.sh');
-    writeFileSync(job, jobText({ command, modules, env, cwd, kernel }));
+    writeFileSync(job, jobText({ command, modules, env, cwd, kernel, virtualTime }));
     const args = qemuArguments({ kernel, job, memoryMb, cpus, virtualTime, qemu });
     let output = '';
     const out = (text) => {
