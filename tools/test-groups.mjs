@@ -59,7 +59,24 @@ export async function runNative() {
     if (counts.failed === 0) result.failed++;
     result.report.push(`${name} ended with ${code}\n${output.slice(-6000)}`);
   }
-  return add(result, await runScripts());
+  return add(add(result, await runCorpora()), await runScripts());
+}
+
+/** Every input of test/fuzz/corpus through its fuzz target, without libFuzzer; a target counts as one test. */
+async function runCorpora() {
+  const result = emptyResult();
+  const corpora = join(ROOT, 'test/fuzz/corpus');
+  for (const target of readdirSync(corpora)) {
+    const options = { timeoutSeconds: 60, env: SANITIZED };
+    const { code, output } = await run(join(ROOT, BUILD, `replay_${target}`), [join(corpora, target)], options);
+    if (code === 0 && /^[1-9]\d* inputs$/m.test(output)) {
+      result.passed++;
+    } else {
+      result.failed++;
+      result.report.push(`replay_${target} ended with ${code}\n${output.slice(-6000)}`);
+    }
+  }
+  return result;
 }
 
 /** What a doctest program says of itself; all 0 when it did not come to its end. */
