@@ -3,15 +3,20 @@
 // build-fuzz/corpus/TARGET; `--keep` writes a small corpus that covers as much back into the repository. An input that
 // fails is left in build-fuzz and named. The last line is "N executions, M passed, K failed", M and K in targets.
 import { cpSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
+import { cmakeBuild } from './cmake.mjs';
 import { ROOT } from './files.mjs';
 import { run } from './run.mjs';
 
 const BUILD = join(ROOT, 'build-fuzz');
-const CONFIGURE = ['-S', ROOT, '-B', BUILD, '-G', 'Ninja', '-DCMAKE_BUILD_TYPE=RelWithDebInfo'];
-CONFIGURE.push('-DCMAKE_CXX_COMPILER=clang++', '-DCMAKE_C_COMPILER=clang', '-DMILLRACE_FUZZ=ON');
-CONFIGURE.push('-DMILLRACE_SANITIZE=address,undefined', '-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O2 -g1 -UNDEBUG');
+const SETTINGS = [
+  '-DCMAKE_BUILD_TYPE=RelWithDebInfo',
+  '-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O2 -g1 -UNDEBUG',
+  '-DCMAKE_CXX_COMPILER=clang++',
+  '-DCMAKE_C_COMPILER=clang',
+  '-DMILLRACE_FUZZ=ON',
+  '-DMILLRACE_SANITIZE=address,undefined',
+];
 
 /** The targets, and how long an input may be: more only makes an execution slower. */
 export const TARGETS = {
@@ -29,18 +34,17 @@ export const TARGETS = {
 const KEPT_FILES = 48;
 const ENVIRONMENT = {
   UBSAN_OPTIONS: 'halt_on_error=1:print_stacktrace=1',
-  ASAN_OPTIONS: 'detect_stack_use_after_return=1:allocator_may_return_null=1',
+  // What was freed is kept for a few executions; libFuzzer's 256 MB would make each one touch new pages.
+  ASAN_OPTIONS: 'detect_stack_use_after_return=1:allocator_may_return_null=1:quarantine_size_mb=4',
 };
 
 /** Builds the targets; what went wrong, or null. */
-export async function buildTargets(names) {
-  const steps = [CONFIGURE, ['--build', BUILD, '-j', String(Math.min(availableParallelism(), 4)), '--target']];
-  steps[1].push(...names.map((name) => `fuzz_${name}`));
-  for (const args of steps) {
-    const { code, output } = await run('cmake', args, { timeoutSeconds: 900 });
-    if (code !== 0) return `cmake ${args.join(' ')} failed\n${output.slice(-6000)}`;
-  }
-  return null;
+export function buildTargets(names) {
+  return cmakeBuild(
+    'build-fuzz',
+    SETTINGS,
+    names.map((name) => `fuzz_${name}`),
+  );
 }
 
 function folders(name) {

@@ -116,8 +116,13 @@ struct Flow {
   int protocol = 0;
   Address local{}, remote{};
   int local_port = 0, remote_port = 0;
-  bool icmp = false, later_tcp = false;
+  bool icmp = false, later_tcp = false, frame_to_group = false;
 };
+
+// 224.0.0.0/4, ff00::/8.
+bool is_group(const Address& a) {
+  return is_v4(a) ? a[12] >> 4 == 0xe : a[0] == 0xff;
+}
 
 // A datagram's addresses, protocol and payload; -1 when it is whole, else why not.
 int read_ip(Bytes p, bool v4, Flow& f, Bytes& payload, bool quoted) {
@@ -163,7 +168,7 @@ int read_icmp(Bytes icmp, bool v4, Flow& f) {
 
 int read_frame(Bytes frame, Flow& f) {
   if (frame.size() < 14) return MR_KERNEL_MALFORMED;
-  if (frame[0] & 1) return MR_KERNEL_OTHER;
+  f.frame_to_group = frame[0] & 1;
   int type = load16(frame.data() + 12);
   size_t link = 14;
   if (type == 0x8100) {
@@ -195,6 +200,12 @@ int read_frame(Bytes frame, Flow& f) {
 }
 
 int match(const Flow& f) {
+  if (f.frame_to_group != is_group(f.local)) return MR_KERNEL_OTHER;  // RFC 1122 3.3.6
+  if (f.frame_to_group) {
+    // Only a rule for this group and port counts, and not for what came from ourselves.
+    const bool wanted = f.protocol == 17 && rules->locals.count({17, f.local, f.local_port});
+    return wanted && !rules->addresses.count(f.remote) ? MR_OURS_LOCAL : MR_KERNEL_OTHER;
+  }
   const auto flow = rules->flows.find({f.protocol, f.local, f.local_port, f.remote, f.remote_port});
   if (flow != rules->flows.end()) {
     return flow->second == MR_OWNER_KERNEL ? MR_KERNEL_FLOW : MR_OURS_FLOW;
@@ -221,11 +232,12 @@ Verdict decide(Bytes frame) {
 // Few values each, so that rules and packets meet.
 Address address_of(uint8_t n) {
   Address a{};
+  const bool group = (n & 8) && (n & 6) == 4;
   if (n & 1) {
-    a[10] = a[11] = 0xff, a[12] = 10, a[15] = uint8_t(n >> 1 & 3);
+    a[10] = a[11] = 0xff, a[12] = group ? 239 : 10, a[15] = uint8_t(n >> 1 & 3);
     if ((n >> 1 & 3) == 3) a[12] = 0;  // 0.0.0.0 and its neighbours
   } else if (n & 6) {
-    a[0] = 0xfd, a[15] = uint8_t(n >> 1 & 3);
+    a[0] = group ? 0xff : 0xfd, a[15] = uint8_t(n >> 1 & 3);
   }
   return a;
 }
@@ -300,7 +312,7 @@ Frame make_frame(Reader& in) {
   const bool icmp = (kind & 6) == 6;
   const size_t transport = protocol == 6 ? 20 : 8;
   Frame f(14);
-  f[0] = 2;
+  f[0] = is_group(to) ? 1 : 2;
   if (kind & 8) {
     f.resize(18);
     store16(f.data() + 12, 0x8100);
