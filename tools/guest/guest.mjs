@@ -107,7 +107,7 @@ function follow(args, { timeoutSeconds, onOut, onErr, onConsole }) {
  * Runs `command` (program and arguments) in a guest and gives `{ code, output }`: the exit code, 124 after
  * `timeoutSeconds`, 125 when the guest itself failed; the output is the command's stdout.
  *
- * Options: `modules` to load first (others come by themselves when the kernel asks for them), `qemu` (more arguments of
+ * Options: `kernel` (a Debian package), `modules` to load first (others come by themselves when the kernel asks for them), `qemu` (more arguments of
  * QEMU), `env`, `cwd`, `memoryMb`, `cpus`, `virtualTime`, `timeoutSeconds`, `onOut`, `onErr`, `onConsole`, `log`.
  */
 export async function runGuest(command, options = {}) {
@@ -122,8 +122,7 @@ export async function runGuest(command, options = {}) {
   const log = options.log ?? console.error;
   const missing = await setUp(['guest'], log);
   if (missing.length > 0) return { code: 125, output: '' };
-  const kernel = await prepareKernel(log);
-  // Inside the cache: the guest has a /tmp of its own.
+  const kernel = await prepareKernel(options.kernel ?? 'linux-image-amd64', log);
   const folder = mkdtempSync(join(ROOT, '.cache/guest/job-'));
   try {
     const job = join(folder, 'job.sh');
