@@ -29,7 +29,7 @@ if (cluster.isPrimary) {
     disconnect: (id) => cluster.workers[id].disconnect(),
     workers: () => {
       const pids = Object.values(cluster.workers).map((worker) => worker.process.pid);
-      process.stdout.write(`${JSON.stringify(pids)}\n`);
+      process.stdout.write(`${JSON.stringify({ pids })}\n`);
     },
   };
   require('node:readline')
