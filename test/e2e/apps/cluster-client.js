@@ -39,7 +39,7 @@ function keep() {
     if (stopping) return agent.destroy();
     get(agent, (error, answer) => {
       if (error) {
-        failures.push({ code: error.code ?? error.message, pid });
+        if (failures.length < 100) failures.push({ code: error.code ?? error.message, pid });
         agent.destroy();
         setTimeout(keep, 20);
         return;
