@@ -37,7 +37,7 @@ function guard() {
 }
 
 /**
- * Opens a lab. Options: `offload` (leave segmentation and checksum offload on), `mtu`, `congestion` (cubic), `bridge` (the
+ * Opens a lab. Options: `queues` (of each end of the link, 1), `offload` (leave segmentation and checksum offload on), `mtu`, `congestion` (cubic), `bridge` (the
  * bridge's own switches: seed, loss, dup, reorder, corrupt, in per cent, or false). Needs root.
  */
 async function openLab(options = {}) {
@@ -76,22 +76,11 @@ class Lab {
       await must('ip', ['netns', 'add', side.namespace]);
       await must('ip', ['-n', side.namespace, 'link', 'set', 'lo', 'up']);
     }
+    const count = String(this.options.queues ?? 1);
+    const queues = ['numrxqueues', count, 'numtxqueues', count];
+    const end = (side, name) => ['name', name, 'netns', side.namespace, ...queues];
     const join = (a, nameA, b, nameB) =>
-      must('ip', [
-        'link',
-        'add',
-        'name',
-        nameA,
-        'netns',
-        a.namespace,
-        'type',
-        'veth',
-        'peer',
-        'name',
-        nameB,
-        'netns',
-        b.namespace,
-      ]);
+      must('ip', ['link', 'add', ...end(a, nameA), 'type', 'veth', 'peer', ...end(b, nameB)]);
     if (bridged) {
       await join(mill, mill.interface, wire, 'wire0');
       await join(peer, peer.interface, wire, 'wire1');
