@@ -13,9 +13,10 @@ const CONSOLE_KEPT = 65536;
 const quote = (word) => `'${word.replaceAll("'", `'\\''`)}'`;
 
 /** What the guest's shell runs. Its environment is its own: nothing leaks in from the caller's. */
-function jobText({ command, modules, env, cwd, kernel }) {
+function jobText({ command, modules, env, cwd, kernel, virtualTime }) {
   const lines = [
     'export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8',
+    ...(virtualTime ? ['export LAB_PATIENCE=1000'] : []),
     ...Object.entries(env).map(([name, value]) => `export ${name}=${quote(String(value))}`),
     `mkdir -p /lib/modules && mount --bind ${quote(join(kernel.tree, 'lib/modules'))} /lib/modules || exit 126`,
     'ip link set lo up',
@@ -42,7 +43,7 @@ function qemuArguments({ kernel, job, memoryMb, cpus, virtualTime, qemu }) {
     ? ['-accel', 'tcg', '-smp', '1', '-icount', 'shift=0,sleep=off', '-rtc', 'clock=vm']
     : ['-accel', 'tcg,thread=multi', '-smp', String(cpus)];
   const words = ['console=ttyS0', 'loglevel=5', 'panic=-1', 'nokaslr', 'mitigations=off', `guest.job=${job}`];
-  if (virtualTime) words.push('tsc=unstable', 'nowatchdog');
+  if (virtualTime) words.push('tsc=reliable', 'nowatchdog');
   return [
     ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot', '-m', String(memoryMb), '-cpu', 'max'],
     ...clock,
@@ -106,7 +107,7 @@ function follow(args, { timeoutSeconds, onOut, onErr, onConsole }) {
  * Runs `command` (program and arguments) in a guest and gives `{ code, output }`: the exit code, 124 after
  * `timeoutSeconds`, 125 when the guest itself failed; the output is the command's stdout.
  *
- * Options: `modules` to load first (others come by themselves when the kernel asks for them), `qemu` (more arguments of
+ * Options: `kernel` (a Debian package), `modules` to load first (others come by themselves when the kernel asks for them), `qemu` (more arguments of
  * QEMU), `env`, `cwd`, `memoryMb`, `cpus`, `virtualTime`, `timeoutSeconds`, `onOut`, `onErr`, `onConsole`, `log`.
  */
 export async function runGuest(command, options = {}) {
@@ -121,12 +122,11 @@ export async function runGuest(command, options = {}) {
   const log = options.log ?? console.error;
   const missing = await setUp(['guest'], log);
   if (missing.length > 0) return { code: 125, output: '' };
-  const kernel = await prepareKernel(log);
-  // Inside the cache: the guest has a /tmp of its own.
+  const kernel = await prepareKernel(options.kernel ?? 'linux-image-amd64', log);
   const folder = mkdtempSync(join(ROOT, '.cache/guest/job-'));
   try {
     const job = join(folder, 'job.sh');
-    writeFileSync(job, jobText({ command, modules, env, cwd, kernel }));
+    writeFileSync(job, jobText({ command, modules, env, cwd, kernel, virtualTime }));
     const args = qemuArguments({ kernel, job, memoryMb, cpus, virtualTime, qemu });
     let output = '';
     const out = (text) => {

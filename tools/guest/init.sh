@@ -24,8 +24,7 @@ mount -t overlay -o lowerdir=/host,upperdir=/top/upper,workdir=/top/work overlay
 
 for folder in proc sys dev; do mount --move "/$folder" "/merged/$folder"; done
 cd /merged || fail 'no root'
-for folder in tmp run; do mount -t tmpfs tmpfs "$folder"; done
-chmod 1777 tmp
+mount -t tmpfs tmpfs run
 mkdir -p dev/pts dev/shm run/lock run/netns
 mount -t devpts devpts dev/pts
 mount -t tmpfs tmpfs dev/shm

@@ -41,11 +41,11 @@ async function whole(folder, make) {
   }
 }
 
-/** The package that Debian's `linux-image-amd64` stands for. */
-async function newestPackage() {
-  const text = await must('apt-cache', ['depends', 'linux-image-amd64']);
+/** The package that one without a version stands for. */
+async function newestPackage(name) {
+  const text = await must('apt-cache', ['depends', name]);
   const match = /Depends: (linux-image-\S+)/.exec(text);
-  if (match === null) throw new Error(`no kernel package known to apt:\n${text}`);
+  if (match === null) throw new Error(`no kernel package ${name} known to apt:\n${text}`);
   return match[1];
 }
 
@@ -81,18 +81,18 @@ async function buildInitramfs(folder, tree, version) {
 }
 
 /**
- * The newest kernel in the cache, fetched when there is none. Gives its version, its image, its tree (with
- * lib/modules) and an initramfs.
+ * A kernel by the package that always depends on the newest of its series (linux-image-amd64, linux-image-6.12-amd64),
+ * from the cache, fetched when it is not there. Gives its version, its image, its tree (with lib/modules) and an
+ * initramfs.
  */
-export async function prepareKernel(log = () => {}) {
+export async function prepareKernel(name, log = () => {}) {
   mkdirSync(CACHE, { recursive: true });
-  const packages = () => readdirSync(CACHE).filter((name) => /^linux-image-[^/]*$/.test(name) && !/\.\d+$/.test(name));
-  if (packages().length === 0) {
-    const name = await newestPackage();
-    log(`fetching ${name}`);
-    await whole(join(CACHE, name), (scratch) => unpack(scratch, name));
+  const tree = join(CACHE, name);
+  if (!existsSync(tree)) {
+    const newest = await newestPackage(name);
+    log(`fetching ${newest}`);
+    await whole(tree, (scratch) => unpack(scratch, newest));
   }
-  const tree = join(CACHE, packages().sort().at(-1));
   const version = readdirSync(join(tree, 'lib/modules'))[0];
   const start = join(tree, 'start');
   const stale = existsSync(start) && readFileSync(join(start, 'files/init'), 'utf8') !== readFileSync(INIT, 'utf8');

@@ -3,6 +3,7 @@
 // long, 125: the guest failed.
 //
 //   node tools/guest/run.mjs [OPTIONS] -- COMMAND ...        e.g. -- node path/to/script.mjs
+//   --kernel PACKAGE     Debian's, by the name of its series (linux-image-amd64: 6.1; linux-image-6.12-amd64)
 //   --modules A,B        kernel modules to load first (most load by themselves: veth, netem, cls_flower, ...)
 //   --qemu "ARGUMENTS"   more of QEMU's: "-device e1000e,netdev=n -netdev hubport,id=n,hubid=0"
 //   --env NAME=VALUE     (again and again)    --memory MB (2048)    --cpus N (1)    --seconds N (120)
@@ -14,6 +15,7 @@ import { runGuest } from './guest.mjs';
 const { values: flags, positionals } = parseArgs({
   allowPositionals: true,
   options: {
+    kernel: { type: 'string', default: 'linux-image-amd64' },
     modules: { type: 'string', default: '' },
     qemu: { type: 'string', default: '' },
     env: { type: 'string', multiple: true, default: [] },
@@ -29,6 +31,7 @@ if (positionals.length === 0) {
   process.exit(2);
 }
 const { code } = await runGuest(positionals, {
+  kernel: flags.kernel,
   modules: flags.modules.split(',').filter(Boolean),
   qemu: flags.qemu.split(/\s+/).filter(Boolean),
   env: Object.fromEntries(flags.env.map((text) => [text.split('=', 1)[0], text.slice(text.indexOf('=') + 1)])),
