@@ -21,6 +21,17 @@ export interface LabOptions {
   /** Congestion control of the kernel on both sides. */
   congestion?: string;
   bridge?: BridgeSwitches | false;
+  /** The kernel's bridge and netem in between (needs sch_netem); then setPath(). */
+  netem?: boolean;
+}
+
+/** What netem does to packets, each way: ms one way, per cent, Mbit/s, kB. */
+export interface Path {
+  delay: number;
+  loss?: number;
+  reorder?: number;
+  rate: number;
+  queue: number;
 }
 
 export interface BridgeCounters {
@@ -55,6 +66,7 @@ export class Lab {
   readonly bridge?: Job;
   readonly folder: string;
   ip(side: Side, args: readonly string[]): Promise<string>;
+  setPath(path: Path): Promise<void>;
   bridgeCounters(): Promise<{ ab: BridgeCounters; ba: BridgeCounters }>;
   file(name: string): string;
   spawn(side: Side, command: string, args: readonly string[], options?: SpawnOptions): Job;
