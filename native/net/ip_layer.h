@@ -24,6 +24,7 @@
 #include "port/port.h"
 #include "wire/icmp.h"
 #include "wire/ip_address.h"
+#include "wire/ipv4.h"
 
 namespace millrace::net {
 
@@ -218,6 +219,8 @@ class IpLayer : private NeighborUser {
   // `to_group`: the frame came to a link-layer group.
   bool strip_ethernet(const Interface& interface, Frame* frame, uint8_t& version, bool& to_group);
   void input_ipv4(Instant now, uint8_t interface, Frame* frame, bool to_group);
+  void refuse_options(Instant now, uint8_t index, Frame* frame, const wire::Ipv4View& ip,
+                      bool to_group);
   void input_ipv6(Instant now, uint8_t interface, Frame* frame, bool to_group);
   bool check_addresses(const Interface& interface, const IpAddress& source,
                        const IpAddress& destination, bool to_group);
