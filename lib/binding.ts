@@ -11,6 +11,15 @@ export interface NativeConfig {
   readonly port: string;
   readonly interfaces: readonly string[];
   readonly xdpMode: string;
+  readonly dpdkArgs: string;
+  readonly dpdkDevice: string;
+  readonly dpdkQueues: number;
+  readonly dpdkAddress: string;
+  readonly dpdkNeighbors: string;
+  /** The shared object that holds port dpdk. */
+  readonly dpdkObject: string;
+  /** The port says what it does on stderr. */
+  readonly debug: boolean;
   readonly fault: string;
   readonly pcapFile: string;
   readonly frames: number;
