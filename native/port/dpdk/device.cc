@@ -5,6 +5,7 @@
 #include <rte_errno.h>
 #include <rte_flow.h>
 #include <rte_mbuf.h>
+#include <rte_mbuf_pool_ops.h>
 #include <rte_mempool.h>
 #include <sys/socket.h>
 
@@ -48,6 +49,33 @@ std::vector<int> xdp_sockets() {
 // Bifurcated: the kernel has an interface of its own on the card, and gets what no rule takes.
 bool shares_with_kernel(std::string_view driver) {
   return driver.starts_with("mlx5") || driver == "net_mlx4" || driver == "net_tap";
+}
+
+// As rte_pktmbuf_pool_create() makes it, but for one thing. The driver for AF_XDP gives the pool to
+// the kernel as packet memory and takes it for an array of buffers, one behind the other; DPDK
+// leaves gaps so that no buffer crosses a page, after which the last ones lie outside of what the
+// driver has registered. That driver has no use for buffers within a page.
+rte_mempool* create_pool(const char* name, uint32_t buffers, bool packed) {
+  const unsigned flags = packed ? RTE_MEMPOOL_F_NO_IOVA_CONTIG : 0;
+  const unsigned bytes = sizeof(rte_mbuf) + RTE_MBUF_DEFAULT_BUF_SIZE;
+  rte_mempool* pool = rte_mempool_create_empty(
+      name, buffers, bytes, kPoolCache, sizeof(rte_pktmbuf_pool_private), SOCKET_ID_ANY, flags);
+  if (!pool) return nullptr;
+  rte_pktmbuf_pool_private room{};
+  room.mbuf_data_room_size = RTE_MBUF_DEFAULT_BUF_SIZE;
+  if (const int result = rte_mempool_set_ops_byname(pool, rte_mbuf_best_mempool_ops(), nullptr)) {
+    rte_errno = -result;
+    rte_mempool_free(pool);
+    return nullptr;
+  }
+  rte_pktmbuf_pool_init(pool, &room);
+  if (const int result = rte_mempool_populate_default(pool); result < 0) {
+    rte_errno = -result;
+    rte_mempool_free(pool);
+    return nullptr;
+  }
+  rte_mempool_obj_iter(pool, rte_pktmbuf_init, nullptr);
+  return pool;
 }
 
 void say_devices(char* text, size_t bytes) {
@@ -169,8 +197,7 @@ bool Device::set_up_queues(const DeviceSettings& settings, SetupError& error) {
   const uint32_t buffers = std::max(settings.receive_buffers, needed);
   char pool_name[RTE_MEMPOOL_NAMESIZE];
   snprintf(pool_name, sizeof(pool_name), "mr_rx_%u", unsigned(id_));
-  pool_ = rte_pktmbuf_pool_create(pool_name, buffers, kPoolCache, 0, RTE_MBUF_DEFAULT_BUF_SIZE,
-                                  SOCKET_ID_ANY);
+  pool_ = create_pool(pool_name, buffers, std::string_view(driver()) == "net_af_xdp");
   if (!pool_) {
     error.set(ENOMEM,
               "DPDK has no memory for %u packet buffers (%u KiB): give it more huge pages, or -m "

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 #include "port/dpdk/dpdk_port.h"
 
+#include <linux/if_xdp.h>
 #include <rte_dev.h>
 #include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_mempool.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -130,6 +132,15 @@ PortStats DpdkPort::stats() const {
   if (device_.is_open() && rte_eth_stats_get(device_.id(), &device) == 0) {
     out.rx_dropped += device.imissed + device.rx_nombuf;
     out.tx_dropped += device.oerrors;
+  }
+  // What the kernel had for the driver's sockets and could not give them, which no driver counts.
+  for (const int fd : device_.sockets()) {
+    xdp_statistics kernel{};
+    socklen_t length = sizeof(kernel);
+    if (getsockopt(fd, SOL_XDP, XDP_STATISTICS, &kernel, &length) != 0) continue;
+    out.rx_dropped +=
+        std::max(kernel.rx_dropped, kernel.rx_fill_ring_empty_descs) + kernel.rx_ring_full;
+    out.tx_dropped += kernel.tx_invalid_descs;
   }
   return out;
 }
