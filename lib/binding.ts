@@ -16,6 +16,7 @@ export interface NativeConfig {
   readonly dpdkQueues: number;
   readonly dpdkAddress: string;
   readonly dpdkNeighbors: string;
+  readonly dpdkTap: string;
   /** The shared object that holds port dpdk. */
   readonly dpdkObject: string;
   /** The port says what it does on stderr. */

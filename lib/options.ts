@@ -38,6 +38,10 @@ function checkText(value: string): void {
   if (value.includes('\0')) throw new ValueError('holds a NUL');
 }
 
+function checkTap(value: string): void {
+  if (!/^[\w.-]{0,15}$/.test(value)) throw new ValueError('no name of an interface');
+}
+
 function checkPolicy(value: string): void {
   try {
     compilePolicy(value);
@@ -81,7 +85,7 @@ export const REGISTRY = {
     items('addresses', 'addresses with their prefix lengths, separated by commas: 10.0.0.1/24', isPrefix),
     '',
     '',
-    'port dpdk: our addresses on a device that the kernel has no interface for',
+    'port dpdk: our addresses on a device that the kernel has no interface for; with dpdkTap they are given to that',
   ),
   dpdkNeighbors: option(
     items(
@@ -92,6 +96,12 @@ export const REGISTRY = {
     '',
     '',
     'port dpdk: the neighbours on the link of such a device, which nobody resolves',
+  ),
+  dpdkTap: option(
+    text('name', 'the name of a tap interface, new or made before', checkTap),
+    '',
+    '',
+    "port dpdk: the kernel's interface on a device that it does not have; it gets dpdkAddress, and what is not ours goes to it and comes from it",
   ),
   accelerate: option(
     text('rules', RULE_FORM, checkPolicy),

@@ -103,6 +103,7 @@ function nativeConfig(options: Options): NativeConfig {
     dpdkQueues: options.dpdkQueues,
     dpdkAddress: options.dpdkAddress,
     dpdkNeighbors: options.dpdkNeighbors,
+    dpdkTap: options.dpdkTap,
     dpdkObject: DPDK_OBJECT,
     debug: options.debug,
     xdpMode: options.xdpMode,

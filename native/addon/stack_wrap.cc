@@ -32,6 +32,7 @@ OpenConfig open_config(const Napi::Object& o) {
   config.dpdk.queues = number(o, "dpdkQueues");
   config.dpdk.addresses = text(o, "dpdkAddress");
   config.dpdk.neighbors = text(o, "dpdkNeighbors");
+  config.dpdk.tap = text(o, "dpdkTap");
   config.dpdk.object_file = text(o, "dpdkObject");
   config.dpdk.verbose = o.Get("debug").As<Napi::Boolean>();
   config.xdp_mode = text(o, "xdpMode");

@@ -16,6 +16,7 @@ struct DpdkConfig {
   uint32_t queues = 1;      // receive queues
   std::string addresses;    // of a device that the kernel has no interface for
   std::string neighbors;    // on such a device's link
+  std::string tap;          // the kernel's interface on a device that it does not have
   std::string object_file;  // the shared object that holds the port
   bool verbose = false;     // DPDK's log goes to stderr
 };

@@ -6,9 +6,11 @@
 #include <cstring>
 
 #include "base/clock_os.h"
+#include "port/wrap/exception_port.h"
 #include "stack/dpdk_loader.h"
 #include "stack/kernel_director.h"
 #include "stack/open_parts.h"
+#include "stack/pair_steering.h"
 #include "stack/static_network.h"
 #include "steer/xdp_detach.h"
 #include "steer/xdp_steering.h"
@@ -18,6 +20,13 @@ namespace {
 
 // The link number of a device that the kernel has no interface for; the kernel's are small.
 constexpr uint32_t kStaticIfindex = 1u << 30;
+
+// The port, and what goes with it, while it is put together.
+struct Opened {
+  std::unique_ptr<Port> port;
+  std::unique_ptr<steer::Steering> steering;  // goes before the port that it leads to
+  uint32_t ifindex = 0;                       // the kernel's interface that has the addresses
+};
 
 bool fail(OpenError& error, const SetupError& failure) {
   error = {failure.code, failure.text};
@@ -85,9 +94,8 @@ bool follow_kernel(Stack& stack, const OpenConfig& config, uint32_t ifindex,
   return true;
 }
 
-bool follow_options(Stack& stack, const OpenConfig& config, OpenError& error) {
-  std::vector<StaticNetwork::Address> addresses;
-  std::vector<StaticNetwork::Neighbor> neighbors;
+bool parse_network(const OpenConfig& config, std::vector<StaticNetwork::Address>& addresses,
+                   std::vector<StaticNetwork::Neighbor>& neighbors, OpenError& error) {
   std::string wrong;
   if (!StaticNetwork::parse_addresses(config.dpdk.addresses, addresses, wrong)) {
     return refuse(error, EINVAL,
@@ -99,8 +107,45 @@ bool follow_options(Stack& stack, const OpenConfig& config, OpenError& error) {
         error, EINVAL,
         "MILLRACE_DPDK_NEIGHBORS: '" + wrong + "' is no neighbour (10.0.0.2=02:00:00:00:00:02)");
   }
-  stack.keep(std::make_unique<StaticNetwork>(stack.ip(), stack.timers(), kStaticIfindex,
-                                             std::move(addresses), std::move(neighbors)));
+  return true;
+}
+
+// What is not ours goes to the kernel by a tap. With `name` that is the kernel's interface on the
+// device, and has the addresses of the options, or those that somebody gave it before.
+bool add_exception_path(Stack& stack, const OpenConfig& config, const dpdk::DeviceFacts& facts,
+                        Opened& opened, OpenError& error) {
+  const bool answers = !config.dpdk.tap.empty();
+  SetupError failure;
+  TapDevice::Settings settings;
+  settings.name = answers ? config.dpdk.tap.c_str() : "millrace%d";
+  std::memcpy(settings.mac, facts.mac, sizeof(settings.mac));
+  settings.mtu_bytes = facts.mtu_bytes;
+  settings.quiet = !answers;
+  auto tap = std::make_unique<TapDevice>();
+  if (!tap->open(settings, failure)) return fail(error, failure);
+  std::vector<StaticNetwork::Address> addresses;
+  std::vector<StaticNetwork::Neighbor> neighbors;
+  if (answers && !parse_network(config, addresses, neighbors, error)) return false;
+  for (const auto& one : addresses) {
+    const wire::IpAddress& ip = one.address;
+    const std::span<const uint8_t> bytes =
+        ip.is_v4() ? std::span(ip.v4_data(), 4) : std::span(ip.data(), 16);
+    if (const int result = tap->add_address(bytes, one.prefix_length); result < 0) {
+      return refuse(
+          error, -result,
+          std::string("cannot give ") + tap->name() + " its addresses: " + std::strerror(-result));
+    }
+  }
+  if (answers) opened.ifindex = tap->ifindex();
+  auto soft = std::make_shared<steer::SoftSteering>(
+      stack.random().sip_key(),
+      steer::SoftSteering::Limits{.flows_max = 2 * config.stack.tcp.connections_max});
+  opened.steering = std::make_unique<PairSteering>(std::move(opened.steering), soft);
+  auto judge = [soft](std::span<const uint8_t> frame) { return soft->judge(frame); };
+  auto port = ExceptionPort::open(std::move(opened.port), stack.pool(), std::move(judge),
+                                  std::move(tap), answers, failure);
+  if (!port) return fail(error, failure);
+  opened.port = std::move(port);
   return true;
 }
 
@@ -111,18 +156,46 @@ dpdk::DeviceRequest device_request(const OpenConfig& config) {
   request.queues = config.dpdk.queues;
   request.receive_buffers = config.stack.frames / 4;
   request.wants_rules = !config.interfaces.empty();
+  request.whole = !config.dpdk.tap.empty();
   request.verbose = config.dpdk.verbose;
   return request;
+}
+
+// Brings in who says which packets are ours; nobody where the options know all of the network.
+bool steer_device(Stack& stack, const OpenConfig& config, const dpdk::DeviceFacts& facts,
+                  Opened& opened, OpenError& error) {
+  if (facts.steer == dpdk::Steer::kSockets) {
+    if (opened.ifindex != 0 && opened.ifindex != facts.ifindex) {
+      return refuse(error, EINVAL,
+                    "DPDK device " + std::string(facts.name) + " works on another interface than " +
+                        config.interfaces[0]);
+    }
+    opened.ifindex = facts.ifindex;
+    opened.steering =
+        steer_sockets(facts, stack.pool().frame_bytes() - FramePool::kTxHeadroom, error);
+    if (!opened.steering) return false;
+    discard_received(*opened.port, stack.pool());
+    return true;
+  }
+  if (facts.steer == dpdk::Steer::kRules || !config.dpdk.tap.empty()) {
+    return add_exception_path(stack, config, facts, opened, error);
+  }
+  if (!config.dpdk.addresses.empty()) return true;
+  return refuse(error, EINVAL,
+                "the kernel has no interface for DPDK device " + std::string(facts.name) + " (" +
+                    facts.driver +
+                    "): name one for it to have with MILLRACE_DPDK_TAP, or give our "
+                    "addresses in MILLRACE_DPDK_ADDRESS");
 }
 
 }  // namespace
 
 bool open_dpdk(Stack& stack, const OpenConfig& config, OpenError& error) {
   SetupError failure;
-  uint32_t ifindex = 0;
+  Opened opened;
   if (!config.interfaces.empty()) {
-    ifindex = if_nametoindex(config.interfaces[0].c_str());
-    if (ifindex == 0) {
+    opened.ifindex = if_nametoindex(config.interfaces[0].c_str());
+    if (opened.ifindex == 0) {
       return refuse(error, ENODEV, "there is no network interface " + config.interfaces[0]);
     }
   }
@@ -132,34 +205,27 @@ bool open_dpdk(Stack& stack, const OpenConfig& config, OpenError& error) {
   if (!plugin->open(device_request(config), stack.pool(), facts, failure)) {
     return fail(error, failure);
   }
-  std::unique_ptr<Port> port(facts.port);
-  std::unique_ptr<steer::Steering> steering(facts.rules);
-  if (facts.steer == dpdk::Steer::kSockets) {
-    if (ifindex != 0 && ifindex != facts.ifindex) {
-      return refuse(error, EINVAL,
-                    "DPDK device " + std::string(facts.name) + " works on another interface than " +
-                        config.interfaces[0]);
-    }
-    ifindex = facts.ifindex;
-    steering = steer_sockets(facts, stack.pool().frame_bytes() - FramePool::kTxHeadroom, error);
-    if (!steering) return false;
-    discard_received(*port, stack.pool());
-  }
-  const bool with_kernel = steering != nullptr;
-  if (!with_kernel && config.dpdk.addresses.empty()) {
-    return refuse(error, EINVAL,
-                  "the kernel has no interface for DPDK device " + std::string(facts.name) + " (" +
-                      facts.driver + "): give its addresses in MILLRACE_DPDK_ADDRESS");
-  }
+  opened.port.reset(facts.port);
+  opened.steering.reset(facts.rules);
+  if (!steer_device(stack, config, facts, opened, error)) return false;
+
   net::LinkConfig link;
-  link.ifindex = with_kernel ? ifindex : kStaticIfindex;
+  const bool with_kernel = opened.steering != nullptr;
+  link.ifindex = with_kernel ? opened.ifindex : kStaticIfindex;
   std::memcpy(link.mac.data(), facts.mac, link.mac.size());
   link.mtu_bytes = facts.mtu_bytes;
-  port = wrap_port(std::move(port), stack, config, error);
+  auto port = wrap_port(std::move(opened.port), stack, config, error);
   if (!port) return false;
   stack.add_port(std::move(port), link, false);
-  return with_kernel ? follow_kernel(stack, config, ifindex, std::move(steering), error)
-                     : follow_options(stack, config, error);
+  if (with_kernel) {
+    return follow_kernel(stack, config, opened.ifindex, std::move(opened.steering), error);
+  }
+  std::vector<StaticNetwork::Address> addresses;
+  std::vector<StaticNetwork::Neighbor> neighbors;
+  if (!parse_network(config, addresses, neighbors, error)) return false;
+  stack.keep(std::make_unique<StaticNetwork>(stack.ip(), stack.timers(), kStaticIfindex,
+                                             std::move(addresses), std::move(neighbors)));
+  return true;
 }
 
 }  // namespace millrace

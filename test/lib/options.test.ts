@@ -93,6 +93,7 @@ const refused: [OptionName, unknown][] = [
   ['dpdkNeighbors', '10.0.0.2=02:00:00:00:00'],
   ['dpdkNeighbors', 'host=02:00:00:00:00:02'],
   ['dpdkQueues', '0'],
+  ['dpdkTap', 'a/b'],
 ];
 
 t.test('what is refused', async (t) => {

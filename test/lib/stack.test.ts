@@ -19,6 +19,7 @@ const CONFIG: NativeConfig = {
   dpdkQueues: 1,
   dpdkAddress: '',
   dpdkNeighbors: '',
+  dpdkTap: '',
   dpdkObject: '',
   debug: false,
   fault: '',

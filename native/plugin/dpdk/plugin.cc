@@ -5,16 +5,30 @@
 #include <algorithm>
 #include <cstring>
 #include <iterator>
+#include <memory>
+#include <string_view>
 
 #include "plugin/dpdk/abi.h"
 #include "port/dpdk/dpdk_port.h"
 #include "port/dpdk/eal.h"
+#include "steer/rte_flow/rte_flow_steering.h"
 
 namespace millrace::dpdk {
 namespace {
 
 void copy_text(char* to, size_t bytes, const char* from) {
   std::snprintf(to, bytes, "%s", from);
+}
+
+steer::Steering* open_rules(const Device& device) {
+  const steer::RteFlowOptions options{
+      .queues = device.queues(),
+      // The driver takes a mask on a port for the whole port.
+      .masked_ports = std::string_view(device.driver()) != "net_tap",
+  };
+  auto rules = std::make_unique<steer::RteFlowSteering>(
+      std::make_unique<steer::EthernetFlowDevice>(device.id()), options);
+  return rules.release();
 }
 
 bool open_device(const DeviceRequest& request, FramePool& pool, DeviceFacts& facts,
@@ -28,7 +42,7 @@ bool open_device(const DeviceRequest& request, FramePool& pool, DeviceFacts& fac
   const DeviceSettings settings{.name = request.device,
                                 .queues = request.queues,
                                 .receive_buffers = request.receive_buffers,
-                                .isolate = request.wants_rules};
+                                .isolate = request.wants_rules && !request.whole};
   auto port = DpdkPort::open(settings, pool, error);
   if (!port) return false;
   const Device& device = port->device();
@@ -42,9 +56,12 @@ bool open_device(const DeviceRequest& request, FramePool& pool, DeviceFacts& fac
   facts.queues = device.queues();
   std::fill(std::begin(facts.sockets), std::end(facts.sockets), -1);
   std::copy(device.sockets().begin(), device.sockets().end(), facts.sockets);
-  facts.steer = !device.sockets().empty() ? Steer::kSockets
-                : device.isolated()       ? Steer::kRules
-                                          : Steer::kAll;
+  if (device.isolated()) {
+    facts.steer = Steer::kRules;
+    facts.rules = open_rules(device);
+  } else if (!device.sockets().empty() && !request.whole) {
+    facts.steer = Steer::kSockets;
+  }
   facts.port = port.release();
   return true;
 }
