@@ -10,10 +10,11 @@ import type { Upcall } from './engine';
 export interface NativeConfig {
   readonly port: string;
   readonly interfaces: readonly string[];
+  /** Receive queues to take on each interface; 0: all. */
+  readonly queues: number;
   readonly xdpMode: string;
   readonly dpdkArgs: string;
   readonly dpdkDevice: string;
-  readonly dpdkQueues: number;
   readonly dpdkAddress: string;
   readonly dpdkNeighbors: string;
   readonly dpdkTap: string;

@@ -80,7 +80,6 @@ export const REGISTRY = {
     '',
     'port dpdk: which device, when the arguments name several',
   ),
-  dpdkQueues: option(integer({ min: 1, max: 16 }), 1, '', 'port dpdk: receive queues of the device'),
   dpdkAddress: option(
     items('addresses', 'addresses with their prefix lengths, separated by commas: 10.0.0.1/24', isPrefix),
     '',
@@ -199,6 +198,12 @@ export const REGISTRY = {
     4096,
     '',
     'accelerated UDP sockets at a time; past it bind fails with ENFILE',
+  ),
+  queues: option(
+    integerOrAuto({ min: 1, max: 64 }),
+    'auto',
+    '',
+    'receive queues to take on each interface, of those that no other stack has; auto: one in a cluster worker or a worker thread, else all',
   ),
   xdpMode: option(
     choice(['auto', 'zero-copy', 'copy', 'generic']),

@@ -21,6 +21,7 @@ const RECEIVE_BUFFER_BYTES = 262_144;
 const UDP_RECEIVE_BUFFER_BYTES = 2_097_152;
 /** Compiled where DPDK's headers are; loaded when port dpdk is asked for. */
 const DPDK_OBJECT = join(__dirname, '..', '..', 'build', 'Release', 'dpdk', 'millrace_dpdk.so');
+const NO_CLUSTER = 'port dpdk serves one process: cluster workers cannot share its device; use port af_xdp for them';
 /** How long the end of the process waits for peers to acknowledge what was written. */
 const LINGER_MS = 5000;
 
@@ -68,6 +69,7 @@ export function acquireEngine(): Engine | null {
     // Loaded here: the preload reaches many processes that never get as far.
     const { StackEngine } = require('./stack') as typeof import('./stack');
     const { loadBinding } = require('./binding') as typeof import('./binding');
+    if (options.port === 'dpdk' && isClusterWorker()) throw new Error(NO_CLUSTER);
     engine = new StackEngine(loadBinding(), nativeConfig(options), policy);
   } catch (error) {
     fallBack(options, error instanceof Error ? error.message : String(error));
@@ -92,6 +94,18 @@ function fallBack(options: Options, reason: string): void {
   lifecycle.emit('fallback', reason);
 }
 
+/** One for each of several that share the interfaces; 0, all of them, for a program that is alone. */
+function automaticQueues(): number {
+  const { isMainThread } = require('node:worker_threads') as typeof import('node:worker_threads');
+  if (!isMainThread) return 1;
+  const cluster = require('node:cluster') as import('node:cluster').Cluster;
+  return cluster.isWorker || Object.keys(cluster.workers ?? {}).length > 0 ? 1 : 0;
+}
+
+function isClusterWorker(): boolean {
+  return (require('node:cluster') as import('node:cluster').Cluster).isWorker;
+}
+
 function nativeConfig(options: Options): NativeConfig {
   const loopback = options.port === 'loopback';
   const auto = (value: number | 'auto', standard: number): number => (value === 'auto' ? standard : value);
@@ -100,12 +114,12 @@ function nativeConfig(options: Options): NativeConfig {
     interfaces: options.interface,
     dpdkArgs: options.dpdkArgs,
     dpdkDevice: options.dpdkDevice,
-    dpdkQueues: options.dpdkQueues,
     dpdkAddress: options.dpdkAddress,
     dpdkNeighbors: options.dpdkNeighbors,
     dpdkTap: options.dpdkTap,
     dpdkObject: DPDK_OBJECT,
     debug: options.debug,
+    queues: options.queues === 'auto' ? automaticQueues() : options.queues,
     xdpMode: options.xdpMode,
     fault: options.fault === null ? '' : formatValue('fault', options.fault),
     pcapFile: options.pcap.replaceAll('%p', String(process.pid)),

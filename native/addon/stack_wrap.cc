@@ -29,12 +29,12 @@ OpenConfig open_config(const Napi::Object& o) {
   }
   config.dpdk.arguments = text(o, "dpdkArgs");
   config.dpdk.device = text(o, "dpdkDevice");
-  config.dpdk.queues = number(o, "dpdkQueues");
   config.dpdk.addresses = text(o, "dpdkAddress");
   config.dpdk.neighbors = text(o, "dpdkNeighbors");
   config.dpdk.tap = text(o, "dpdkTap");
   config.dpdk.object_file = text(o, "dpdkObject");
   config.dpdk.verbose = o.Get("debug").As<Napi::Boolean>();
+  config.queues = number(o, "queues");
   config.xdp_mode = text(o, "xdpMode");
   config.fault = text(o, "fault");
   config.pcap_file = text(o, "pcapFile");

@@ -13,7 +13,6 @@ namespace millrace {
 struct DpdkConfig {
   std::string arguments;    // for DPDK's environment
   std::string device;       // its DPDK name; empty: the only one
-  uint32_t queues = 1;      // receive queues
   std::string addresses;    // of a device that the kernel has no interface for
   std::string neighbors;    // on such a device's link
   std::string tap;          // the kernel's interface on a device that it does not have
@@ -24,6 +23,7 @@ struct DpdkConfig {
 struct OpenConfig {
   std::string port;                     // "loopback", "af_xdp" or "dpdk"
   std::vector<std::string> interfaces;  // to work on; dpdk: the kernel's, which has the addresses
+  uint32_t queues = 0;                  // receive queues to take on each; 0: all, dpdk: one
   DpdkConfig dpdk;
   std::string xdp_mode = "auto";  // "auto", "zero-copy", "copy", "generic"
   std::string fault;              // text for the fault wrapper; empty: none

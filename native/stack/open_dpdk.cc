@@ -85,7 +85,7 @@ bool follow_kernel(Stack& stack, const OpenConfig& config, uint32_t ifindex,
   auto director = std::make_unique<KernelDirector>(
       stack.ip(), stack.timers(), stack.random(),
       KernelDirector::Limits{.flows_max = config.stack.tcp.connections_max});
-  director->add_interface(ifindex, std::move(steering));
+  director->add_interface(ifindex, std::move(steering), false);
   if (const Error failed = director->start(monotonic_now())) {
     return refuse(error, failed.code,
                   std::string("cannot follow the kernel's tables: ") + std::strerror(failed.code));
@@ -153,7 +153,7 @@ dpdk::DeviceRequest device_request(const OpenConfig& config) {
   dpdk::DeviceRequest request;
   request.arguments = config.dpdk.arguments.c_str();
   request.device = config.dpdk.device.c_str();
-  request.queues = config.dpdk.queues;
+  request.queues = config.queues ? config.queues : 1;
   request.receive_buffers = config.stack.frames / 4;
   request.wants_rules = !config.interfaces.empty();
   request.whole = !config.dpdk.tap.empty();

@@ -92,7 +92,6 @@ const refused: [OptionName, unknown][] = [
   ['dpdkNeighbors', '10.0.0.2'],
   ['dpdkNeighbors', '10.0.0.2=02:00:00:00:00'],
   ['dpdkNeighbors', 'host=02:00:00:00:00:02'],
-  ['dpdkQueues', '0'],
   ['dpdkTap', 'a/b'],
 ];
 

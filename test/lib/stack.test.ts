@@ -13,10 +13,10 @@ import { StackEngine } from '../../lib/stack';
 const CONFIG: NativeConfig = {
   port: 'loopback',
   interfaces: [],
+  queues: 0,
   xdpMode: 'auto',
   dpdkArgs: '',
   dpdkDevice: '',
-  dpdkQueues: 1,
   dpdkAddress: '',
   dpdkNeighbors: '',
   dpdkTap: '',
