@@ -13,6 +13,15 @@ export interface NativeConfig {
   /** Receive queues to take on each interface; 0: all. */
   readonly queues: number;
   readonly xdpMode: string;
+  readonly dpdkArgs: string;
+  readonly dpdkDevice: string;
+  readonly dpdkAddress: string;
+  readonly dpdkNeighbors: string;
+  readonly dpdkTap: string;
+  /** The shared object that holds port dpdk. */
+  readonly dpdkObject: string;
+  /** The port says what it does on stderr. */
+  readonly debug: boolean;
   readonly fault: string;
   readonly pcapFile: string;
   readonly frames: number;

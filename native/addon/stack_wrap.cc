@@ -27,6 +27,13 @@ OpenConfig open_config(const Napi::Object& o) {
   for (uint32_t i = 0; i < interfaces.Length(); ++i) {
     config.interfaces.push_back(interfaces.Get(i).As<Napi::String>().Utf8Value());
   }
+  config.dpdk.arguments = text(o, "dpdkArgs");
+  config.dpdk.device = text(o, "dpdkDevice");
+  config.dpdk.addresses = text(o, "dpdkAddress");
+  config.dpdk.neighbors = text(o, "dpdkNeighbors");
+  config.dpdk.tap = text(o, "dpdkTap");
+  config.dpdk.object_file = text(o, "dpdkObject");
+  config.dpdk.verbose = o.Get("debug").As<Napi::Boolean>();
   config.queues = number(o, "queues");
   config.xdp_mode = text(o, "xdpMode");
   config.fault = text(o, "fault");
