@@ -6,10 +6,11 @@
  * context. A consumer in C++ on top (TLS, http2, http's parser): only readBuffer() and emitEOF() reach it, they make
  * their own callback scope, and so the engine must call us with none (context 0).
  */
-import type { Connection, ConnectionSink, ContextId, Engine, SocketAddress, Upcall } from '../../lib/engine';
+import type { Connection, ConnectionSink, ContextId, Engine, KernelEnd, SocketAddress, Upcall } from '../../lib/engine';
 import { type AddressOut, internals, type Request, type TcpHandle } from '../internals';
 import { afterRound, whenClosing } from './closing';
 import type { SocketHandle } from './handle';
+import { KernelConnection } from './kernel-connection';
 import { Outbound } from './outbound';
 import { disown, ownerOf, topmost } from './upcall';
 
@@ -96,6 +97,38 @@ export class Link implements ConnectionSink {
     this.#connectContext = this.#engine.createContext(request, 'TCPCONNECTWRAP');
     connection.context = this.#connectContext;
     this.#updateHold();
+  }
+
+  /**
+   * Makes the kernel go on with the connection in mid-stream; nobody above notices. 0, also when it has done so before,
+   * or a negative errno with which nothing has changed.
+   */
+  leave(): number {
+    if (this.kernel !== null) return 0;
+    if (this.#connection === null || this.connecting || this.#closed || this.#errno !== 0) return ENOTCONN;
+    return this.#connection.handOver();
+  }
+
+  /** The kernel's handle, when the connection has left the fast path. */
+  get kernel(): TcpHandle | null {
+    return this.#connection instanceof KernelConnection ? this.#connection.handle : null;
+  }
+
+  onLeaving(): Uint8Array[] {
+    return this.#kept.map(({ slab, offset, length }) => new Uint8Array(slab, offset, length));
+  }
+
+  onLeft(end: KernelEnd): void {
+    const kernel = new KernelConnection(this.#engine, end, this.#connection as Connection);
+    this.#connection = kernel;
+    kernel.context = this.#scope();
+    // The kernel tells of both once more.
+    this.#kept = [];
+    if (!this.#ended) this.#endSeen = this.#endKept = false;
+    this.outbound.open(kernel);
+    // A FIN that was given to the engine goes behind what the engine could not give to the kernel.
+    if (end.unsent.byteLength > 0 && this.#shutDown && !this.outbound.busy) kernel.shutdown();
+    if (this.#reading) kernel.setReading(true);
   }
 
   /** The engine did not take it: the handle was made for nothing. */
@@ -256,7 +289,7 @@ export class Link implements ConnectionSink {
   }
 
   onEnd(): Upcall {
-    if (this.#closed) return undefined;
+    if (this.#closed || this.#endSeen) return undefined;
     this.#endSeen = true;
     this.#endKept = true;
     if (!this.#reading) return undefined;

@@ -6,7 +6,9 @@ import { types } from 'node:util';
 import { type Internals, ownSymbol } from '../internals';
 import { replaceMethod } from '../replace';
 import { linkOf } from './handle';
+import type { Link } from './link';
 import { listenNoMore } from './listen';
+import { ownerOf } from './upcall';
 
 interface Resettable {
   _handle: unknown;
@@ -56,16 +58,51 @@ function patchTransfer(): void {
   });
 }
 
-/** Sending a socket to a child process: C++ would take the handle for one of libuv, unchecked. */
-function patchSendHandle({ Pipe, stream, uv }: Internals): void {
-  replaceMethod(Pipe.prototype, 'writeUtf8String', (original) => {
-    return function writeUtf8String(this: object, ...args: [object, string, unknown?]) {
-      if (args.length > 2 && linkOf(args[2]) !== undefined) {
-        stream.streamBaseState[stream.kBytesWritten] = 0;
-        stream.streamBaseState[stream.kLastWriteWasAsync] = 0;
-        return uv['UV_ENOTSUP'];
-      }
-      return Reflect.apply(original, this, args);
-    };
-  });
+/**
+ * Sending a socket to another process: C++ would take the handle for one of libuv, unchecked. The connection leaves for
+ * the kernel, and the kernel's handle goes.
+ */
+function patchSendHandle({ Pipe, stream }: Internals): void {
+  // A message as JSON, and one with `serialization: 'advanced'`.
+  for (const name of ['writeUtf8String', 'writeBuffer']) {
+    replaceMethod(Pipe.prototype, name, (original) => {
+      const hook = {
+        [name](this: object, ...args: [object, unknown, unknown?]) {
+          const sent = args[2];
+          const link = args.length > 2 ? linkOf(sent) : undefined;
+          if (link !== undefined) {
+            // Sent away for good: what comes from now on is the other process's to read.
+            if ((ownerOf(sent as object) as { _handle?: unknown } | undefined)?._handle !== sent)
+              link.setReading(false);
+            const errno = link.leave();
+            if (errno !== 0) {
+              stream.streamBaseState[stream.kBytesWritten] = 0;
+              stream.streamBaseState[stream.kLastWriteWasAsync] = 0;
+              return errno;
+            }
+            args[2] = link.kernel;
+          }
+          return Reflect.apply(original, this, args);
+        },
+      };
+      return hook[name] as (...args: unknown[]) => unknown;
+    });
+  }
+}
+
+/** What is below a socket: its handle, or, through TLS, the handle under that. */
+function linkUnder(socket: { _handle?: unknown }): Link | undefined {
+  let handle = socket._handle;
+  while (typeof handle === 'object' && handle !== null) {
+    const link = linkOf(handle);
+    if (link !== undefined) return link;
+    handle = (handle as { _parent?: unknown })._parent;
+  }
+  return undefined;
+}
+
+/** null: the kernel's already; 0, or a negative errno with which nothing has changed. */
+export function leaveFastPath(socket: object): number | null {
+  const link = linkUnder(socket);
+  return link === undefined || link.kernel !== null ? null : link.leave();
 }
