@@ -35,6 +35,7 @@ export interface TcpHandle {
   shutdown(request: Request): number;
   close(callback?: () => void): void;
   reset(callback?: () => void): number;
+  ref(): void;
   unref(): void;
   setNoDelay(on: boolean): number;
   setKeepAlive(on: boolean, idleSeconds: number, intervalSeconds?: number, count?: number): number;

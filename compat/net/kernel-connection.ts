@@ -98,6 +98,13 @@ export class KernelConnection implements Connection {
     else this.#atRest = end;
   }
 
+  /** The handle is another's. */
+  release(): void {
+    this.#closed = true;
+    this.handle.onread = () => {};
+    this.handle.ref();
+  }
+
   abort(): void {
     if (this.#closed) return;
     this.#closed = true;

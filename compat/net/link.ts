@@ -114,6 +114,18 @@ export class Link implements ConnectionSink {
     return this.#connection instanceof KernelConnection ? this.#connection.handle : null;
   }
 
+  /** Gives the kernel's handle away: the connection is whose that is, and this has ended. */
+  release(): TcpHandle | null {
+    const { kernel } = this;
+    if (kernel === null) return null;
+    this.setReading(false);
+    this.#closed = true;
+    this.#updateHold();
+    (this.#connection as KernelConnection).release();
+    this.#engine.post(this.#context, () => this.#forget());
+    return kernel;
+  }
+
   onLeaving(): Uint8Array[] {
     return this.#kept.map(({ slab, offset, length }) => new Uint8Array(slab, offset, length));
   }
@@ -442,12 +454,16 @@ export class Link implements ConnectionSink {
 
   #afterClose(callback: (() => void) | undefined): Upcall {
     this.#engine.hold(false);
+    this.#forget();
+    return callback?.bind(this.handle);
+  }
+
+  #forget(): undefined {
     this.#engine.freeContext(this.#context);
     live.delete(this.handle);
     disown(this.handle);
     if (this.reservation !== null) Reflect.apply(internals().TCP.prototype.close, this.reservation, []);
     this.reservation = null;
-    return callback?.bind(this.handle);
   }
 
   /** Keeps the event loop alive exactly as long as libuv would: not for an idle socket after EOF, for instance. */

@@ -3,12 +3,12 @@
  * to exist.
  */
 import { types } from 'node:util';
-import { type Internals, ownSymbol } from '../internals';
+import { type Internals, internals, ownerSymbolOf, ownSymbol } from '../internals';
 import { replaceMethod } from '../replace';
 import { linkOf } from './handle';
 import type { Link } from './link';
 import { listenNoMore } from './listen';
-import { ownerOf } from './upcall';
+import { ownerOf, setAsyncId } from './upcall';
 
 interface Resettable {
   _handle: unknown;
@@ -43,9 +43,21 @@ function patchResetAndDestroy(): void {
   });
 }
 
-/** A server that moves to another thread (Node 24 and later) takes only the kernel's listener along. */
+/**
+ * Sockets that move to another thread (Node 24 and later). A connection becomes the kernel's first; a server takes only
+ * the kernel's listener along.
+ */
 function patchTransfer(): void {
-  const { Server } = require('node:net') as typeof import('node:net');
+  const { Server, Socket } = require('node:net') as typeof import('node:net');
+  const list = ownSymbol(Socket.prototype, 'messaging_transfer_list_symbol');
+  if (list !== undefined) {
+    replaceMethod(Socket.prototype, list, (original) => {
+      return function (this: Transferable) {
+        if (linkOf(this._handle) !== undefined && isFresh(this)) takeKernelHandle(this);
+        return Reflect.apply(original, this, []);
+      };
+    });
+  }
   const transfer = ownSymbol(Server.prototype, 'messaging_transfer_symbol');
   if (transfer === undefined) return;
   replaceMethod(Server.prototype, transfer, (original) => {
@@ -56,6 +68,35 @@ function patchTransfer(): void {
       return moved;
     };
   });
+}
+
+interface Transferable {
+  _handle: unknown;
+  readonly connecting: boolean;
+  readonly destroyed: boolean;
+  readonly bytesRead: number;
+  readonly bytesWritten: number;
+  readonly readableLength: number;
+  readonly writableLength: number;
+}
+
+/** What Node asks of a socket that is to move, apart from the class of its handle: otherwise it refuses. */
+function isFresh(socket: Transferable): boolean {
+  const { connecting, destroyed, bytesRead, bytesWritten, readableLength, writableLength } = socket;
+  return !connecting && !destroyed && bytesRead + bytesWritten + readableLength + writableLength === 0;
+}
+
+/** The socket gets the kernel's handle itself, without ours in between. */
+function takeKernelHandle(socket: Transferable): void {
+  const link = linkOf(socket._handle);
+  if (link === undefined || link.leave() !== 0) return;
+  const kernel = link.release();
+  const owner = ownerSymbolOf(internals().TCP);
+  if (kernel === null || owner === undefined) return;
+  kernel[owner] = socket;
+  kernel.reading = false;
+  socket._handle = kernel;
+  setAsyncId(socket as unknown as Record<PropertyKey, unknown>, kernel);
 }
 
 /**
