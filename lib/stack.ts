@@ -202,6 +202,7 @@ export class StackEngine implements Engine, ConnectionHost {
   }
 
   handOver(connection: StackConnection): number {
+    this.#native.flush(); // the other end may have been closed a moment ago
     const others = this.#native.tcpPeer(connection.slot);
     const peer = others < 0 ? undefined : this.#sockets[others];
     // Accepted by the stack, and its event is still on the way up.

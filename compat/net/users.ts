@@ -20,6 +20,7 @@ interface Resettable {
 export function patchUsers(internals: Internals): void {
   patchResetAndDestroy();
   patchSendHandle(internals);
+  patchStdio();
   patchTransfer();
 }
 
@@ -129,6 +130,39 @@ function patchSendHandle({ Pipe, stream }: Internals): void {
       return hook[name] as (...args: unknown[]) => unknown;
     });
   }
+}
+
+interface StdioSocket {
+  _handle: { reading?: boolean } | null;
+}
+
+/** A socket as the stdin, stdout or stderr of a child: Node takes it by its handle, which must be the kernel's then. */
+function patchStdio(): void {
+  const { ChildProcess } = require('node:child_process') as typeof import('node:child_process');
+  replaceMethod(ChildProcess.prototype as object, 'spawn', (original) => {
+    return function spawn(this: object, ...args: [{ stdio?: unknown }, ...unknown[]]) {
+      const stdio = args[0]?.stdio;
+      const sockets = Array.isArray(stdio) ? (stdio as unknown[]).filter(isOurs) : [];
+      const handles = sockets.map((socket) => socket._handle);
+      for (const socket of sockets) {
+        const link = linkOf(socket._handle);
+        if (link === undefined || link.leave() !== 0) continue;
+        // As Node does to the handle of such a socket.
+        link.setReading(false);
+        if (socket._handle !== null) socket._handle.reading = false;
+        socket._handle = link.kernel;
+      }
+      try {
+        return Reflect.apply(original, this, args);
+      } finally {
+        for (const [i, socket] of sockets.entries()) socket._handle = handles[i] ?? null;
+      }
+    };
+  });
+}
+
+function isOurs(value: unknown): value is StdioSocket {
+  return typeof value === 'object' && value !== null && linkOf((value as { _handle?: unknown })._handle) !== undefined;
 }
 
 /** What is below a socket: its handle, or, through TLS, the handle under that. */

@@ -140,8 +140,14 @@ t.test('what is expected only without a privilege', async (t) => {
     expectedHere(list: object[], has: (name: string) => boolean): { test: string }[];
   }>('conformance/expectations.mjs');
   const list = [{ test: 'always' }, { test: 'sometimes', without: 'CAP_NET_ADMIN' }];
-  t.same(expectedHere(list, (name) => name === 'CAP_NET_ADMIN'), [{ test: 'always' }]);
-  t.same(expectedHere(list, () => false), list);
+  t.same(
+    expectedHere(list, (name) => name === 'CAP_NET_ADMIN'),
+    [{ test: 'always' }],
+  );
+  t.same(
+    expectedHere(list, () => false),
+    list,
+  );
 });
 
 t.test('of the source packages on offer the newest that fits', async (t) => {
