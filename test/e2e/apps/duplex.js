@@ -15,6 +15,7 @@ class Duplex {
     Object.assign(this, { socket, bytes, outgoing, incoming, sent, received, onProgress, onDone });
     this.stopped = false;
     this.writing = false;
+    this.holding = false; // true: writes no more for the time being
     this.ended = false;
     this.listeners = {
       data: (chunk) => this.take(chunk),
@@ -43,7 +44,7 @@ class Duplex {
   }
 
   send() {
-    if (this.stopped || this.writing) return undefined;
+    if (this.stopped || this.writing || this.holding) return undefined;
     const length = Math.min(kChunkBytes, this.bytes - this.sent);
     if (length === 0) {
       this.socket.end();

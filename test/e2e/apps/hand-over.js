@@ -7,7 +7,7 @@
 //     keep      the same with keepOpen: the parent destroys its own when the child has it
 //     self      goes on by itself, over the kernel
 //     here      goes on by itself
-//   One line of JSON at the end of every connection; on stdin "stop" ends it.
+//   One line of JSON at the end of every connection; on stdin "close" ends the listening, "stop" everything.
 'use strict';
 
 const { fork } = require('node:child_process');
@@ -31,7 +31,7 @@ else runServer();
 function runChild() {
   process.on('message', ({ sent, received }, socket) => {
     process.send('got');
-    const from = { handle: socket._handle.constructor.name, remote: socket.remoteAddress, port: socket.remotePort };
+    const from = { fd: socket._handle.fd, remote: socket.remoteAddress, port: socket.remotePort };
     socket.allowHalfOpen = true;
     new Duplex(socket, plan(sent, received), null, (error) => {
       process.send({ ...from, sent, received, error: error?.message ?? null });
@@ -52,6 +52,7 @@ function runServer() {
   child?.on('message', (message) => {
     if (message !== 'got') return report(message);
     given.shift()();
+    waiting.shift()?.();
     return undefined;
   });
   const unread = how === 'paused' || how === 'keep';
@@ -61,9 +62,10 @@ function runServer() {
     return goOn(socket, child);
   });
   server.listen({ port: Number(port), host: address }, () => console.log(`listening on ${address} port ${port}`));
-  process.stdin.on('data', () => {
+  process.stdin.on('data', (line) => {
+    if (String(line).startsWith('close')) return server.close(() => console.log('closed'));
     child?.disconnect();
-    process.exit(0);
+    return process.exit(0);
   });
 }
 
@@ -81,20 +83,23 @@ function givePaused(socket, child) {
   setTimeout(() => give(child, socket, { sent: kAhead, received: 0 }), 300);
 }
 
+/** Sockets that wait until the child has the one before: one that has to wait inside of Node goes on reading. */
+const waiting = [];
+
 /** Away from here somewhere between a tenth and nine tenths of the stream. */
 function goOn(socket, child) {
   const at = bytes * (0.1 + 0.8 * Math.random());
-  let left = false;
+  let left = how === 'here';
   const step = (duplex) => {
-    if (left || (duplex.received + duplex.sent) / 2 < at || duplex.sent >= bytes) return;
+    if (left || duplex.sent < at || duplex.sent === bytes || duplex.writing) return;
+    left = true;
     if (how === 'self') {
-      left = true;
       require('millrace').handOver(socket);
-    } else if (how !== 'here' && !duplex.writing && given.length === 0) {
-      // One at a time: a socket that has to wait for its turn would go on reading.
-      left = true;
-      give(child, socket, duplex.stop());
+      return;
     }
+    duplex.holding = true;
+    waiting.push(() => give(child, socket, duplex.stop()));
+    if (given.length === 0) waiting.shift()();
   };
   new Duplex(socket, plan(0, 0), step, (error) => report({ left, error: error?.message ?? null }));
 }
