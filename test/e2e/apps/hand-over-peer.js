@@ -18,7 +18,9 @@ let handedOver = 0;
 function one(done) {
   const socket = net.connect({ host, port: Number(port), allowHalfOpen: true });
   const start = performance.now();
+  let connected = false;
   socket.once('connect', () => {
+    connected = true;
     const plan = { bytes, outgoing: 'up', incoming: 'down' };
     let left = how !== 'self';
     const at = bytes * (0.1 + 0.8 * Math.random());
@@ -40,7 +42,10 @@ function one(done) {
     }
   });
   socket.once('error', (error) => {
-    if (socket.connecting) errors.push(error.message);
+    if (!connected) {
+      errors.push(error.message);
+      done();
+    }
   });
 }
 
