@@ -10,6 +10,8 @@ import type { Upcall } from './engine';
 export interface NativeConfig {
   readonly port: string;
   readonly interfaces: readonly string[];
+  /** Receive queues to take on each interface; 0: all. */
+  readonly queues: number;
   readonly xdpMode: string;
   readonly fault: string;
   readonly pcapFile: string;

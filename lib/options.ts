@@ -154,6 +154,12 @@ export const REGISTRY = {
     '',
     'accelerated UDP sockets at a time; past it bind fails with ENFILE',
   ),
+  queues: option(
+    integerOrAuto({ min: 1, max: 64 }),
+    'auto',
+    '',
+    'receive queues to take on each interface, of those that no other stack has; auto: one in a cluster worker or a worker thread, else all',
+  ),
   xdpMode: option(
     choice(['auto', 'zero-copy', 'copy', 'generic']),
     'auto',

@@ -89,12 +89,21 @@ function fallBack(options: Options, reason: string): void {
   lifecycle.emit('fallback', reason);
 }
 
+/** One for each of several that share the interfaces; 0, all of them, for a program that is alone. */
+function automaticQueues(): number {
+  const { isMainThread } = require('node:worker_threads') as typeof import('node:worker_threads');
+  if (!isMainThread) return 1;
+  const cluster = require('node:cluster') as import('node:cluster').Cluster;
+  return cluster.isWorker || Object.keys(cluster.workers ?? {}).length > 0 ? 1 : 0;
+}
+
 function nativeConfig(options: Options): NativeConfig {
   const loopback = options.port === 'loopback';
   const auto = (value: number | 'auto', standard: number): number => (value === 'auto' ? standard : value);
   return {
     port: options.port,
     interfaces: options.interface,
+    queues: options.queues === 'auto' ? automaticQueues() : options.queues,
     xdpMode: options.xdpMode,
     fault: options.fault === null ? '' : formatValue('fault', options.fault),
     pcapFile: options.pcap.replaceAll('%p', String(process.pid)),

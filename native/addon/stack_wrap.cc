@@ -27,6 +27,7 @@ OpenConfig open_config(const Napi::Object& o) {
   for (uint32_t i = 0; i < interfaces.Length(); ++i) {
     config.interfaces.push_back(interfaces.Get(i).As<Napi::String>().Utf8Value());
   }
+  config.queues = number(o, "queues");
   config.xdp_mode = text(o, "xdpMode");
   config.fault = text(o, "fault");
   config.pcap_file = text(o, "pcapFile");

@@ -21,6 +21,9 @@ class FlowDirector {
   virtual Error take_local(Instant now, uint8_t protocol, const wire::Endpoint& local,
                            bool dual_stack) = 0;
   virtual void release_local(uint8_t protocol, const wire::Endpoint& local, bool dual_stack) = 0;
+  // Can it have the answers to outgoing TCP flows brought to us? Not where other stacks have queues
+  // of the same interface: which queue an answer comes by is the device's to say.
+  virtual bool connects() const { return true; }
   // Outgoing TCP flows. Either a local port chosen here, steered to us and reserved with the kernel
   // (EADDRNOTAVAIL when there is none left) ...
   virtual Result<uint16_t> reserve_port(const wire::Endpoint& remote) = 0;

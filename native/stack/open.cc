@@ -75,16 +75,23 @@ bool add_interface(Stack& stack, KernelDirector& director, const std::string& na
   AfXdpOptions options;
   options.native = steering->native();
   options.zero_copy = config.xdp_mode == "auto" || config.xdp_mode == "zero-copy";
+  options.queues_wanted = config.queues;
   options.fill_frames_max = config.stack.frames / 4 / uint32_t(config.interfaces.size());
+  // Others have queues already: a wait for all of them would be in vain.
+  if (steering->joined()) options.patience = Duration::millis(200);
   auto port = AfXdpPort::open(name.c_str(), stack.pool(), options, failure);
   if (!port) return fail();
   if (config.xdp_mode == "zero-copy" && !port->zero_copy()) {
     error = {EOPNOTSUPP, "interface " + name + " has no zero-copy AF_XDP; allowed: auto, copy"};
     return false;
   }
+  const bool shared = !port->has_all_queues();
   Error wired = steering->set_frame_limit(port->frame_limit_bytes());
-  for (uint32_t q = 0; q < port->queues() && !wired; ++q) {
-    wired = steering->set_queue(q, port->socket_fd(q));
+  for (uint32_t i = 0; i < port->queues() && !wired; ++i) {
+    wired = steering->set_queue(port->queue_id(i), port->socket_fd(i));
+  }
+  if (shared && !wired) {
+    wired = port->watch_side(steering->frames_fd(), steer::receive_shared_frame);
   }
   if (wired) {
     error = {wired.code,
@@ -95,7 +102,7 @@ bool add_interface(Stack& stack, KernelDirector& director, const std::string& na
   auto wrapped = wrap(std::move(port), stack, config, error);
   if (!wrapped) return false;
   stack.add_port(std::move(wrapped), link, false);
-  director.add_interface(link.ifindex, std::move(steering));
+  director.add_interface(link.ifindex, std::move(steering), shared);
   return true;
 }
 

@@ -13,6 +13,7 @@ namespace millrace {
 struct OpenConfig {
   std::string port;                     // "loopback" or "af_xdp"
   std::vector<std::string> interfaces;  // af_xdp: the interfaces to work on
+  uint32_t queues = 0;                  // af_xdp: receive queues to take on each; 0: all
   std::string xdp_mode = "auto";        // "auto", "zero-copy", "copy", "generic"
   std::string fault;                    // text for the fault wrapper; empty: none
   std::string pcap_file;                // capture file; empty: none

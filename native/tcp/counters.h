@@ -14,6 +14,8 @@
   X(tcp_no_route_back,                                                                     \
     "SYNs left to the kernel because the answer leaves by no interface of ours")           \
   X(tcp_no_connection, "segments for which there was no connection and no listener")       \
+  X(tcp_strays,                                                                            \
+    "segments left or passed on to the owner of their flow, another stack or the kernel")  \
   X(tcp_resets_sent, "RST segments sent")                                                  \
   X(tcp_resets_received, "connections ended by the peer's RST")                            \
   X(tcp_active_opens, "connections begun by connect()")                                    \

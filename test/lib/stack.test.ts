@@ -13,6 +13,7 @@ import { StackEngine } from '../../lib/stack';
 const CONFIG: NativeConfig = {
   port: 'loopback',
   interfaces: [],
+  queues: 0,
   xdpMode: 'auto',
   fault: '',
   pcapFile: '',
