@@ -31,8 +31,7 @@ export type TryListen = (
 
 /** Hooks this process's cluster module, if it is a worker's. */
 export function hookCluster(internals: Internals, gate: Gate, tryListen: TryListen, offerShared: OfferShared): void {
-  // Without a channel to a parent it is nobody's worker, and the module need not be loaded to learn that.
-  if (!gate.sharesPorts || process.connected === undefined) return;
+  if (!gate.sharesPorts || !mayBeWorker()) return;
   const cluster = require('node:cluster') as import('node:cluster').Cluster & { _getServer?: unknown };
   if (!cluster.isWorker || typeof cluster._getServer !== 'function') return;
   replaceMethod(cluster, '_getServer', (original) => {
@@ -46,6 +45,13 @@ export function hookCluster(internals: Internals, gate: Gate, tryListen: TryList
       return Reflect.apply(original, this, [server, query, dressed]);
     };
   });
+}
+
+/** Without loading the module, and half of net with it, into every process that the preload reaches. */
+function mayBeWorker(): boolean {
+  if (process.connected === undefined) return false;
+  const { moduleLoadList } = process as { moduleLoadList?: unknown };
+  return !Array.isArray(moduleLoadList) || moduleLoadList.includes('NativeModule internal/cluster/child');
 }
 
 /** Gives a stand-in for a TCP handle the engine's half of listen(). One for a pipe has no address. */
