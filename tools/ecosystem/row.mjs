@@ -141,7 +141,8 @@ async function runOnce(row, { lab, programs, certificates, debian, front }, side
   const own = { host: serverSide.ipv4, port: PORT };
   const server = debian ?? new NodeServer(() => launch('server', serverSide, own));
   const before = await kernelOpens(lab, lab.mill);
-  if (debian === undefined) await server.start();
+  // A server of Debian runs on from run to run, unless the last client had it killed.
+  if (debian === undefined || !debian.running) await server.start();
   const client = await launch('client', clientSide, front ?? debian ?? own, { ready: null, stdin: 'pipe' });
   try {
     await serveClient(client, server);

@@ -1,6 +1,15 @@
 // The servers that come from Debian: each on a data folder of its own in the lab's folder, without root, in the
 // namespace of one side, until the lab goes.
-import { chmodSync, chownSync, copyFileSync, existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  chownSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  writeFileSync,
+} from 'node:fs';
 import { createRequire } from 'node:module';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
@@ -164,7 +173,7 @@ const SERVERS = {
   nginx: { ports: [8080], command: nginx },
   mosquitto: { ports: [1883, 1884, 1885], command: mosquitto },
   nats: { ports: [4222], command: nats },
-  rabbitmq: { ports: [5672, 5671], command: rabbitmq, environment: rabbitEnvironment },
+  rabbitmq: { ports: [5672, 5671], command: rabbitmq, environment: rabbitEnvironment, pidFile: 'pid' },
   memcached: { ports: [11211], command: ({ address }) => ['memcached', '-l', address, '-m', '64', '-I', '8m'] },
 };
 
@@ -204,7 +213,15 @@ class Server {
   }
 
   kill() {
-    return this.#job.stop('SIGKILL');
+    const { pidFile } = this.#kind;
+    if (pidFile === undefined) return this.#job.stop('SIGKILL');
+    // What was started is a script that waits for the server.
+    process.kill(Number(readFileSync(join(this.#where.folder, pidFile), 'utf8')), 'SIGKILL');
+    return this.#job.finish(5000);
+  }
+
+  get running() {
+    return this.#job?.running ?? false;
   }
 
   describe() {

@@ -4,7 +4,7 @@ const assert = require('node:assert/strict');
 const http = require('node:http');
 const https = require('node:https');
 const axios = require('axios');
-const { blob, blobStream, digest, digestOf, failure, once, sha256 } = require('./support.js');
+const { blob, blobStream, digest, digestOf, failure, sha256 } = require('./support.js');
 const web = require('./web.js');
 
 const kBytes = 3 << 20;

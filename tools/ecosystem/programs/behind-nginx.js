@@ -18,7 +18,7 @@ async function server({ host, port, record }) {
   app.get('/stream', async (_request, reply) => reply.send(blobStream(kBytes, 3)));
   app.post('/digest', async (request) => digest(request.body));
   app.get('/connections', async () => ({ connections }));
-  app.get('/endless', (request, reply) => {
+  app.get('/endless', (_request, reply) => {
     reply.hijack();
     const timer = setInterval(() => reply.raw.write(Buffer.alloc(4096)), 5);
     reply.raw.once('close', () => {
@@ -42,7 +42,7 @@ async function client({ url, record, ask }) {
   const all = await Promise.all(
     Array.from({ length: 100 }, async (_, i) => digest((await get(`/bytes?count=${i * 997}&seed=${i}`)).body)),
   );
-  all.forEach((sum, i) => assert.deepEqual(sum, digestOf(i * 997, i)));
+  for (const [i, sum] of all.entries()) assert.deepEqual(sum, digestOf(i * 997, i));
   record('100 at once', all.length);
   const headers = { 'content-type': 'application/octet-stream' };
   const upload = await (await get('/digest', { method: 'POST', headers, body: blobStream(kBytes, 2) })).body.json();
