@@ -3,9 +3,9 @@
 // lengths, and times within 20 % (or 8 ms: the kernel lives in real time). Every difference must be in
 // test/differential/differences.mjs with its reason. The last line is "N same, M differ as listed, K unexpected".
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { DIFFERENCES } from '../test/differential/differences.mjs';
+import { cmakeBuild } from './cmake.mjs';
 import { ROOT } from './files.mjs';
 import { run } from './run.mjs';
 
@@ -14,15 +14,12 @@ const TRIES = 3;
 const SLACK_MS = 8;
 
 async function build() {
-  const jobs = String(Math.min(availableParallelism(), 4));
-  const steps = [
-    ['-S', ROOT, '-B', BUILD, '-G', 'Ninja', '-DCMAKE_BUILD_TYPE=RelWithDebInfo'],
-    ['--build', BUILD, '-j', jobs, '--target', 'exchanges', 'exchanges_kernel'],
-  ];
-  for (const args of steps) {
-    const { code, output } = await run('cmake', args, { timeoutSeconds: 900 });
-    if (code !== 0) throw new Error(`cmake ${args.join(' ')} failed\n${output.slice(-4000)}`);
-  }
+  const problem = await cmakeBuild(
+    'build-differential',
+    ['-DCMAKE_BUILD_TYPE=RelWithDebInfo'],
+    ['exchanges', 'exchanges_kernel'],
+  );
+  if (problem !== null) throw new Error(problem);
 }
 
 /** Exchanges by name: each a list of packets, `{ at, words }`. */

@@ -31,6 +31,10 @@ const NEEDS = [
   { package: 'procps', program: 'ps', groups: ['e2e', 'demo', 'bench'] },
   { package: 'tcpdump', program: 'tcpdump', groups: ['e2e'] },
   { package: 'bpftool', program: 'bpftool', groups: ['e2e'] },
+  { package: 'qemu-system-x86', program: 'qemu-system-x86_64', groups: ['guest'] },
+  { package: 'busybox-static', program: 'busybox', groups: ['guest'] },
+  { package: 'kmod', program: 'depmod', groups: ['guest'] },
+  { package: 'cpio', program: 'cpio', groups: ['guest'] },
   // The matrix of tools/ecosystem: each server only when a row wants it.
   { package: 'postgresql', file: '/usr/share/doc/postgresql/copyright', groups: ['ecosystem-postgresql'] },
   { package: 'mariadb-server-core', program: 'mariadbd', groups: ['ecosystem-mariadb'] },

@@ -123,11 +123,9 @@ void begin_accepted(Core& core, Instant now, Listener& l, Connection& c, Segment
 
 void input_listen(Core& core, Instant now, Listener& l, const wire::FlowKey& key, uint64_t hash,
                   Segment& s) {
-  if (s.has(wire::kTcpRst)) return;
-  if (s.has(wire::kTcpAck)) {
-    if (take_cookie(core, now, l, key, hash, s, nullptr)) return;
-    ++core.counters.tcp_no_connection;
-    answer_with_reset(core, now, key, s);
+  if (s.has(wire::kTcpRst | wire::kTcpAck)) {
+    if (s.has(wire::kTcpAck) && take_cookie(core, now, l, key, hash, s, nullptr)) return;
+    refuse_stray(core, now, key, s);
     return;
   }
   if (!s.has(wire::kTcpSyn) || s.has(wire::kTcpFin)) return;  // C2: FIN, null, Xmas, SYN+FIN
