@@ -38,6 +38,7 @@ const NEEDS = [
   // The matrix of tools/ecosystem: each server only when a row wants it.
   { package: 'postgresql', file: '/usr/share/doc/postgresql/copyright', groups: ['ecosystem-postgresql'] },
   { package: 'mariadb-server-core', program: 'mariadbd', groups: ['ecosystem-mariadb'] },
+  { package: 'mariadb-client', program: 'my_print_defaults', groups: ['ecosystem-mariadb'] },
   { package: 'mosquitto', program: 'mosquitto', groups: ['ecosystem-mosquitto'] },
   { package: 'nats-server', program: 'nats-server', groups: ['ecosystem-nats'] },
   { package: 'rabbitmq-server', program: 'rabbitmq-server', groups: ['ecosystem-rabbitmq'] },
