@@ -58,6 +58,15 @@ export interface Layout {
   readonly frameHeadroom: number;
 }
 
+/** One end of a connection that leaves the stack. */
+export interface Leaving {
+  readonly slot: number;
+  /** Bytes that were taken out of the stack and nobody has read. */
+  readonly unread: readonly Uint8Array[];
+  /** The program knows the addresses as IPv6. */
+  readonly wide: boolean;
+}
+
 /** What a port turned out to be. */
 export interface PortReport {
   readonly name: string;
@@ -80,6 +89,10 @@ export interface NativeStack {
   tcpReaches(remotePort: number): boolean;
   tcpConnect(remotePort: number, localPort: number): number;
   tcpListen(port: number, dualStack: boolean, backlog: number): number;
+  /** The slot of the other end of a connection inside this process; -1: there is none. */
+  tcpPeer(slot: number): number;
+  /** Makes the kernel go on with connections: their sockets, in the same order, or a negative errno. */
+  tcpHandOver(ends: readonly Leaving[]): number | { fd: number; unsent: Uint8Array }[];
   udpBind(port: number, dualStack: boolean): number;
   udpConnect(slot: number, remotePort: number): number;
   udpDisconnect(slot: number): void;
