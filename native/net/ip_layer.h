@@ -73,15 +73,16 @@ class NeighborResolver {
 };
 
 // Who may know more of what comes here and is nobody's: other stacks share our interface. `frame`
-// is an Ethernet frame.
+// is an Ethernet frame; its source address is of no meaning to the stacks, except that it is all 0
+// until one of them has passed the frame on (Frame::kPassedOn). Empty: there is no frame to pass
+// on.
 class StrayHandler {
  public:
   virtual ~StrayHandler() = default;
   // A TCP segment without a connection or a handshake. True: it is not ours to refuse.
-  virtual bool stray_segment(Instant now, const wire::FlowKey& flow,
-                             std::span<const uint8_t> frame) = 0;
-  // An ICMP error about a packet of this address of ours.
-  virtual void icmp_error(Instant now, std::span<const uint8_t> frame) = 0;
+  virtual bool stray_segment(Instant now, const wire::FlowKey& flow, std::span<uint8_t> frame) = 0;
+  // An ICMP error about a packet of this address of ours, the first time that a stack sees it.
+  virtual void icmp_error(Instant now, std::span<uint8_t> frame) = 0;
 };
 
 struct SendOptions {
@@ -230,7 +231,7 @@ class IpLayer : private NeighborUser {
   // ICMP: icmp.cc
   void receive_icmp4(Instant now, Frame* frame, const IpMeta& meta);
   void receive_icmp6(Instant now, Frame* frame, const IpMeta& meta);
-  std::span<const uint8_t> whole_frame(Frame& transport, uint8_t interface, bool v4);
+  std::span<uint8_t> whole_frame(Frame& transport, uint8_t interface, bool v4);
   void receive_error(Instant now, const wire::IcmpMeaning& meaning, uint32_t mtu_bytes,
                      const wire::IcmpQuote& quote, const IpMeta& meta);
   void answer_echo(Instant now, const Frame& request, const IpMeta& meta);

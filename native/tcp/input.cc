@@ -65,6 +65,10 @@ bool parse(Core& core, Frame* frame, const net::IpMeta& meta, Segment& s, wire::
 }
 
 void input_stray(Core& core, Instant now, const wire::FlowKey& key, uint64_t hash, Segment& s) {
+  if (core.handler.is_kernels(key)) {
+    ++core.counters.tcp_late_for_kernel;
+    return;
+  }
   if (Listener* l = match_listener(core, key.local)) {
     input_listen(core, now, *l, key, hash, s);
     return;
@@ -123,7 +127,7 @@ void input_segment(Core& core, Instant now, Frame* frame, const net::IpMeta& met
       ++core.counters.tcp_no_memory;
       return;
     }
-    copy->flags |= Frame::kPassedOn;  // the headers stayed behind: it cannot be passed on
+    std::memset(copy->scratch, 0, sizeof(copy->scratch));  // the headers stayed behind
     frame = copy;
   }
   Segment s;

@@ -14,6 +14,15 @@ const { nativeTool } = require('./native-tools.js');
 const root = path.resolve(__dirname, '../..');
 const register = path.join(root, 'dist/compat/register.js');
 
+/** LAB_PORT=dpdk: the same interface through DPDK's driver for AF_XDP. */
+const viaDpdk = process.env['LAB_PORT'] === 'dpdk';
+
+function portOptions(side) {
+  if (!viaDpdk) return { MILLRACE_PORT: 'af_xdp', MILLRACE_INTERFACE: side.interface };
+  const device = `net_af_xdp0,iface=${side.interface},busy_budget=0`;
+  return { MILLRACE_PORT: 'dpdk', MILLRACE_INTERFACE: side.interface, MILLRACE_DPDK_ARGS: `--vdev ${device}` };
+}
+
 /** On the wire: an MTU of 1500 and the Ethernet header. */
 const kFrameBytes = 1514;
 
@@ -246,8 +255,8 @@ class Lab {
   }
 
   /**
-   * Starts a Node program on the mill's side. `mode` is 'kernel' (plain Node) or 'millrace' (the preload, AF_XDP on the
-   * side's interface). Options beside spawn's: `ready` (pattern to wait for), `nodeArgs`, `options` (more MILLRACE_*).
+   * Starts a Node program on the mill's side. `mode` is 'kernel' (plain Node) or 'millrace' (the preload, on the side's
+   * interface). Options beside spawn's: `ready` (pattern to wait for), `nodeArgs`, `options` (more MILLRACE_*).
    */
   async node(mode, script, args = [], options = {}) {
     const side = options.side ?? this.mill;
@@ -258,8 +267,7 @@ class Lab {
     if (mode === 'millrace') {
       nodeArgs.push('--require', register, '--require', path.join(__dirname, 'stats-probe.js'));
       Object.assign(env, {
-        MILLRACE_PORT: 'af_xdp',
-        MILLRACE_INTERFACE: side.interface,
+        ...portOptions(side),
         MILLRACE_REQUIRE: '1',
         MILLRACE_REPORT: report,
         LAB_STATS_FILE: live,
