@@ -10,9 +10,10 @@ const TIMEOUT_SECONDS = 900;
  * Configures and builds `folder`, as seen from the root; only what has changed. Never rejects.
  * @param {string[]} settings of cmake, as `-DNAME=VALUE`
  * @param {string[]} targets all, when there are none
+ * @param {{idle?: boolean}} options idle: leaves the processors to everybody else
  * @returns {Promise<string | null>} what went wrong
  */
-export async function cmakeBuild(folder, settings, targets = []) {
+export async function cmakeBuild(folder, settings, targets = [], { idle = false } = {}) {
   const build = join(ROOT, folder);
   const jobs = String(Math.min(availableParallelism(), 4));
   const steps = [
@@ -20,7 +21,7 @@ export async function cmakeBuild(folder, settings, targets = []) {
     ['--build', build, '-j', jobs, ...(targets.length > 0 ? ['--target', ...targets] : [])],
   ];
   for (const args of steps) {
-    const { code, output } = await run('cmake', args, { timeoutSeconds: TIMEOUT_SECONDS });
+    const { code, output } = await run('cmake', args, { timeoutSeconds: TIMEOUT_SECONDS, idle });
     if (code !== 0) return `cmake ${args.join(' ')} failed\n${output.slice(-6000)}`;
   }
   return null;

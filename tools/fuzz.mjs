@@ -39,12 +39,9 @@ const ENVIRONMENT = {
 };
 
 /** Builds the targets; what went wrong, or null. */
-export function buildTargets(names) {
-  return cmakeBuild(
-    'build-fuzz',
-    SETTINGS,
-    names.map((name) => `fuzz_${name}`),
-  );
+export function buildTargets(names, options = {}) {
+  const targets = names.map((name) => `fuzz_${name}`);
+  return cmakeBuild('build-fuzz', SETTINGS, targets, options);
 }
 
 function folders(name) {
@@ -55,12 +52,12 @@ function folders(name) {
 }
 
 /** Runs one target. @returns {Promise<{executions: number, failure: string | null}>} */
-export async function fuzzTarget(name, seconds) {
+export async function fuzzTarget(name, seconds, idle = false) {
   const { learnt, kept } = folders(name);
   const args = [`-max_total_time=${seconds}`, `-max_len=${TARGETS[name]}`, '-print_final_stats=1'];
   // Entropic scheduling costs half of the executions of the targets with state.
   args.push('-entropic=0', '-verbosity=0', '-timeout=20', `-artifact_prefix=${join(BUILD, `failed-${name}-`)}`);
-  const options = { timeoutSeconds: seconds + 120, env: ENVIRONMENT };
+  const options = { timeoutSeconds: seconds + 240, env: ENVIRONMENT, idle };
   const { code, output } = await run(join(BUILD, `fuzz_${name}`), [...args, learnt, kept], options);
   const executions = Number(/number_of_executed_units: (\d+)/.exec(output)?.[1] ?? 0);
   if (code === 0 && executions > 0) return { executions, failure: null };
@@ -68,10 +65,10 @@ export async function fuzzTarget(name, seconds) {
 }
 
 /** All targets, some at a time; calls `report` after each. */
-export async function fuzz(names, seconds, jobs, report = () => {}) {
+export async function fuzz(names, seconds, jobs, report = () => {}, { idle = false } = {}) {
   const next = names.values();
   const worker = async () => {
-    for (const name of next) report(name, await fuzzTarget(name, seconds));
+    for (const name of next) report(name, await fuzzTarget(name, seconds, idle));
   };
   await Promise.all(Array.from({ length: jobs }, worker));
 }

@@ -24,6 +24,7 @@
 #include "port/port.h"
 #include "wire/icmp.h"
 #include "wire/ip_address.h"
+#include "wire/ipv4.h"
 
 namespace millrace::net {
 
@@ -71,6 +72,19 @@ class NeighborResolver {
   virtual void resolve(uint32_t ifindex, const IpAddress& address) = 0;
 };
 
+// Who may know more of what comes here and is nobody's: other stacks share our interface. `frame`
+// is an Ethernet frame; its source address is of no meaning to the stacks, except that it is all 0
+// until one of them has passed the frame on (Frame::kPassedOn). Empty: there is no frame to pass
+// on.
+class StrayHandler {
+ public:
+  virtual ~StrayHandler() = default;
+  // A TCP segment without a connection or a handshake. True: it is not ours to refuse.
+  virtual bool stray_segment(Instant now, const wire::FlowKey& flow, std::span<uint8_t> frame) = 0;
+  // An ICMP error about a packet of this address of ours, the first time that a stack sees it.
+  virtual void icmp_error(Instant now, std::span<uint8_t> frame) = 0;
+};
+
 struct SendOptions {
   uint8_t protocol = 0;
   uint8_t ttl = 64;
@@ -104,6 +118,7 @@ class IpLayer : private NeighborUser {
   uint8_t attach(Port& port, const LinkConfig& link, bool local_everywhere);
   void set_handler(uint8_t protocol, TransportHandler* handler);
   void set_resolver(NeighborResolver* resolver);
+  void set_stray_handler(StrayHandler* handler) { strays_ = handler; }
   // Gives back every frame held anywhere in the layer.
   void close();
 
@@ -152,6 +167,8 @@ class IpLayer : private NeighborUser {
   Error send(Instant now, Path& path, Frame* frame, const SendOptions& options);
   // An ICMP destination unreachable / port unreachable about a received datagram, rate limited.
   void send_port_unreachable(Instant now, Frame* original_transport, const IpMeta& meta);
+  // A received segment that TCP would refuse. True: somebody else has it now, or will.
+  bool take_stray(Instant now, const wire::FlowKey& flow, Frame& transport, uint8_t interface);
   // A transport protocol has checked a "packet too big" against its flow (RFC 5927): paths to
   // `remote` are narrower for ten minutes. Not called: the error has no effect on this layer.
   void learn_path_mtu(Instant now, const IpAddress& remote, uint32_t mtu_bytes);
@@ -202,6 +219,8 @@ class IpLayer : private NeighborUser {
   // `to_group`: the frame came to a link-layer group.
   bool strip_ethernet(const Interface& interface, Frame* frame, uint8_t& version, bool& to_group);
   void input_ipv4(Instant now, uint8_t interface, Frame* frame, bool to_group);
+  void refuse_options(Instant now, uint8_t index, Frame* frame, const wire::Ipv4View& ip,
+                      bool to_group);
   void input_ipv6(Instant now, uint8_t interface, Frame* frame, bool to_group);
   bool check_addresses(const Interface& interface, const IpAddress& source,
                        const IpAddress& destination, bool to_group);
@@ -212,6 +231,7 @@ class IpLayer : private NeighborUser {
   // ICMP: icmp.cc
   void receive_icmp4(Instant now, Frame* frame, const IpMeta& meta);
   void receive_icmp6(Instant now, Frame* frame, const IpMeta& meta);
+  std::span<uint8_t> whole_frame(Frame& transport, uint8_t interface, bool v4);
   void receive_error(Instant now, const wire::IcmpMeaning& meaning, uint32_t mtu_bytes,
                      const wire::IcmpQuote& quote, const IpMeta& meta);
   void answer_echo(Instant now, const Frame& request, const IpMeta& meta);
@@ -240,6 +260,7 @@ class IpLayer : private NeighborUser {
   PathMtuCache path_mtus_;
   Timer mtu_expiry_;
   NeighborTable neighbors_;
+  StrayHandler* strays_ = nullptr;
   IcmpLimiter icmp_limiter_;
   std::array<TransportHandler*, 256> handlers_{};
   std::array<Interface, kInterfacesMax> interfaces_;

@@ -53,6 +53,7 @@ bool parse(Core& core, Frame* frame, const net::IpMeta& meta, Segment& s, wire::
   s.window = header.window;
   s.flags = header.flags;
   s.ecn = meta.traffic_class & kIpEcnMask;
+  s.interface = meta.interface;
   if (header.header_bytes > wire::kTcpHeaderBytes) {
     wire::parse_tcp_options(
         frame->bytes().subspan(wire::kTcpHeaderBytes, header.header_bytes - wire::kTcpHeaderBytes),
@@ -64,12 +65,15 @@ bool parse(Core& core, Frame* frame, const net::IpMeta& meta, Segment& s, wire::
 }
 
 void input_stray(Core& core, Instant now, const wire::FlowKey& key, uint64_t hash, Segment& s) {
+  if (core.handler.is_kernels(key)) {
+    ++core.counters.tcp_late_for_kernel;
+    return;
+  }
   if (Listener* l = match_listener(core, key.local)) {
     input_listen(core, now, *l, key, hash, s);
     return;
   }
-  ++core.counters.tcp_no_connection;
-  answer_with_reset(core, now, key, s);
+  refuse_stray(core, now, key, s);
 }
 
 void dispatch(Core& core, Instant now, const wire::FlowKey& key, Segment& s) {
@@ -102,6 +106,17 @@ void dispatch(Core& core, Instant now, const wire::FlowKey& key, Segment& s) {
 
 }  // namespace
 
+void refuse_stray(Core& core, Instant now, const wire::FlowKey& key, Segment& s) {
+  const bool opening = s.has(wire::kTcpSyn) && !s.has(wire::kTcpAck);
+  if (!opening && core.ip.take_stray(now, key, *s.frame, s.interface)) {
+    ++core.counters.tcp_strays;
+    return;
+  }
+  if (s.has(wire::kTcpRst)) return;
+  ++core.counters.tcp_no_connection;
+  answer_with_reset(core, now, key, s);
+}
+
 void input_segment(Core& core, Instant now, Frame* frame, const net::IpMeta& meta) {
   ++core.counters.tcp_received;
   if (frame->refs != 1) [[unlikely]] {
@@ -112,6 +127,7 @@ void input_segment(Core& core, Instant now, Frame* frame, const net::IpMeta& met
       ++core.counters.tcp_no_memory;
       return;
     }
+    std::memset(copy->scratch, 0, sizeof(copy->scratch));  // the headers stayed behind
     frame = copy;
   }
   Segment s;

@@ -253,6 +253,11 @@ export class ToyConnection implements Connection {
     return taken;
   }
 
+  /** There is no kernel behind it. */
+  handOver(): number {
+    return -95; // ENOTSUP
+  }
+
   writeUtf8(text: string): number {
     return this.#writeText(Buffer.from(text, 'utf8'));
   }

@@ -14,6 +14,8 @@ export interface Side {
 export type BridgeSwitches = Record<string, number>;
 
 export interface LabOptions {
+  /** Receive and transmit queues at each end of the link; 1 if not given. */
+  queues?: number;
   offload?: boolean;
   mtu?: number;
   /** Congestion control of the kernel on both sides. */

@@ -14,6 +14,15 @@ const { nativeTool } = require('./native-tools.js');
 const root = path.resolve(__dirname, '../..');
 const register = path.join(root, 'dist/compat/register.js');
 
+/** LAB_PORT=dpdk: the same interface through DPDK's driver for AF_XDP. */
+const viaDpdk = process.env['LAB_PORT'] === 'dpdk';
+
+function portOptions(side) {
+  if (!viaDpdk) return { MILLRACE_PORT: 'af_xdp', MILLRACE_INTERFACE: side.interface };
+  const device = `net_af_xdp0,iface=${side.interface},busy_budget=0`;
+  return { MILLRACE_PORT: 'dpdk', MILLRACE_INTERFACE: side.interface, MILLRACE_DPDK_ARGS: `--vdev ${device}` };
+}
+
 /** On the wire: an MTU of 1500 and the Ethernet header. */
 const kFrameBytes = 1514;
 
@@ -40,11 +49,11 @@ function guard() {
 }
 
 /**
- * Opens a lab. Options: `offload` (leave segmentation and checksum offload on), `mtu`, `congestion` (cubic), `bridge` (the
- * bridge's own switches: seed, loss, dup, reorder, corrupt, in per cent, or false), `netem` (the kernel's own bridge
- * stands in between; setPath() says what it does to packets), `devices` (two of the machine's own that are wired together,
- * in place of the veth pair: only in a guest, they lose their addresses), `vlan` (both ends are this VLAN of the wire). Needs
- * root.
+ * Opens a lab. Options: `queues` (of each end of the link, 1), `offload` (leave segmentation and checksum offload on),
+ * `mtu`, `congestion` (cubic), `bridge` (the bridge's own switches: seed, loss, dup, reorder, corrupt, in per cent, or
+ * false), `netem` (the kernel's own bridge stands in between; setPath() says what it does to packets), `devices` (two of
+ * the machine's own that are wired together, in place of the veth pair: only in a guest, they lose their addresses),
+ * `vlan` (both ends are this VLAN of the wire). Needs root.
  */
 async function openLab(options = {}) {
   guard();
@@ -82,22 +91,11 @@ class Lab {
       await must('ip', ['netns', 'add', side.namespace]);
       await must('ip', ['-n', side.namespace, 'link', 'set', 'lo', 'up']);
     }
+    const count = String(this.options.queues ?? 1);
+    const queues = ['numrxqueues', count, 'numtxqueues', count];
+    const end = (side, name) => ['name', name, 'netns', side.namespace, ...queues];
     const join = (a, nameA, b, nameB) =>
-      must('ip', [
-        'link',
-        'add',
-        'name',
-        nameA,
-        'netns',
-        a.namespace,
-        'type',
-        'veth',
-        'peer',
-        'name',
-        nameB,
-        'netns',
-        b.namespace,
-      ]);
+      must('ip', ['link', 'add', ...end(a, nameA), 'type', 'veth', 'peer', ...end(b, nameB)]);
     if (this.options.devices) {
       await this.takeDevices(this.options.devices);
     } else if (bridged) {
@@ -275,8 +273,8 @@ class Lab {
   }
 
   /**
-   * Starts a Node program on the mill's side. `mode` is 'kernel' (plain Node) or 'millrace' (the preload, AF_XDP on the
-   * side's interface). Options beside spawn's: `ready` (pattern to wait for), `nodeArgs`, `options` (more MILLRACE_*).
+   * Starts a Node program on the mill's side. `mode` is 'kernel' (plain Node) or 'millrace' (the preload, on the side's
+   * interface). Options beside spawn's: `ready` (pattern to wait for), `nodeArgs`, `options` (more MILLRACE_*).
    */
   async node(mode, script, args = [], options = {}) {
     const side = options.side ?? this.mill;
@@ -287,8 +285,7 @@ class Lab {
     if (mode === 'millrace') {
       nodeArgs.push('--require', register, '--require', path.join(__dirname, 'stats-probe.js'));
       Object.assign(env, {
-        MILLRACE_PORT: 'af_xdp',
-        MILLRACE_INTERFACE: side.interface,
+        ...portOptions(side),
         MILLRACE_REQUIRE: '1',
         MILLRACE_REPORT: report,
         LAB_STATS_FILE: live,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// `npm run guests [-- NAME...]`: an unmodified HTTP server and a UDP echo server under millrace, on the kernels and network
+// `npm run test:guest:kernels [-- NAME...]`: an unmodified HTTP server and a UDP echo server under millrace, on the kernels and network
 // devices that the machine at hand does not have, each in a guest: transfers both ways by IPv4 and IPv6 with equal
 // hashes, every echo equal, on millrace's own connections and not the kernel's.
 import { writeFileSync } from 'node:fs';
