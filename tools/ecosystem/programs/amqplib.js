@@ -79,7 +79,7 @@ async function client({ host, port, record, ca, ask }) {
   const error = once(orphan, 'error').catch((reason) => [reason]);
   await ask('kill');
   const [reason] = await error;
-  record('the server dies', [codeOf(reason), amqp.credentials !== undefined]);
+  record('the server dies', codeOf(reason));
 }
 
 module.exports = { client };
