@@ -8,6 +8,11 @@ import { reportUnusable } from './self-test';
 
 const INSTALLED = Symbol.for('millrace.facade.installed');
 
+function handOver(socket: object): number | null {
+  const { leaveFastPath } = require('./net/users') as typeof import('./net/users');
+  return leaveFastPath(socket);
+}
+
 /**
  * Puts the hooks under net and dgram. From now on every socket that the gate lets through is offered to its engine. What
  * is not let through is not changed in any way. Silent, except when this Node lacks what the facade needs.
@@ -17,7 +22,8 @@ const INSTALLED = Symbol.for('millrace.facade.installed');
 export function install(gate: Gate): boolean {
   const global = globalThis as Record<symbol, unknown>;
   if (global[INSTALLED] !== undefined) return false;
-  Object.defineProperty(global, INSTALLED, { value: true });
+  // For lib/hand-over.ts, whichever copy of the package that is of.
+  Object.defineProperty(global, INSTALLED, { value: Object.freeze({ handOver }) });
   const found = acquireInternals();
   if (typeof found === 'string') {
     reportUnusable(found);

@@ -88,6 +88,8 @@ void IpLayer::input_ipv4(Instant now, uint8_t index, Frame* frame, bool to_group
       return drop(frame, counters_.ip_bad_checksum);
     case IpProblem::kSourceRoute:
       return drop(frame, counters_.ip_source_routed);
+    case IpProblem::kOptions:
+      return refuse_options(now, index, frame, ip, to_group);
   }
   frame->trim_to(ip.total_bytes);
   if (!check_addresses(interfaces_[index], ip.source, ip.destination, to_group)) {
@@ -100,6 +102,23 @@ void IpLayer::input_ipv4(Instant now, uint8_t index, Frame* frame, bool to_group
     return drop(frame, counters_.ip_unknown_protocol);
   }
   deliver(now, frame, ip.header_bytes, ip.protocol, meta);
+}
+
+// RFC 1122 3.2.2.5: the sender is told, unless it is itself an error that came so, or a later
+// fragment.
+void IpLayer::refuse_options(Instant now, uint8_t index, Frame* frame, const wire::Ipv4View& ip,
+                             bool to_group) {
+  frame->trim_to(ip.total_bytes);
+  const auto bytes = frame->bytes();
+  const bool query =
+      ip.protocol != wire::kProtocolIcmp ||
+      (ip.header_bytes < bytes.size() && bytes[ip.header_bytes] == wire::icmp4::kEchoRequest);
+  if (ip.first && query &&
+      check_addresses(interfaces_[index], ip.source, ip.destination, to_group)) {
+    const IpMeta meta{ip.source, ip.destination, index, ip.ttl, ip.traffic_class};
+    send_error(now, bytes, meta, wire::icmp4::kParameterProblem, 0, uint32_t(ip.bad_option) << 24);
+  }
+  drop(frame, counters_.ip_bad_header);
 }
 
 void IpLayer::input_ipv6(Instant now, uint8_t index, Frame* frame, bool to_group) {

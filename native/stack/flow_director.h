@@ -41,6 +41,11 @@ class FlowDirector {
   // have it, if the peer tries again. Bounded; past the bound nothing happens.
   virtual void leave_to_kernel(Instant now, const wire::FlowKey& flow) = 0;
 
+  // The kernel goes on with a flow of ours: its packets go there from now on, and its local port
+  // stays taken, until the kernel has it no more. With an error nothing has changed.
+  virtual Error hand_over(Instant now, const wire::FlowKey& flow) = 0;
+  virtual bool is_kernels(const wire::FlowKey& flow) const = 0;
+
   using CounterVisitor =
       std::function<void(const char* group, const char* name, const char* meaning, uint64_t)>;
   virtual void each_counter(const CounterVisitor& visit) const = 0;

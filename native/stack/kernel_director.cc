@@ -24,8 +24,8 @@ KernelDirector::KernelDirector(net::IpLayer& ip, TimerWheel& timers, Random& ran
       timers_(timers),
       limits_(limits),
       key_(random.sip_key()),
-      flow_pool_(limits.flows_max),
-      flows_(limits.flows_max),
+      flow_pool_(limits.flows_max + limits.handed_over_max),
+      flows_(limits.flows_max + limits.handed_over_max),
       follower_(*this, {}),
       blocks_(kTcp, random, {}, *this),
       review_([](Timer&, void* owner,
@@ -45,6 +45,7 @@ KernelDirector::~KernelDirector() {
   };
   for (auto& rule : rules_) forget(rule->flows);
   forget(loose_);
+  forget(handed_over_);
   blocks_.close();
   follower_.close();
 }
@@ -194,6 +195,8 @@ void KernelDirector::review_kernel_flows(Instant now) {
     }
     left |= !rule->kernel_flows.empty();
   }
+  review_handed_over();
+  left |= handed_over_count_ > 0;
   std::erase_if(left_flows_, [this](const wire::FlowKey& flow) {
     if (kernel_flows_.has(flow)) return false;
     remove_flow(flow);
@@ -285,6 +288,7 @@ void KernelDirector::accepted(const wire::FlowKey& key) {
 
 void KernelDirector::gone(const wire::FlowKey& key) {
   if (Flow* flow = find(key)) {
+    if (flow->kernels) return;  // gone only here
     if (flow->exact) remove_flow(key);
     static_cast<ListNode<RuleTag>*>(flow)->unlink();
     flows_.remove(flow);
@@ -292,6 +296,68 @@ void KernelDirector::gone(const wire::FlowKey& key) {
     return;
   }
   blocks_.release(key.local.port, key.remote);
+}
+
+// --- flows that the kernel goes on with
+
+Error KernelDirector::hand_over(Instant now, const wire::FlowKey& key) {
+  if (handed_over_count_ >= limits_.handed_over_max) return Error{ENOBUFS};
+  Flow* flow = find(key);
+  const bool known = flow != nullptr;
+  if (!known) flow = remember(key);  // from a port block
+  if (!flow) return Error{ENOBUFS};
+  if (const Error error = set_flow(key, steer::Owner::kKernel)) {
+    // One of several interfaces has no room.
+    remove_flow(key);
+    if (known && flow->exact) flow->exact = !set_flow(key, steer::Owner::kOurs);
+    if (!known) {
+      flows_.remove(flow);
+      flow_pool_.destroy(flow);
+    }
+    return error;
+  }
+  flow->kernels = true;
+  static_cast<ListNode<RuleTag>*>(flow)->unlink();
+  handed_over_.push_back(flow);
+  ++handed_over_count_;
+  if (!review_.armed()) timers_.arm(review_, now + kReviewEvery);
+  return kOk;
+}
+
+bool KernelDirector::is_kernels(const wire::FlowKey& key) const {
+  if (handed_over_count_ == 0) return false;
+  const Flow* flow = find(key);
+  return flow && flow->kernels;
+}
+
+// The kernel tells port by port which connections it has.
+void KernelDirector::review_handed_over() {
+  std::vector<wire::FlowKey> flows;
+  for (Flow* flow = handed_over_.front(); flow; flow = handed_over_.next(flow)) {
+    flows.push_back(flow->key);
+  }
+  const auto by_port = [](const wire::FlowKey& a, const wire::FlowKey& b) {
+    return a.local.port < b.local.port;
+  };
+  std::sort(flows.begin(), flows.end(), by_port);
+  for (auto first = flows.begin(); first != flows.end();) {
+    const auto last = std::upper_bound(first, flows.end(), *first, by_port);
+    std::vector<wire::FlowKey> known(first, last), ended;
+    if (!kernel_flows_.take_gone(kTcp, first->local.port, known, ended)) {
+      for (const wire::FlowKey& flow : ended) end_handed_over(flow);
+    }
+    first = last;
+  }
+}
+
+void KernelDirector::end_handed_over(const wire::FlowKey& key) {
+  Flow* flow = find(key);
+  remove_flow(key);
+  blocks_.release(key.local.port, key.remote);
+  static_cast<ListNode<RuleTag>*>(flow)->unlink();
+  flows_.remove(flow);
+  flow_pool_.destroy(flow);
+  --handed_over_count_;
 }
 
 // --- what came to us and is not ours

@@ -38,6 +38,7 @@ class KernelDirector final : public FlowDirector,
   struct Limits {
     uint32_t flows_max = 65536;         // connections that are followed
     uint32_t kernel_flows_max = 16384;  // connections of the kernel's that a port may have already
+    uint32_t handed_over_max = 16384;   // connections that the kernel goes on with
   };
   KernelDirector(net::IpLayer& ip, TimerWheel& timers, Random& random, const Limits& limits);
   ~KernelDirector() override;
@@ -59,6 +60,8 @@ class KernelDirector final : public FlowDirector,
   int poll_fd() const override { return follower_.poll_fd(); }
   void on_readable(Instant now) override { follower_.on_readable(now); }
   void leave_to_kernel(Instant now, const wire::FlowKey& flow) override;
+  Error hand_over(Instant now, const wire::FlowKey& flow) override;
+  bool is_kernels(const wire::FlowKey& flow) const override;
   void each_counter(const CounterVisitor& visit) const override;
 
  private:
@@ -71,7 +74,8 @@ class KernelDirector final : public FlowDirector,
   // A flow that is followed until it is gone. On its rule's list while that rule takes its packets.
   struct Flow : HashNode<FlowTag>, ListNode<RuleTag> {
     wire::FlowKey key;
-    bool exact = false;  // it has a rule of its own
+    bool exact = false;    // it has a rule of its own
+    bool kernels = false;  // was handed over
   };
   struct LocalRule {
     uint8_t protocol = 0;
@@ -95,6 +99,8 @@ class KernelDirector final : public FlowDirector,
   void leave_late_kernel_flows(Instant now, LocalRule& rule);
   void drop_kernel_flows(LocalRule& rule);
   void review_kernel_flows(Instant now);
+  void review_handed_over();
+  void end_handed_over(const wire::FlowKey& flow);
   LocalRule* rule_for(const wire::Endpoint& local);
   Flow* find(const wire::FlowKey& key) const;
   Flow* remember(const wire::FlowKey& key);
@@ -110,7 +116,9 @@ class KernelDirector final : public FlowDirector,
   SipKey key_;
   ObjectPool<Flow> flow_pool_;
   HashTable<Flow, FlowTag> flows_;
-  List<Flow, RuleTag> loose_;  // followed, on no rule's list
+  List<Flow, RuleTag> loose_;        // followed, on no rule's list
+  List<Flow, RuleTag> handed_over_;  // the kernel's
+  uint32_t handed_over_count_ = 0;
   control::NetlinkFollower follower_;
   control::KernelFlows kernel_flows_;
   control::PortBlocks blocks_;

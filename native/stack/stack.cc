@@ -379,6 +379,9 @@ void Stack::on_freed(const wire::FlowKey& flow) {
 void Stack::on_no_route_back(const wire::FlowKey& flow) {
   if (director_) director_->leave_to_kernel(last_turn_, flow);
 }
+bool Stack::is_kernels(const wire::FlowKey& flow) {
+  return director_ && director_->is_kernels(flow);
+}
 void Stack::on_readable(udp::Socket& socket) {
   mark(udp_.user(socket), Slot::kReadable);
 }

@@ -65,6 +65,10 @@ bool parse(Core& core, Frame* frame, const net::IpMeta& meta, Segment& s, wire::
 }
 
 void input_stray(Core& core, Instant now, const wire::FlowKey& key, uint64_t hash, Segment& s) {
+  if (core.handler.is_kernels(key)) {
+    ++core.counters.tcp_late_for_kernel;
+    return;
+  }
   if (Listener* l = match_listener(core, key.local)) {
     input_listen(core, now, *l, key, hash, s);
     return;

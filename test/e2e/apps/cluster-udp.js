@@ -8,7 +8,7 @@ const [workers, port, host] = process.argv.slice(2);
 
 if (cluster.isPrimary) {
   let listening = 0;
-  cluster.on('listening', (worker, address) => {
+  cluster.on('listening', (_worker, address) => {
     if (++listening === Number(workers)) process.stdout.write(`listening on ${address.port}\n`);
   });
   for (let i = 0; i < Number(workers); i++) cluster.fork();
