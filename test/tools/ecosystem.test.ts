@@ -28,7 +28,7 @@ t.test('what a run under millrace is compared by', async (t) => {
   t.same(differences(plain, ours), []);
   const other = { ...steps, server: [{ step: 'closed', value: 1006 }] };
   const [words, ...more] = differences(plain, { ...ours, steps: other });
-  t.match(words, /^steps of the server:[^]*plain[^]*1000[^]*millrace[^]*1006/);
+  t.match(words, /^steps of the server:.*plain.*1000.*millrace.*1006/s);
   t.same(more, []);
   t.match(
     differences(plain, { ...ours, steps: { ...steps, client: [] } }),
@@ -36,7 +36,7 @@ t.test('what a run under millrace is compared by', async (t) => {
     'one that is missing',
   );
   const noise = { client: 'Warning: a leak\n', server: '' };
-  t.match(differences(plain, { ...ours, stderr: noise }), [/^stderr of the client:[^]*a leak/]);
+  t.match(differences(plain, { ...ours, stderr: noise }), [/^stderr of the client:.*a leak/s]);
   t.same(differences(plain, { ...ours, connections: 0 }), ['nothing went through the stack']);
   t.same(differences(plain, { ...ours, opens: 2 }), ["2 TCP connections were the kernel's"]);
   t.same(differences({ ...plain, opens: 0 }, ours), ['the plain run made no connection']);
