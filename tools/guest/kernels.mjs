@@ -15,10 +15,10 @@ const k61 = 'linux-image-amd64';
 const k612 = 'linux-image-6.12-amd64';
 const BYTES = 1_000_000;
 
-/** Two devices of one kind on one wire. */
-function pair(device) {
+/** Two devices of one kind on one wire. Nothing in the guest looks for their driver. */
+function pair(device, driver) {
   const one = (id) => ['-netdev', `hubport,id=${id},hubid=0`, '-device', `${device},netdev=${id}`];
-  return { qemu: [...one('a'), ...one('b')], lab: { devices: ['eth0', 'eth1'] } };
+  return { modules: [driver], qemu: [...one('a'), ...one('b')], lab: { devices: ['eth0', 'eth1'] } };
 }
 
 const GUESTS = {
@@ -26,11 +26,11 @@ const GUESTS = {
   'veth-6.12': { kernel: k612, lab: {} },
   'offload-6.1': { kernel: k61, lab: { offload: true } },
   'vlan-6.1': { kernel: k61, lab: { vlan: 7 } },
-  'e1000e-6.1': { kernel: k61, ...pair('e1000e') },
-  'virtio-6.1': { kernel: k61, ...pair('virtio-net-pci') },
-  'vmxnet3-6.1': { kernel: k61, ...pair('vmxnet3') },
-  'e1000e-6.12': { kernel: k612, ...pair('e1000e') },
-  'virtio-6.12': { kernel: k612, ...pair('virtio-net-pci') },
+  'e1000e-6.1': { kernel: k61, ...pair('e1000e', 'e1000e') },
+  'virtio-6.1': { kernel: k61, ...pair('virtio-net-pci', 'virtio_net') },
+  'vmxnet3-6.1': { kernel: k61, ...pair('vmxnet3', 'vmxnet3') },
+  'e1000e-6.12': { kernel: k612, ...pair('e1000e', 'e1000e') },
+  'virtio-6.12': { kernel: k612, ...pair('virtio-net-pci', 'virtio_net') },
 };
 
 function check(what, seen, wanted) {
@@ -93,11 +93,12 @@ async function outside(names) {
   tools.nativeTool('load');
   let failed = 0;
   for (const name of names) {
-    const { kernel, qemu = [] } = GUESTS[name];
+    const { kernel, modules = [], qemu = [] } = GUESTS[name];
     const command = [process.execPath, import.meta.filename, '--inside', name];
     let said = '';
     const { code } = await runGuest(command, {
       kernel,
+      modules,
       qemu,
       virtualTime: true,
       timeoutSeconds: 3600,
