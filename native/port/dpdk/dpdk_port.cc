@@ -190,6 +190,7 @@ uint32_t DpdkPort::receive(Instant now, std::span<Frame*> out) {
   if (gone()) return 0;
   reclaim(now);
   uint32_t received = 0;
+  waiter_.look();
   const bool found = look();
   while (received < out.size() && staged_head_ != staged_tail_) {
     rte_mbuf* packet = staged_[staged_head_];
