@@ -64,7 +64,8 @@ export function listenOurs(
     end();
     return errno;
   }
-  keepAtExit = engine.closeAtExit(kernel.fd);
+  // Not a cluster worker's: its listener is the primary's, and goes on.
+  if (kernel.fd >= 0) keepAtExit = engine.closeAtExit(kernel.fd);
   listening.set(kernel, end);
   const close = kernel.close;
   Object.defineProperty(kernel, 'close', {
