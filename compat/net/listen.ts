@@ -64,8 +64,9 @@ export function listenOurs(
     end();
     return errno;
   }
-  // Not a cluster worker's: its listener is the primary's, and goes on.
-  if (kernel.fd >= 0) keepAtExit = engine.closeAtExit(kernel.fd);
+  // The stand-in of a cluster worker has none: the descriptor is the primary's.
+  const descriptor: number | undefined = kernel.fd;
+  if (descriptor !== undefined && descriptor >= 0) keepAtExit = engine.closeAtExit(descriptor);
   listening.set(kernel, end);
   const close = kernel.close;
   Object.defineProperty(kernel, 'close', {

@@ -13,7 +13,7 @@ import { runGuest } from './guest.mjs';
 
 const k61 = 'linux-image-amd64';
 const k612 = 'linux-image-6.12-amd64';
-const BYTES = 2_000_000;
+const BYTES = 1_000_000;
 
 /** Two devices of one kind on one wire. */
 function pair(device) {
@@ -100,7 +100,7 @@ async function outside(names) {
       kernel,
       qemu,
       virtualTime: true,
-      timeoutSeconds: 600,
+      timeoutSeconds: 3600,
       onErr: (text) => {
         said += text;
       },
