@@ -64,7 +64,9 @@ export function listenOurs(
     end();
     return errno;
   }
-  keepAtExit = engine.closeAtExit(kernel.fd);
+  // What a cluster's worker has in place of a handle holds no descriptor: that is the primary's.
+  const descriptor = kernel.fd as number | undefined;
+  if (descriptor !== undefined && descriptor >= 0) keepAtExit = engine.closeAtExit(descriptor);
   listening.set(kernel, end);
   const close = kernel.close;
   Object.defineProperty(kernel, 'close', {
