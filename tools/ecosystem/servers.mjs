@@ -18,7 +18,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 /** nobody and nogroup on Debian. */
 const NOBODY = 65534;
 const AS_NOBODY = ['setpriv', `--reuid=${NOBODY}`, `--regid=${NOBODY}`, '--clear-groups'];
-const READY_SECONDS = 120;
+const READY_SECONDS = 240;
 
 /** A folder that the server may write; the certificates are in it, for some insist on owning their key. */
 function folderFor(lab, name, certificates) {
