@@ -12,6 +12,11 @@ export interface Gate {
   wants(protocol: 'tcp' | 'udp', operation: 'listen' | 'connect' | 'bind', address: string, port: number): boolean;
   /** Could {@link Gate.wants} say yes for some address and port? */
   mayWant(protocol: 'tcp' | 'udp', operation: 'listen' | 'connect' | 'bind'): boolean;
+  /**
+   * Can this process listen through the engine on a port that other processes have too? Not where the engine reaches
+   * nothing but this process.
+   */
+  readonly sharesPorts: boolean;
   /** The running engine; null when there is none, which whoever knows the reason has said once. */
   acquire(): Engine | null;
 }

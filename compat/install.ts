@@ -2,10 +2,16 @@
 import { hookUdp } from './dgram/hooks';
 import type { Gate } from './gate';
 import { acquireInternals } from './internals';
+import { hookCluster } from './net/cluster';
 import { hookTcp } from './net/hooks';
 import { reportUnusable } from './self-test';
 
 const INSTALLED = Symbol.for('millrace.facade.installed');
+
+function handOver(socket: object): number | null {
+  const { leaveFastPath } = require('./net/users') as typeof import('./net/users');
+  return leaveFastPath(socket);
+}
 
 /**
  * Puts the hooks under net and dgram. From now on every socket that the gate lets through is offered to its engine. What
@@ -16,13 +22,13 @@ const INSTALLED = Symbol.for('millrace.facade.installed');
 export function install(gate: Gate): boolean {
   const global = globalThis as Record<symbol, unknown>;
   if (global[INSTALLED] !== undefined) return false;
-  Object.defineProperty(global, INSTALLED, { value: true });
+  // For lib/hand-over.ts, whichever copy of the package that is of.
+  Object.defineProperty(global, INSTALLED, { value: Object.freeze({ handOver }) });
   const found = acquireInternals();
   if (typeof found === 'string') {
     reportUnusable(found);
     return false;
   }
-  hookTcp(found, gate);
-  hookUdp(found, gate);
+  hookCluster(found, gate, hookTcp(found, gate), hookUdp(found, gate));
   return true;
 }

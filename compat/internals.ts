@@ -28,7 +28,17 @@ export interface TcpHandle {
   connect(request: Request, address: string, port: number): number;
   bind6(address: string, port: number, flags?: number): number;
   listen(backlog: number): number;
+  open(fd: number): number;
+  readStart(): number;
+  readStop(): number;
+  writeBuffer(request: Request, data: Uint8Array): number;
+  shutdown(request: Request): number;
   close(callback?: () => void): void;
+  reset(callback?: () => void): number;
+  ref(): void;
+  unref(): void;
+  setNoDelay(on: boolean): number;
+  setKeepAlive(on: boolean, idleSeconds: number, intervalSeconds?: number, count?: number): number;
   getsockname(out: AddressOut): number;
   hasRef(): boolean;
   getAsyncId(): number;
@@ -91,6 +101,7 @@ interface StreamBinding {
   /** Node 26 and later. */
   kLastWriteErr?: number;
   WriteWrap: new () => Request;
+  ShutdownWrap: new () => Request;
 }
 
 export interface Internals {

@@ -10,7 +10,18 @@ import type { Upcall } from './engine';
 export interface NativeConfig {
   readonly port: string;
   readonly interfaces: readonly string[];
+  /** Receive queues to take on each interface; 0: all. */
+  readonly queues: number;
   readonly xdpMode: string;
+  readonly dpdkArgs: string;
+  readonly dpdkDevice: string;
+  readonly dpdkAddress: string;
+  readonly dpdkNeighbors: string;
+  readonly dpdkTap: string;
+  /** The shared object that holds port dpdk. */
+  readonly dpdkObject: string;
+  /** The port says what it does on stderr. */
+  readonly debug: boolean;
   readonly fault: string;
   readonly pcapFile: string;
   readonly frames: number;
@@ -47,6 +58,15 @@ export interface Layout {
   readonly frameHeadroom: number;
 }
 
+/** One end of a connection that leaves the stack. */
+export interface Leaving {
+  readonly slot: number;
+  /** Bytes that were taken out of the stack and nobody has read. */
+  readonly unread: readonly Uint8Array[];
+  /** The program knows the addresses as IPv6. */
+  readonly wide: boolean;
+}
+
 /** What a port turned out to be. */
 export interface PortReport {
   readonly name: string;
@@ -69,6 +89,12 @@ export interface NativeStack {
   tcpReaches(remotePort: number): boolean;
   tcpConnect(remotePort: number, localPort: number): number;
   tcpListen(port: number, dualStack: boolean, backlog: number): number;
+  closeAtExit(descriptor: number): void;
+  keepAtExit(descriptor: number): void;
+  /** The slot of the other end of a connection inside this process; -1: there is none. */
+  tcpPeer(slot: number): number;
+  /** Makes the kernel go on with connections: their sockets, in the same order, or a negative errno. */
+  tcpHandOver(ends: readonly Leaving[]): number | { fd: number; unsent: Uint8Array }[];
   udpBind(port: number, dualStack: boolean): number;
   udpConnect(slot: number, remotePort: number): number;
   udpDisconnect(slot: number): void;

@@ -5,6 +5,7 @@
 import type { Connection, ConnectionSink, ContextId, SocketAddress } from './engine';
 import { COMMAND, FRAMES_SHARE, FRAMES_SHARE_MIN, HEADER, OPTION, SOCKET, type Rings } from './rings';
 
+const ENOTCONN = 107;
 // RFC 9293 leaves it to the implementation; Linux checks the same range.
 const KEEPALIVE_MAX_S = 32_767;
 /** UTF-8 takes at most this many bytes for one UTF-16 code unit. */
@@ -16,6 +17,8 @@ export interface ConnectionHost {
   waitForFrame(connection: StackConnection): void;
   /** The connection was closed: no upcall must reach it any more. */
   released(connection: StackConnection): void;
+  /** See {@link Connection.handOver}. */
+  handOver(connection: StackConnection): number;
 }
 
 export class StackConnection implements Connection {
@@ -121,6 +124,22 @@ export class StackConnection implements Connection {
 
   abort(): void {
     this.#end(COMMAND.abort);
+  }
+
+  handOver(): number {
+    return this.#closed ? -ENOTCONN : this.#host.handOver(this);
+  }
+
+  /** For the engine: stops what the stack would still publish. Returns whether there was anything to stop. */
+  stopReading(): boolean {
+    const { words } = this.#rings;
+    const word = this.#line + SOCKET.reading;
+    return Atomics.exchange(words, word, 0) === 1;
+  }
+
+  /** For the engine: the connection is the kernel's. */
+  left(): void {
+    this.#closed = true;
   }
 
   setNoDelay(on: boolean): number {

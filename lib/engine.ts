@@ -38,6 +38,21 @@ export interface ConnectionSink {
   onError(errno: number): Upcall;
   /** There is room for bytes again after write() took less than it was given. */
   onWritable(): Upcall;
+  /**
+   * The connection is about to leave for the kernel: what onData brought and nobody has seen. It goes along if the
+   * connection does go, which onLeft tells. Without this method the connection cannot leave.
+   */
+  onLeaving?(): readonly Uint8Array[];
+  /** The kernel goes on with the connection from here. No upcall of the engine follows. */
+  onLeft?(end: KernelEnd): void;
+}
+
+/** What the kernel goes on with. */
+export interface KernelEnd {
+  /** A connected socket, the receiver's from now on. */
+  readonly fd: number;
+  /** Of what write() took: bytes for which the kernel had no memory. Almost always none. */
+  readonly unsent: Uint8Array;
 }
 
 export interface SocketAddress {
@@ -67,6 +82,12 @@ export interface Connection extends Channel {
   close(): void;
   /** RST. No upcall follows. */
   abort(): void;
+  /**
+   * Makes the kernel go on with the connection in mid-stream and calls the sink's onLeft; between sockets of this process
+   * with both ends. 0, or a negative errno with which nothing has changed: EPERM without CAP_NET_ADMIN, ENOTCONN while it
+   * is not up or when it has ended, EAGAIN when the other end is in this process and nobody has it yet.
+   */
+  handOver(): number;
   setNoDelay(on: boolean): number;
   setKeepAlive(on: boolean, idleSeconds: number, intervalSeconds?: number, count?: number): number;
   setTypeOfService(value: number): number;
@@ -163,6 +184,11 @@ export interface Engine {
    * Begins to take connections for a listener that the kernel holds, before the kernel itself begins to. null: not ours.
    */
   listen(local: SocketAddress, dualStack: boolean, backlog: number, sink: ListenerSink): Listener | number | null;
+  /**
+   * Has the descriptor of a kernel's listener closed before the stack waits for its peers at the end of the process, so
+   * that nobody gets through to a program that is gone. Call what it returns before the descriptor is closed otherwise.
+   */
+  closeAtExit(descriptor: number): () => void;
   /**
    * Begins to take datagrams for a socket that is bound in the kernel. null, or a negative errno when it is wanted but
    * cannot be had (an address that is not of an accelerated interface, a limit): the kernel's alone.

@@ -6,6 +6,7 @@ export type { PortReport } from './binding';
 export type * from './engine';
 export { NOT_OURS } from './engine';
 export { InterfaceError, OptionError, UnavailableError, UnknownOptionError } from './errors';
+export { handOver } from './hand-over';
 export { type LifecycleEvents, lifecycle } from './lifecycle';
 export type { Operation, Protocol } from './policy';
 export { acquireEngine, configure, mayWant, wants } from './runtime';

@@ -14,6 +14,7 @@ import type {
   DatagramSink,
   DatagramSocket,
   Engine,
+  KernelEnd,
   Listener,
   ListenerSink,
   SocketAddress,
@@ -28,6 +29,8 @@ const SLABS = 16;
 /** Slab numbers wrap here; a power of two, far above the number outstanding. */
 const SLAB_NUMBERS = 1024;
 const UNSPECIFIED = { IPv4: '0.0.0.0', IPv6: '::' } as const;
+const EAGAIN = 11;
+const ENOTSUP = 95;
 const ENETUNREACH = 101;
 /** What one onData gets at most, as one read of libuv. */
 const CHUNK_BYTES_MAX = 65_536;
@@ -37,6 +40,11 @@ type Socket = StackConnection | StackListener | StackDatagramSocket;
 /** Link-local addresses mean something only together with an interface (RFC 4007): they are the kernel's. */
 function isScoped(address: string): boolean {
   return /^fe[89ab]/i.test(address);
+}
+
+/** IPv4 under addresses of IPv6, as a dual-stack server knows it. */
+function isWide({ local, remote }: StackConnection): boolean {
+  return local.address.startsWith('::ffff:') || remote.address.startsWith('::ffff:');
 }
 
 interface Post {
@@ -158,6 +166,11 @@ export class StackEngine implements Engine, ConnectionHost {
     return listener;
   }
 
+  closeAtExit(descriptor: number): () => void {
+    this.#native.closeAtExit(descriptor);
+    return () => this.#native.keepAtExit(descriptor);
+  }
+
   bind(local: SocketAddress, dualStack: boolean, sink: DatagramSink): DatagramSocket | number | null {
     if (isScoped(local.address)) return null;
     const policy = this.#policy;
@@ -191,6 +204,49 @@ export class StackEngine implements Engine, ConnectionHost {
 
   released(connection: StackConnection): void {
     if (this.#sockets[connection.slot] === connection) this.#sockets[connection.slot] = undefined;
+  }
+
+  handOver(connection: StackConnection): number {
+    this.#native.flush(); // the other end may have been closed a moment ago
+    const others = this.#native.tcpPeer(connection.slot);
+    const peer = others < 0 ? undefined : this.#sockets[others];
+    // Accepted by the stack, and its event is still on the way up.
+    if (others >= 0 && !(peer instanceof StackConnection)) return -EAGAIN;
+    const leaving = peer instanceof StackConnection ? [connection, peer] : [connection];
+    if (leaving.some(({ sink }) => sink.onLeaving === undefined || sink.onLeft === undefined)) return -ENOTSUP;
+    const read = leaving.map((end) => end.stopReading());
+    // A whole turn: from here on nothing more of theirs is published, whoever runs turns.
+    this.#native.flush();
+    const ends = leaving.map((end) => ({
+      slot: end.slot,
+      unread: [...(end.sink.onLeaving?.() ?? []), ...this.#undispatched(end)],
+      wide: isWide(end),
+    }));
+    const made = this.#native.tcpHandOver(ends);
+    if (typeof made === 'number') {
+      for (const [i, end] of leaving.entries()) if (read[i]) end.setReading(true);
+      return made;
+    }
+    for (const end of leaving) {
+      end.left();
+      this.released(end);
+    }
+    for (const [i, end] of leaving.entries()) end.sink.onLeft?.(made[i] as KernelEnd);
+    return 0;
+  }
+
+  /** Bytes of a connection in events that are still to be dispatched. Those events will find nobody. */
+  #undispatched({ slot, generation }: StackConnection): Uint8Array[] {
+    const words = this.#words;
+    const tail = Atomics.load(words, HEADER.eventTail);
+    const found: Uint8Array[] = [];
+    for (let head = this.#eventHead; head !== tail; head = (head + 1) >>> 0) {
+      const at = this.#rings.eventAt(head);
+      if (words[at] !== EVENT.data || words[at + 1] !== slot || words[at + 2] !== generation) continue;
+      const slab = this.#slabs[words[at + 3] as number] as ArrayBuffer;
+      found.push(new Uint8Array(slab, words[at + 4], words[at + 5]));
+    }
+    return found;
   }
 
   ports(): PortReport[] {

@@ -26,7 +26,7 @@ const maps = {
   mr_addresses: 'kAddresses',
   mr_blocks: 'kBlocks',
   mr_counters: 'kCounters',
-  mr_config: 'kConfig',
+  mr_queues: 'kQueues',
   mr_sockets: 'kSockets',
 };
 
@@ -138,6 +138,9 @@ namespace millrace::steer {
 
 enum class XdpMap : uint8_t { ${Object.values(maps).join(', ')} };
 inline constexpr uint32_t kXdpMaps = ${Object.keys(maps).length};
+
+// Stacks that share an interface share the program and its maps: only those of the same source can.
+inline constexpr char kXdpSource[] = "${digest}";
 
 struct XdpRelocation {
   uint16_t instruction;

@@ -3,9 +3,9 @@
 // lengths, and times within 20 % (or 8 ms: the kernel lives in real time). Every difference must be in
 // test/differential/differences.mjs with its reason. The last line is "N same, M differ as listed, K unexpected".
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { DIFFERENCES } from '../test/differential/differences.mjs';
+import { cmakeBuild } from './cmake.mjs';
 import { ROOT } from './files.mjs';
 import { run } from './run.mjs';
 
@@ -14,15 +14,12 @@ const TRIES = 3;
 const SLACK_MS = 8;
 
 async function build() {
-  const jobs = String(Math.min(availableParallelism(), 4));
-  const steps = [
-    ['-S', ROOT, '-B', BUILD, '-G', 'Ninja', '-DCMAKE_BUILD_TYPE=RelWithDebInfo'],
-    ['--build', BUILD, '-j', jobs, '--target', 'exchanges', 'exchanges_kernel'],
-  ];
-  for (const args of steps) {
-    const { code, output } = await run('cmake', args, { timeoutSeconds: 900 });
-    if (code !== 0) throw new Error(`cmake ${args.join(' ')} failed\n${output.slice(-4000)}`);
-  }
+  const problem = await cmakeBuild(
+    'build-differential',
+    ['-DCMAKE_BUILD_TYPE=RelWithDebInfo'],
+    ['exchanges', 'exchanges_kernel'],
+  );
+  if (problem !== null) throw new Error(problem);
 }
 
 /** Exchanges by name: each a list of packets, `{ at, words }`. */
@@ -57,9 +54,15 @@ async function exchanges(program, args, seconds) {
   return parseExchanges(output);
 }
 
+/** Both families, at once. */
+async function both(program, wanted, seconds) {
+  const families = await Promise.all(['4', '6'].map((family) => exchanges(program, [family, ...wanted], seconds)));
+  return new Map(families.flatMap((one) => [...one]));
+}
+
 /** Exact names from a program that selects by parts of them. */
 async function again(name) {
-  return (await exchanges('exchanges_kernel', [name], 120)).get(name);
+  return (await exchanges('exchanges_kernel', [name.startsWith('v6 ') ? '6' : '4', name], 120)).get(name);
 }
 
 async function main() {
@@ -69,22 +72,23 @@ async function main() {
   }
   await build();
   const wanted = process.argv.slice(2);
-  const ours = await exchanges('exchanges', wanted, 120);
-  const kernel = await exchanges('exchanges_kernel', wanted, 900);
+  const ours = await both('exchanges', wanted, 120);
+  const kernel = await both('exchanges_kernel', wanted, 900);
   const reasons = new Map(DIFFERENCES.flatMap(({ exchanges: names, why }) => names.map((name) => [name, why])));
+  const reasonOf = (name) => reasons.get(name) ?? reasons.get(name.replace(/^v6 /, ''));
   const counts = { same: 0, listed: 0, unexpected: 0 };
   for (const [name, packets] of ours) {
+    const reason = reasonOf(name);
     let found = difference(packets, kernel.get(name) ?? []);
     // Times of the kernel are real: what is not a difference of behaviour does not come again.
-    for (let n = 1; n < TRIES && found !== null && !reasons.has(name); n++) {
+    for (let n = 1; n < TRIES && found !== null && reason === undefined; n++) {
       found = difference(packets, (await again(name)) ?? []);
     }
-    if (found === null && !reasons.has(name)) counts.same++;
-    else if (found !== null && reasons.has(name)) counts.listed++;
+    if (found === null && reason === undefined) counts.same++;
+    else if (found !== null && reason !== undefined) counts.listed++;
     else counts.unexpected++;
-    if (found !== null)
-      console.log(`${name}: ${found}${reasons.has(name) ? ` (${reasons.get(name)})` : ' UNEXPECTED'}`);
-    else if (reasons.has(name)) console.log(`${name}: no difference any more: take it out of the list`);
+    if (found !== null) console.log(`${name}: ${found} ${reason === undefined ? 'UNEXPECTED' : `(${reason})`}`);
+    else if (reason !== undefined) console.log(`${name}: no difference any more: take it out of the list`);
   }
   mkdirSync(BUILD, { recursive: true });
   writeFileSync(join(BUILD, 'exchanges.json'), JSON.stringify({ ours: [...ours], kernel: [...kernel] }, null, 1));

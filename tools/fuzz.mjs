@@ -3,15 +3,20 @@
 // build-fuzz/corpus/TARGET; `--keep` writes a small corpus that covers as much back into the repository. An input that
 // fails is left in build-fuzz and named. The last line is "N executions, M passed, K failed", M and K in targets.
 import { cpSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
+import { cmakeBuild } from './cmake.mjs';
 import { ROOT } from './files.mjs';
 import { run } from './run.mjs';
 
 const BUILD = join(ROOT, 'build-fuzz');
-const CONFIGURE = ['-S', ROOT, '-B', BUILD, '-G', 'Ninja', '-DCMAKE_BUILD_TYPE=RelWithDebInfo'];
-CONFIGURE.push('-DCMAKE_CXX_COMPILER=clang++', '-DCMAKE_C_COMPILER=clang', '-DMILLRACE_FUZZ=ON');
-CONFIGURE.push('-DMILLRACE_SANITIZE=address,undefined', '-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O2 -g1 -UNDEBUG');
+const SETTINGS = [
+  '-DCMAKE_BUILD_TYPE=RelWithDebInfo',
+  '-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O2 -g1 -UNDEBUG',
+  '-DCMAKE_CXX_COMPILER=clang++',
+  '-DCMAKE_C_COMPILER=clang',
+  '-DMILLRACE_FUZZ=ON',
+  '-DMILLRACE_SANITIZE=address,undefined',
+];
 
 /** The targets, and how long an input may be: more only makes an execution slower. */
 export const TARGETS = {
@@ -29,18 +34,14 @@ export const TARGETS = {
 const KEPT_FILES = 48;
 const ENVIRONMENT = {
   UBSAN_OPTIONS: 'halt_on_error=1:print_stacktrace=1',
-  ASAN_OPTIONS: 'detect_stack_use_after_return=1:allocator_may_return_null=1',
+  // What was freed is kept for a few executions; libFuzzer's 256 MB would make each one touch new pages.
+  ASAN_OPTIONS: 'detect_stack_use_after_return=1:allocator_may_return_null=1:quarantine_size_mb=4',
 };
 
 /** Builds the targets; what went wrong, or null. */
-export async function buildTargets(names) {
-  const steps = [CONFIGURE, ['--build', BUILD, '-j', String(Math.min(availableParallelism(), 4)), '--target']];
-  steps[1].push(...names.map((name) => `fuzz_${name}`));
-  for (const args of steps) {
-    const { code, output } = await run('cmake', args, { timeoutSeconds: 900 });
-    if (code !== 0) return `cmake ${args.join(' ')} failed\n${output.slice(-6000)}`;
-  }
-  return null;
+export function buildTargets(names, options = {}) {
+  const targets = names.map((name) => `fuzz_${name}`);
+  return cmakeBuild('build-fuzz', SETTINGS, targets, options);
 }
 
 function folders(name) {
@@ -51,12 +52,12 @@ function folders(name) {
 }
 
 /** Runs one target. @returns {Promise<{executions: number, failure: string | null}>} */
-export async function fuzzTarget(name, seconds) {
+export async function fuzzTarget(name, seconds, idle = false) {
   const { learnt, kept } = folders(name);
   const args = [`-max_total_time=${seconds}`, `-max_len=${TARGETS[name]}`, '-print_final_stats=1'];
   // Entropic scheduling costs half of the executions of the targets with state.
   args.push('-entropic=0', '-verbosity=0', '-timeout=20', `-artifact_prefix=${join(BUILD, `failed-${name}-`)}`);
-  const options = { timeoutSeconds: seconds + 120, env: ENVIRONMENT };
+  const options = { timeoutSeconds: seconds + 240, env: ENVIRONMENT, idle };
   const { code, output } = await run(join(BUILD, `fuzz_${name}`), [...args, learnt, kept], options);
   const executions = Number(/number_of_executed_units: (\d+)/.exec(output)?.[1] ?? 0);
   if (code === 0 && executions > 0) return { executions, failure: null };
@@ -64,10 +65,10 @@ export async function fuzzTarget(name, seconds) {
 }
 
 /** All targets, some at a time; calls `report` after each. */
-export async function fuzz(names, seconds, jobs, report = () => {}) {
+export async function fuzz(names, seconds, jobs, report = () => {}, { idle = false } = {}) {
   const next = names.values();
   const worker = async () => {
-    for (const name of next) report(name, await fuzzTarget(name, seconds));
+    for (const name of next) report(name, await fuzzTarget(name, seconds, idle));
   };
   await Promise.all(Array.from({ length: jobs }, worker));
 }

@@ -1,30 +1,25 @@
-// Groups of tests that need a build of their own: threads under TSan, and every fuzz target for a short time.
-import { availableParallelism } from 'node:os';
+// Groups of tests that need a build of their own and nothing of the others: threads under TSan, and every fuzz target
+// for a minute. They run beside the groups that mostly wait, on what those leave of the processors.
 import { join } from 'node:path';
+import { cmakeBuild } from './cmake.mjs';
 import { ROOT } from './files.mjs';
 import { buildTargets, fuzz, TARGETS } from './fuzz.mjs';
 import { run } from './run.mjs';
 import { doctestCounts, emptyResult } from './test-groups.mjs';
 
-const BUILD = join(ROOT, 'build-tsan');
-const CONFIGURE = ['-S', ROOT, '-B', BUILD, '-G', 'Ninja', '-DCMAKE_BUILD_TYPE=Debug'];
-CONFIGURE.push('-DCMAKE_CXX_FLAGS_DEBUG=-O1 -g', '-DMILLRACE_SANITIZE=thread');
+const BUILD = 'build-tsan';
+const SETTINGS = ['-DCMAKE_BUILD_TYPE=Debug', '-DCMAKE_CXX_FLAGS_DEBUG=-O1 -g', '-DMILLRACE_SANITIZE=thread'];
 /** Where two threads meet: guardian, baton and rings are all of the stack's folder. */
 const PROGRAM = 'test_stack';
 /** For each target. The long run is `npm run fuzz -- --seconds N`. */
-const FUZZ_SECONDS = 15;
+const FUZZ_SECONDS = 60;
 
 /** The tests of native/stack under ThreadSanitizer; a case of doctest counts as one, and each report as a failure. */
 export async function runThreads() {
-  const jobs = String(Math.min(availableParallelism(), 4));
-  for (const args of [CONFIGURE, ['--build', BUILD, '-j', jobs, '--target', PROGRAM]]) {
-    const { code, output } = await run('cmake', args, { timeoutSeconds: 600 });
-    if (code !== 0) {
-      return { ...emptyResult(), failed: 1, report: [`cmake ${args.join(' ')} failed\n${output.slice(-6000)}`] };
-    }
-  }
-  const options = { timeoutSeconds: 300, env: { TSAN_OPTIONS: 'halt_on_error=0 second_deadlock_stack=1' } };
-  const { code, output } = await run(join(BUILD, PROGRAM), ['--no-colors'], options);
+  const problem = await cmakeBuild(BUILD, SETTINGS, [PROGRAM], { idle: true });
+  if (problem !== null) return { ...emptyResult(), failed: 1, report: [problem] };
+  const options = { timeoutSeconds: 600, idle: true, env: { TSAN_OPTIONS: 'halt_on_error=0 second_deadlock_stack=1' } };
+  const { code, output } = await run(join(ROOT, BUILD, PROGRAM), ['--no-colors'], options);
   const result = { ...emptyResult(), ...doctestCounts(output, PROGRAM) };
   const races = output.match(/^WARNING: ThreadSanitizer/gm)?.length ?? 0;
   result.failed += races;
@@ -37,16 +32,14 @@ export async function runThreads() {
 /** Every target of tools/fuzz.mjs for some seconds; a target counts as one. */
 export async function runFuzz() {
   const names = Object.keys(TARGETS);
-  const problem = await buildTargets(names);
+  const problem = await buildTargets(names, { idle: true });
   if (problem !== null) return { ...emptyResult(), failed: 1, report: [problem] };
   const result = emptyResult();
-  await fuzz(names, FUZZ_SECONDS, 2, (_, { failure }) => {
-    if (failure === null) {
-      result.passed++;
-    } else {
-      result.failed++;
-      result.report.push(failure);
-    }
-  });
+  const count = (_, { failure }) => {
+    if (failure === null) result.passed++;
+    else result.failed++;
+    if (failure !== null) result.report.push(failure);
+  };
+  await fuzz(names, FUZZ_SECONDS, 2, count, { idle: true });
   return result;
 }

@@ -19,12 +19,16 @@ const SKIPS_ALLOWED = [
 /** Folders of tests that are groups of their own. */
 const APART = new Set(['e2e', 'package']);
 
+/**
+ * `busy` groups use all processors and come first, one after another. Those `beside` then run on what the others, which
+ * mostly wait, leave of the processors.
+ */
 const GROUPS = {
-  lint: { run: runLint },
-  native: { run: runNative },
-  sim: { run: runSim },
-  threads: { run: runThreads, byName: true },
-  fuzz: { run: runFuzz, byName: true },
+  lint: { run: runLint, busy: true },
+  native: { run: runNative, busy: true },
+  sim: { run: runSim, busy: true },
+  threads: { run: runThreads, beside: true },
+  fuzz: { run: runFuzz, beside: true },
   unit: { run: () => runTap(unitFolders(), { jobs: 2, timeoutSeconds: 120 }), compiled: true },
   package: { run: () => runTap(['package'], { jobs: 1, timeoutSeconds: 600 }), compiled: true },
   conformance: { run: runConformance, compiled: true },
@@ -82,24 +86,30 @@ async function main() {
     console.error(`no such group: ${unknown.join(', ')}; there are ${Object.keys(GROUPS).join(', ')}`);
     return 2;
   }
-  // A build of the stack for each sanitizer more does not fit into a quarter of an hour on two cores.
-  const usual = Object.keys(GROUPS).filter((name) => !GROUPS[name].byName);
-  const names = wanted.length > 0 ? wanted : usual;
+  const names = wanted.length > 0 ? wanted : Object.keys(GROUPS);
   const inCi = process.env.CI === 'true' || process.env.CI === '1';
   const compiled = names.some((name) => GROUPS[name].compiled);
   const missing = await setUp(compiled ? ['build', ...names] : names);
   const buildProblem = compiled ? await build() : null;
   if (buildProblem !== null) console.log(buildProblem);
   const total = { passed: 0, failed: 0, skipped: 0 };
-  for (const name of names) {
-    const start = performance.now();
-    const result = await runGroup(name, missing, buildProblem);
-    if (inCi) strictAboutSkips(result);
-    print(name, result, (performance.now() - start) / 1000);
-    total.passed += result.passed;
-    total.failed += result.failed;
-    total.skipped += result.skipped.length;
-  }
+  const runAll = async (group) => {
+    for (const name of group) {
+      const start = performance.now();
+      const result = await runGroup(name, missing, buildProblem);
+      if (inCi) strictAboutSkips(result);
+      print(name, result, (performance.now() - start) / 1000);
+      total.passed += result.passed;
+      total.failed += result.failed;
+      total.skipped += result.skipped.length;
+    }
+  };
+  await runAll(names.filter((name) => GROUPS[name].busy));
+  const rest = names.filter((name) => !GROUPS[name].busy);
+  await Promise.all([
+    runAll(rest.filter((name) => GROUPS[name].beside)),
+    runAll(rest.filter((name) => !GROUPS[name].beside)),
+  ]);
   console.log(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
   return total.failed === 0 ? 0 : 1;
 }

@@ -2,24 +2,20 @@
 // full of holes (test/scale). Fails when an algorithm costs more than 1.3 times as much at the large size. "busy" is
 // printed and not judged: there nearly every connection is cold in the caches, whatever the algorithms do.
 import { join } from 'node:path';
+import { cmakeBuild } from './cmake.mjs';
 import { ROOT } from './files.mjs';
 import { run } from './run.mjs';
 
-const BUILD = join(ROOT, 'build-scale');
+const BUILD = 'build-scale';
 const LIMIT = 1.3;
 const JUDGED = ['idle', 'holes'];
 
-const steps = [
-  ['-S', ROOT, '-B', BUILD, '-G', 'Ninja', '-DCMAKE_BUILD_TYPE=Release'],
-  ['--build', BUILD, '-j', '2', '--target', 'scale'],
-];
-for (const args of steps) {
-  const { code, output } = await run('cmake', args, { timeoutSeconds: 900 });
-  if (code === 0) continue;
-  console.error(`cmake ${args.join(' ')} failed\n${output.slice(-4000)}`);
+const problem = await cmakeBuild(BUILD, ['-DCMAKE_BUILD_TYPE=Release'], ['scale']);
+if (problem !== null) {
+  console.error(problem);
   process.exit(1);
 }
-const { code, output } = await run(join(BUILD, 'scale'), process.argv.slice(2), { timeoutSeconds: 600 });
+const { code, output } = await run(join(ROOT, BUILD, 'scale'), process.argv.slice(2), { timeoutSeconds: 600 });
 process.stdout.write(output);
 const rows = [...output.matchAll(/^(\w+) +(\d+) +\d+ ns \((\d+\.\d+) x\)/gm)];
 const grown = rows.filter(([, what, , ratio]) => JUDGED.includes(what) && Number(ratio) > LIMIT);

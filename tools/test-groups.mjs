@@ -1,8 +1,8 @@
 // The groups of tests and how the result of each is read. Every runner returns
 // {passed, failed, skipped: [reason, ...], report: [text, ...]}.
 import { existsSync, readdirSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
+import { cmakeBuild } from './cmake.mjs';
 import { listFiles, ROOT } from './files.mjs';
 import { lint } from './lint.mjs';
 import { run } from './run.mjs';
@@ -10,17 +10,7 @@ import { run } from './run.mjs';
 /** Apart from what a developer builds by hand, with all assertions and fast enough for the simulator. */
 export const BUILD = 'build-test';
 const SANITIZERS = 'address,undefined';
-const CONFIGURE = [
-  '-S',
-  '.',
-  '-B',
-  BUILD,
-  '-G',
-  'Ninja',
-  '-DCMAKE_BUILD_TYPE=Debug',
-  '-DCMAKE_CXX_FLAGS_DEBUG=-O1 -g',
-  `-DMILLRACE_SANITIZE=${SANITIZERS}`,
-];
+const SETTINGS = ['-DCMAKE_BUILD_TYPE=Debug', '-DCMAKE_CXX_FLAGS_DEBUG=-O1 -g', `-DMILLRACE_SANITIZE=${SANITIZERS}`];
 /** What a sanitizer finds ends the program, as a failed assertion does. */
 export const SANITIZED = {
   UBSAN_OPTIONS: 'halt_on_error=1:print_stacktrace=1',
@@ -42,14 +32,9 @@ export async function runLint() {
   return { ...emptyResult(), ...counts, report };
 }
 
-/** Configures and builds once for the unit tests and the simulator; null when it went well. */
-export async function buildNative() {
-  const jobs = String(Math.min(availableParallelism(), 4));
-  for (const args of [CONFIGURE, ['--build', BUILD, '-j', jobs]]) {
-    const { code, output } = await run('cmake', args, { timeoutSeconds: 900 });
-    if (code !== 0) return `cmake ${args.join(' ')} failed\n${output.slice(-6000)}`;
-  }
-  return null;
+/** Once for the unit tests, the scripts and the simulator; null when it went well. */
+export function buildNative() {
+  return cmakeBuild(BUILD, SETTINGS);
 }
 
 let nativeBuild;
@@ -74,7 +59,24 @@ export async function runNative() {
     if (counts.failed === 0) result.failed++;
     result.report.push(`${name} ended with ${code}\n${output.slice(-6000)}`);
   }
-  return add(result, await runScripts());
+  return add(add(result, await runCorpora()), await runScripts());
+}
+
+/** Every input of test/fuzz/corpus through its fuzz target, without libFuzzer; a target counts as one test. */
+async function runCorpora() {
+  const result = emptyResult();
+  const corpora = join(ROOT, 'test/fuzz/corpus');
+  for (const target of readdirSync(corpora)) {
+    const options = { timeoutSeconds: 60, env: SANITIZED };
+    const { code, output } = await run(join(ROOT, BUILD, `replay_${target}`), [join(corpora, target)], options);
+    if (code === 0 && /^[1-9]\d* inputs$/m.test(output)) {
+      result.passed++;
+    } else {
+      result.failed++;
+      result.report.push(`replay_${target} ended with ${code}\n${output.slice(-6000)}`);
+    }
+  }
+  return result;
 }
 
 /** What a doctest program says of itself; all 0 when it did not come to its end. */

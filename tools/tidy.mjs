@@ -46,7 +46,7 @@ export function tidy(root) {
   for (const path of files) {
     if (!TEXT.test(path)) continue;
     const text = readFileSync(join(root, path), 'utf8');
-    if (path === 'package-lock.json') {
+    if (/(?:^|\/)package-lock\.json$/.test(path)) {
       if (/"resolved":/.test(text))
         problems.push(`${path}: names a registry; npm config set omit-lockfile-registry-resolved true`);
       continue;

@@ -250,7 +250,7 @@ class TCP extends Base {
   }
 
   get fd(): number {
-    return -1;
+    return this.#link.kernel?.fd ?? -1;
   }
 
   /** Who asks is about to read the handle through C++ (TLS, http2, http's server). */

@@ -6,6 +6,7 @@ import type { Gate } from '../gate';
 import { type Internals, ownerSymbolOf, type Request, type TcpHandle } from '../internals';
 import { replaceMethod } from '../replace';
 import { isUsable } from '../self-test';
+import type { TryListen } from './cluster';
 import { hookTls } from './tls';
 
 /** UV_TCP_IPV6ONLY */
@@ -19,6 +20,7 @@ const probed = new WeakSet<object>();
 interface Ours {
   readonly connectOurs: typeof import('./connect').connectOurs;
   readonly listenOurs: typeof import('./listen').listenOurs;
+  readonly isOthers: typeof import('./listen').isOthers;
 }
 
 let loaded: Ours | null = null;
@@ -27,15 +29,15 @@ let loaded: Ours | null = null;
 function ours(internals: Internals): Ours {
   if (loaded === null) {
     const { connectOurs } = require('./connect') as typeof import('./connect');
-    const { listenOurs } = require('./listen') as typeof import('./listen');
+    const { isOthers, listenOurs } = require('./listen') as typeof import('./listen');
     const { patchUsers } = require('./users') as typeof import('./users');
     patchUsers(internals);
-    loaded = { connectOurs, listenOurs };
+    loaded = { connectOurs, isOthers, listenOurs };
   }
   return loaded;
 }
 
-export function hookTcp(internals: Internals, gate: Gate): void {
+export function hookTcp(internals: Internals, gate: Gate): TryListen {
   const { prototype } = internals.TCP;
   hookConnect(internals, gate, 'connect');
   hookConnect(internals, gate, 'connect6');
@@ -54,11 +56,12 @@ export function hookTcp(internals: Internals, gate: Gate): void {
     (original) =>
       function listen(this: TcpHandle, ...args: [number]) {
         const kernel = () => Reflect.apply(original, this, args) as number;
-        return tryListen(internals, gate, this, args[0], kernel) ?? kernel();
+        return tryListen(internals, gate, this, args[0], ipv6Only.has(this), kernel) ?? kernel();
       },
   );
   hookIsStreamBase(internals);
   if (internals.tls !== null) hookTls(internals.tls, internals.TCP);
+  return (...args) => tryListen(internals, gate, ...args);
 }
 
 function hookConnect(internals: Internals, gate: Gate, name: 'connect' | 'connect6'): void {
@@ -97,14 +100,17 @@ function tryListen(
   gate: Gate,
   handle: TcpHandle,
   backlog: number,
+  onlyIpv6: boolean,
   kernel: () => number,
 ): number | null {
   const out: { address?: string; port?: number } = {};
   if (ownerSymbolOf(internals.TCP) === undefined || handle.getsockname(out) !== 0) return null;
   if (!gate.wants('tcp', 'listen', out.address ?? '', out.port ?? 0) || !isUsable(internals)) return null;
+  const { isOthers, listenOurs } = ours(internals);
+  // Asked first: an engine that is opened for nothing takes queues from those who need them.
+  if (isOthers(handle, gate.sharesPorts)) return null;
   const engine = gate.acquire();
-  if (engine === null) return null;
-  return ours(internals).listenOurs(engine, handle, ipv6Only.has(handle), backlog, kernel);
+  return engine === null ? null : listenOurs(engine, handle, onlyIpv6, backlog, kernel);
 }
 
 /** http2's client asks before the socket has connected, and does not ask the handle that takes the place of this. */

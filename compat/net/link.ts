@@ -6,10 +6,11 @@
  * context. A consumer in C++ on top (TLS, http2, http's parser): only readBuffer() and emitEOF() reach it, they make
  * their own callback scope, and so the engine must call us with none (context 0).
  */
-import type { Connection, ConnectionSink, ContextId, Engine, SocketAddress, Upcall } from '../../lib/engine';
+import type { Connection, ConnectionSink, ContextId, Engine, KernelEnd, SocketAddress, Upcall } from '../../lib/engine';
 import { type AddressOut, internals, type Request, type TcpHandle } from '../internals';
 import { afterRound, whenClosing } from './closing';
 import type { SocketHandle } from './handle';
+import { KernelConnection } from './kernel-connection';
 import { Outbound } from './outbound';
 import { disown, ownerOf, topmost } from './upcall';
 
@@ -96,6 +97,50 @@ export class Link implements ConnectionSink {
     this.#connectContext = this.#engine.createContext(request, 'TCPCONNECTWRAP');
     connection.context = this.#connectContext;
     this.#updateHold();
+  }
+
+  /**
+   * Makes the kernel go on with the connection in mid-stream; nobody above notices. 0, also when it has done so before,
+   * or a negative errno with which nothing has changed.
+   */
+  leave(): number {
+    if (this.kernel !== null) return 0;
+    if (this.#connection === null || this.connecting || this.#closed || this.#errno !== 0) return ENOTCONN;
+    return this.#connection.handOver();
+  }
+
+  /** The kernel's handle, when the connection has left the fast path. */
+  get kernel(): TcpHandle | null {
+    return this.#connection instanceof KernelConnection ? this.#connection.handle : null;
+  }
+
+  /** Gives the kernel's handle away: the connection is whose that is, and this has ended. */
+  release(): TcpHandle | null {
+    const { kernel } = this;
+    if (kernel === null) return null;
+    this.setReading(false);
+    this.#closed = true;
+    this.#updateHold();
+    (this.#connection as KernelConnection).release();
+    this.#engine.post(this.#context, () => this.#forget());
+    return kernel;
+  }
+
+  onLeaving(): Uint8Array[] {
+    return this.#kept.map(({ slab, offset, length }) => new Uint8Array(slab, offset, length));
+  }
+
+  onLeft(end: KernelEnd): void {
+    const kernel = new KernelConnection(this.#engine, end, this.#connection as Connection);
+    this.#connection = kernel;
+    kernel.context = this.#scope();
+    // The kernel tells of both once more.
+    this.#kept = [];
+    if (!this.#ended) this.#endSeen = this.#endKept = false;
+    this.outbound.open(kernel);
+    // A FIN that was given to the engine goes behind what the engine could not give to the kernel.
+    if (end.unsent.byteLength > 0 && this.#shutDown && !this.outbound.busy) kernel.shutdown();
+    if (this.#reading) kernel.setReading(true);
   }
 
   /** The engine did not take it: the handle was made for nothing. */
@@ -256,7 +301,7 @@ export class Link implements ConnectionSink {
   }
 
   onEnd(): Upcall {
-    if (this.#closed) return undefined;
+    if (this.#closed || this.#endSeen) return undefined;
     this.#endSeen = true;
     this.#endKept = true;
     if (!this.#reading) return undefined;
@@ -409,12 +454,16 @@ export class Link implements ConnectionSink {
 
   #afterClose(callback: (() => void) | undefined): Upcall {
     this.#engine.hold(false);
+    this.#forget();
+    return callback?.bind(this.handle);
+  }
+
+  #forget(): undefined {
     this.#engine.freeContext(this.#context);
     live.delete(this.handle);
     disown(this.handle);
     if (this.reservation !== null) Reflect.apply(internals().TCP.prototype.close, this.reservation, []);
     this.reservation = null;
-    return callback?.bind(this.handle);
   }
 
   /** Keeps the event loop alive exactly as long as libuv would: not for an idle socket after EOF, for instance. */

@@ -27,14 +27,12 @@ export function listenOurs(
   backlog: number,
   listenInKernel: () => number,
 ): number | null {
-  const owner = ownerOf(kernel) as Server | undefined;
-  // A handle that listens already has been given to a second server: both share what it has.
-  if (owner === undefined || listening.has(kernel) || isCluster(owner)) return null;
   const out: AddressOut = {};
   if (kernel.getsockname(out) !== 0 || !out.port) return null;
   const local = out as SocketAddress;
   const dualStack = local.family === 'IPv6' && !ipv6Only;
   let closed = false;
+  let keepAtExit = () => {};
   const listener = engine.listen(local, dualStack, backlog, {
     onConnection: (connection) => {
       if (closed) return refuse(connection);
@@ -53,6 +51,7 @@ export function listenOurs(
   const end = () => {
     if (closed) return;
     closed = true;
+    keepAtExit();
     listener.close();
     // Behind what may be posted in it still.
     engine.post(0, () => {
@@ -65,6 +64,9 @@ export function listenOurs(
     end();
     return errno;
   }
+  // The stand-in of a cluster worker has none: the descriptor is the primary's.
+  const descriptor: number | undefined = kernel.fd;
+  if (descriptor !== undefined && descriptor >= 0) keepAtExit = engine.closeAtExit(descriptor);
   listening.set(kernel, end);
   const close = kernel.close;
   Object.defineProperty(kernel, 'close', {
@@ -100,12 +102,15 @@ function refuse(connection: Connection): () => Upcall {
 }
 
 /**
- * A listener of the cluster module, or of one of its workers: its connections are handed to other processes, or come
- * from the primary, as kernel handles.
+ * A handle whose connections are none of the engine's: without a server, or with a second one (both share what it has);
+ * that of cluster's primary, which hands its connections to the workers as kernel handles; and a worker's, where the
+ * engine cannot share a port between processes.
  */
-function isCluster(server: Server): boolean {
+export function isOthers(kernel: TcpHandle, sharesPorts: boolean): boolean {
+  const server = ownerOf(kernel) as Server | undefined;
+  if (server === undefined || listening.has(kernel)) return true;
   const cluster = require('node:cluster') as import('node:cluster').Cluster;
-  if (cluster.isWorker) return true;
+  if (cluster.isWorker) return !sharesPorts;
   if (Object.keys(cluster.workers ?? {}).length === 0) return false;
   // The server that the primary makes for its workers has a function of this name as its only listener. A program's own
   // that looks like it is served by the kernel: nothing is lost.

@@ -99,7 +99,7 @@ export class Outbound {
     for (;;) {
       const head = this.#queue[0];
       if (head === undefined) return;
-      if (head.chunks === null) return this.#postShutdown(connection, head);
+      if (head.chunks === null) return this.#postShutdown(head);
       if (!this.#send(connection, head.chunks)) return;
       this.#queue.shift();
       this.#chunk = 0;
@@ -120,13 +120,13 @@ export class Outbound {
    * The FIN goes out when its completion runs, later, as with libuv: a peer in this process must not hear of the end
    * before this side has.
    */
-  #postShutdown(connection: Connection, pending: Pending): void {
+  #postShutdown(pending: Pending): void {
     if (this.#shutdownPosted) return;
     this.#shutdownPosted = true;
     this.#engine.post(pending.context, () => {
       if (this.#queue[0] !== pending) return undefined; // cancelled
       this.#queue.shift();
-      connection.shutdown();
+      this.#connection?.shutdown();
       return this.#finish(pending, 0);
     });
   }

@@ -3,10 +3,12 @@
  * to exist.
  */
 import { types } from 'node:util';
-import { type Internals, ownSymbol } from '../internals';
+import { type Internals, internals, ownerSymbolOf, ownSymbol } from '../internals';
 import { replaceMethod } from '../replace';
 import { linkOf } from './handle';
+import type { Link } from './link';
 import { listenNoMore } from './listen';
+import { ownerOf, setAsyncId } from './upcall';
 
 interface Resettable {
   _handle: unknown;
@@ -18,6 +20,7 @@ interface Resettable {
 export function patchUsers(internals: Internals): void {
   patchResetAndDestroy();
   patchSendHandle(internals);
+  patchStdio();
   patchTransfer();
 }
 
@@ -41,9 +44,21 @@ function patchResetAndDestroy(): void {
   });
 }
 
-/** A server that moves to another thread (Node 24 and later) takes only the kernel's listener along. */
+/**
+ * Sockets that move to another thread (Node 24 and later). A connection becomes the kernel's first; a server takes only
+ * the kernel's listener along.
+ */
 function patchTransfer(): void {
-  const { Server } = require('node:net') as typeof import('node:net');
+  const { Server, Socket } = require('node:net') as typeof import('node:net');
+  const list = ownSymbol(Socket.prototype, 'messaging_transfer_list_symbol');
+  if (list !== undefined) {
+    replaceMethod(Socket.prototype, list, (original) => {
+      return function (this: Transferable) {
+        if (linkOf(this._handle) !== undefined && isFresh(this)) takeKernelHandle(this);
+        return Reflect.apply(original, this, []);
+      };
+    });
+  }
   const transfer = ownSymbol(Server.prototype, 'messaging_transfer_symbol');
   if (transfer === undefined) return;
   replaceMethod(Server.prototype, transfer, (original) => {
@@ -56,16 +71,113 @@ function patchTransfer(): void {
   });
 }
 
-/** Sending a socket to a child process: C++ would take the handle for one of libuv, unchecked. */
-function patchSendHandle({ Pipe, stream, uv }: Internals): void {
-  replaceMethod(Pipe.prototype, 'writeUtf8String', (original) => {
-    return function writeUtf8String(this: object, ...args: [object, string, unknown?]) {
-      if (args.length > 2 && linkOf(args[2]) !== undefined) {
-        stream.streamBaseState[stream.kBytesWritten] = 0;
-        stream.streamBaseState[stream.kLastWriteWasAsync] = 0;
-        return uv['UV_ENOTSUP'];
+interface Transferable {
+  _handle: unknown;
+  readonly connecting: boolean;
+  readonly destroyed: boolean;
+  readonly bytesRead: number;
+  readonly bytesWritten: number;
+  readonly readableLength: number;
+  readonly writableLength: number;
+}
+
+/** What Node asks of a socket that is to move, apart from the class of its handle: otherwise it refuses. */
+function isFresh(socket: Transferable): boolean {
+  const { connecting, destroyed, bytesRead, bytesWritten, readableLength, writableLength } = socket;
+  return !connecting && !destroyed && bytesRead + bytesWritten + readableLength + writableLength === 0;
+}
+
+/** The socket gets the kernel's handle itself, without ours in between. */
+function takeKernelHandle(socket: Transferable): void {
+  const link = linkOf(socket._handle);
+  if (link === undefined || link.leave() !== 0) return;
+  const kernel = link.release();
+  const owner = ownerSymbolOf(internals().TCP);
+  if (kernel === null || owner === undefined) return;
+  kernel[owner] = socket;
+  kernel.reading = false;
+  socket._handle = kernel;
+  setAsyncId(socket as unknown as Record<PropertyKey, unknown>, kernel);
+}
+
+/**
+ * Sending a socket to another process: C++ would take the handle for one of libuv, unchecked. The connection leaves for
+ * the kernel, and the kernel's handle goes.
+ */
+function patchSendHandle({ Pipe, stream }: Internals): void {
+  // A message as JSON, and one with `serialization: 'advanced'`.
+  for (const name of ['writeUtf8String', 'writeBuffer']) {
+    replaceMethod(Pipe.prototype, name, (original) => {
+      const hook = {
+        [name](this: object, ...args: [object, unknown, unknown?]) {
+          const sent = args[2];
+          const link = args.length > 2 ? linkOf(sent) : undefined;
+          if (link !== undefined) {
+            // Sent away for good: what comes from now on is the other process's to read.
+            if ((ownerOf(sent as object) as { _handle?: unknown } | undefined)?._handle !== sent)
+              link.setReading(false);
+            const errno = link.leave();
+            if (errno !== 0) {
+              stream.streamBaseState[stream.kBytesWritten] = 0;
+              stream.streamBaseState[stream.kLastWriteWasAsync] = 0;
+              return errno;
+            }
+            args[2] = link.kernel;
+          }
+          return Reflect.apply(original, this, args);
+        },
+      };
+      return hook[name] as (...args: unknown[]) => unknown;
+    });
+  }
+}
+
+interface StdioSocket {
+  _handle: { reading?: boolean } | null;
+}
+
+/** A socket as the stdin, stdout or stderr of a child: Node takes it by its handle, which must be the kernel's then. */
+function patchStdio(): void {
+  const { ChildProcess } = require('node:child_process') as typeof import('node:child_process');
+  replaceMethod(ChildProcess.prototype as object, 'spawn', (original) => {
+    return function spawn(this: object, ...args: [{ stdio?: unknown }, ...unknown[]]) {
+      const stdio = args[0]?.stdio;
+      const sockets = Array.isArray(stdio) ? (stdio as unknown[]).filter(isOurs) : [];
+      const handles = sockets.map((socket) => socket._handle);
+      for (const socket of sockets) {
+        const link = linkOf(socket._handle);
+        if (link === undefined || link.leave() !== 0) continue;
+        // As Node does to the handle of such a socket.
+        link.setReading(false);
+        if (socket._handle !== null) socket._handle.reading = false;
+        socket._handle = link.kernel;
       }
-      return Reflect.apply(original, this, args);
+      try {
+        return Reflect.apply(original, this, args);
+      } finally {
+        for (const [i, socket] of sockets.entries()) socket._handle = handles[i] ?? null;
+      }
     };
   });
+}
+
+function isOurs(value: unknown): value is StdioSocket {
+  return typeof value === 'object' && value !== null && linkOf((value as { _handle?: unknown })._handle) !== undefined;
+}
+
+/** What is below a socket: its handle, or, through TLS, the handle under that. */
+function linkUnder(socket: { _handle?: unknown }): Link | undefined {
+  let handle = socket._handle;
+  while (typeof handle === 'object' && handle !== null) {
+    const link = linkOf(handle);
+    if (link !== undefined) return link;
+    handle = (handle as { _parent?: unknown })._parent;
+  }
+  return undefined;
+}
+
+/** null: the kernel's already; 0, or a negative errno with which nothing has changed. */
+export function leaveFastPath(socket: object): number | null {
+  const link = linkUnder(socket);
+  return link === undefined || link.kernel !== null ? null : link.leave();
 }

@@ -27,6 +27,14 @@ OpenConfig open_config(const Napi::Object& o) {
   for (uint32_t i = 0; i < interfaces.Length(); ++i) {
     config.interfaces.push_back(interfaces.Get(i).As<Napi::String>().Utf8Value());
   }
+  config.dpdk.arguments = text(o, "dpdkArgs");
+  config.dpdk.device = text(o, "dpdkDevice");
+  config.dpdk.addresses = text(o, "dpdkAddress");
+  config.dpdk.neighbors = text(o, "dpdkNeighbors");
+  config.dpdk.tap = text(o, "dpdkTap");
+  config.dpdk.object_file = text(o, "dpdkObject");
+  config.dpdk.verbose = o.Get("debug").As<Napi::Boolean>();
+  config.queues = number(o, "queues");
   config.xdp_mode = text(o, "xdpMode");
   config.fault = text(o, "fault");
   config.pcap_file = text(o, "pcapFile");
@@ -86,6 +94,10 @@ Napi::Function StackWrap::define(Napi::Env env) {
                       InstanceMethod<&W::tcp_reaches>("tcpReaches"),
                       InstanceMethod<&W::tcp_connect>("tcpConnect"),
                       InstanceMethod<&W::tcp_listen>("tcpListen"),
+                      InstanceMethod<&W::close_at_exit>("closeAtExit"),
+                      InstanceMethod<&W::keep_at_exit>("keepAtExit"),
+                      InstanceMethod<&W::tcp_peer>("tcpPeer"),
+                      InstanceMethod<&W::tcp_hand_over>("tcpHandOver"),
                       InstanceMethod<&W::udp_bind>("udpBind"),
                       InstanceMethod<&W::udp_connect>("udpConnect"),
                       InstanceMethod<&W::udp_disconnect>("udpDisconnect"),
@@ -245,6 +257,50 @@ Napi::Value StackWrap::tcp_listen(Info info) {
   auto slot = driver_->with_stack(
       [&](Stack& stack, Instant now) { return stack.listen(now, local, dual_stack, backlog); });
   return outcome(info.Env(), slot, slot.ok() ? *slot : 0);
+}
+
+// The slot of the other end, -1: not in this stack.
+Napi::Value StackWrap::tcp_peer(Info info) {
+  const uint32_t slot = info[0].As<Napi::Number>().Uint32Value();
+  const auto peer = driver_->with_stack([&](Stack& stack, Instant) { return stack.peer_of(slot); });
+  return Napi::Number::New(info.Env(), peer ? double(*peer) : -1.0);
+}
+
+// ([{slot, unread: Uint8Array[], wide}]): a negative errno, or [{fd, unsent: Buffer}].
+Napi::Value StackWrap::tcp_hand_over(Info info) {
+  const Napi::Env env = info.Env();
+  const auto list = info[0].As<Napi::Array>();
+  std::vector<Stack::Leaving> ends(list.Length());
+  for (uint32_t i = 0; i < list.Length(); ++i) {
+    const auto end = list.Get(i).As<Napi::Object>();
+    ends[i].slot = number(end, "slot");
+    ends[i].wide = end.Get("wide").As<Napi::Boolean>();
+    const auto unread = end.Get("unread").As<Napi::Array>();
+    for (uint32_t k = 0; k < unread.Length(); ++k) {
+      const auto bytes = unread.Get(k).As<Napi::Uint8Array>();
+      ends[i].unread.push_back({bytes.Data(), bytes.ByteLength()});
+    }
+  }
+  std::vector<Stack::HandedOver> made;
+  const Error error = driver_->with_stack(
+      [&](Stack& stack, Instant now) { return stack.hand_over(now, ends, made); });
+  if (error) return Napi::Number::New(env, -error.code);
+  auto out = Napi::Array::New(env, made.size());
+  for (uint32_t i = 0; i < made.size(); ++i) {
+    auto o = Napi::Object::New(env);
+    o.Set("fd", double(made[i].fd));
+    o.Set("unsent", Napi::Buffer<uint8_t>::Copy(env, made[i].unsent.data(), made[i].unsent.size()));
+    out.Set(i, o);
+  }
+  return out;
+}
+
+void StackWrap::close_at_exit(Info info) {
+  millrace::close_at_exit(driver_, info[0].As<Napi::Number>().Int32Value());
+}
+
+void StackWrap::keep_at_exit(Info info) {
+  millrace::keep_at_exit(driver_, info[0].As<Napi::Number>().Int32Value());
 }
 
 Napi::Value StackWrap::udp_bind(Info info) {

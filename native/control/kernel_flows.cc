@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <cstring>
 
 namespace millrace::control {
 namespace {
@@ -68,6 +69,29 @@ Error KernelFlows::list_family(uint8_t family, uint8_t protocol, uint16_t local_
   if (error.code == ENOENT && family == AF_INET6) error = kOk;
   if (error) return error;
   return full ? Error{ENOBUFS} : kOk;
+}
+
+bool KernelFlows::has(const wire::FlowKey& flow) {
+  const bool v4 = flow.local.address.is_v4();
+  inet_diag_req_v2 question{};
+  question.sdiag_family = v4 ? AF_INET : AF_INET6;
+  question.sdiag_protocol = IPPROTO_TCP;
+  question.idiag_states = kConnectedStates;
+  question.id.idiag_sport = htons(flow.local.port);
+  question.id.idiag_dport = htons(flow.remote.port);
+  const size_t skip = v4 ? 12 : 0;
+  std::memcpy(question.id.idiag_src, flow.local.address.data() + skip, 16 - skip);
+  std::memcpy(question.id.idiag_dst, flow.remote.address.data() + skip, 16 - skip);
+  question.id.idiag_cookie[0] = question.id.idiag_cookie[1] = INET_DIAG_NOCOOKIE;
+  // Not a dump: the kernel answers with this one socket, with a listener for want of it, or ENOENT.
+  NetlinkRequest request(SOCK_DIAG_BY_FAMILY, 0);
+  request.body(question);
+  bool found = false;
+  const Error error = socket_.ask(request, [&](const nlmsghdr& message) {
+    const auto* answer = message_body<inet_diag_msg>(message);
+    found = answer && answer->idiag_state != kListen && answer->id.idiag_dport != 0;
+  });
+  return !error && found;
 }
 
 Error KernelFlows::take_gone(uint8_t protocol, uint16_t local_port,

@@ -26,6 +26,8 @@ class KernelFlows {
   // sock_diag for it.
   Error list(uint8_t protocol, uint16_t local_port, size_t flows_max,
              std::vector<wire::FlowKey>& out);
+  // Is this flow (TCP) the kernel's, in any state but LISTEN?
+  bool has(const wire::FlowKey& flow);
   // Moves those of `known`, all on `local_port`, that the kernel has no more to the end of `gone`.
   Error take_gone(uint8_t protocol, uint16_t local_port, std::vector<wire::FlowKey>& known,
                   std::vector<wire::FlowKey>& gone);

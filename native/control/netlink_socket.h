@@ -114,6 +114,19 @@ class NetlinkSocket {
   // the tables changed meanwhile and the answers may not agree with each other: ask again.
   template <typename Visit>
   Error dump(NetlinkRequest& request, Visit&& visit) {
+    return converse(request, false, visit);
+  }
+  // The same for a request that one message answers.
+  template <typename Visit>
+  Error ask(NetlinkRequest& request, Visit&& visit) {
+    return converse(request, true, visit);
+  }
+
+ private:
+  static constexpr int kDontWait = 0x40;  // MSG_DONTWAIT
+
+  template <typename Visit>
+  Error converse(NetlinkRequest& request, bool one_answer, Visit&& visit) {
     if (Error error = send(request)) return error;
     const uint32_t sequence = sequence_;
     bool interrupted = false;
@@ -131,6 +144,7 @@ class NetlinkSocket {
           done = true;
         } else {
           visit(message);
+          done = one_answer;
         }
       });
     }
@@ -138,8 +152,6 @@ class NetlinkSocket {
     return interrupted ? Error{EINTR} : kOk;
   }
 
- private:
-  static constexpr int kDontWait = 0x40;  // MSG_DONTWAIT
   // One datagram, valid until the next call. EAGAIN, ENOBUFS, ETIMEDOUT.
   Result<std::span<const uint8_t>> read(int flags);
 

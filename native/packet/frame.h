@@ -37,6 +37,8 @@ struct alignas(64) Frame {
   static constexpr uint8_t kChecksumMayBePartial = 2;
   // Bytes were changed on purpose on the way to the device: nobody may vouch for the checksum.
   static constexpr uint8_t kTampered = 4;
+  // Another stack on the same interface received it, and found that it is none of its own.
+  static constexpr uint8_t kPassedOn = 8;
 
   // Room for the owner's own notes while the frame is queued (TCP: sequence, times, SACK state).
   alignas(8) unsigned char scratch[72] = {};

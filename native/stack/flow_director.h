@@ -21,6 +21,9 @@ class FlowDirector {
   virtual Error take_local(Instant now, uint8_t protocol, const wire::Endpoint& local,
                            bool dual_stack) = 0;
   virtual void release_local(uint8_t protocol, const wire::Endpoint& local, bool dual_stack) = 0;
+  // Can it have the answers to outgoing TCP flows brought to us? Not where other stacks have queues
+  // of the same interface: which queue an answer comes by is the device's to say.
+  virtual bool connects() const { return true; }
   // Outgoing TCP flows. Either a local port chosen here, steered to us and reserved with the kernel
   // (EADDRNOTAVAIL when there is none left) ...
   virtual Result<uint16_t> reserve_port(const wire::Endpoint& remote) = 0;
@@ -37,6 +40,11 @@ class FlowDirector {
   // A flow that comes to us and cannot be answered by us: the kernel's listener beside ours may
   // have it, if the peer tries again. Bounded; past the bound nothing happens.
   virtual void leave_to_kernel(Instant now, const wire::FlowKey& flow) = 0;
+
+  // The kernel goes on with a flow of ours: its packets go there from now on, and its local port
+  // stays taken, until the kernel has it no more. With an error nothing has changed.
+  virtual Error hand_over(Instant now, const wire::FlowKey& flow) = 0;
+  virtual bool is_kernels(const wire::FlowKey& flow) const = 0;
 
   using CounterVisitor =
       std::function<void(const char* group, const char* name, const char* meaning, uint64_t)>;

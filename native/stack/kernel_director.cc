@@ -10,6 +10,7 @@ namespace {
 constexpr uint8_t kTcp = 6;
 // Kernel connections end without a word to us: their rules are looked over this often.
 constexpr Duration kReviewEvery = Duration::seconds(30);
+constexpr uint32_t kQuestionsPerSecond = 1000;
 
 steer::Protocol protocol_of(uint8_t number) {
   return steer::Protocol(number);
@@ -23,8 +24,8 @@ KernelDirector::KernelDirector(net::IpLayer& ip, TimerWheel& timers, Random& ran
       timers_(timers),
       limits_(limits),
       key_(random.sip_key()),
-      flow_pool_(limits.flows_max),
-      flows_(limits.flows_max),
+      flow_pool_(limits.flows_max + limits.handed_over_max),
+      flows_(limits.flows_max + limits.handed_over_max),
       follower_(*this, {}),
       blocks_(kTcp, random, {}, *this),
       review_([](Timer&, void* owner,
@@ -34,6 +35,7 @@ KernelDirector::KernelDirector(net::IpLayer& ip, TimerWheel& timers, Random& ran
 KernelDirector::~KernelDirector() {
   timers_.cancel(review_);
   ip_.set_resolver(nullptr);
+  ip_.set_stray_handler(nullptr);
   for (Interface& interface : interfaces_) interface.steering->close();
   const auto forget = [this](List<Flow, RuleTag>& list) {
     while (Flow* flow = list.pop_front()) {
@@ -43,12 +45,16 @@ KernelDirector::~KernelDirector() {
   };
   for (auto& rule : rules_) forget(rule->flows);
   forget(loose_);
+  forget(handed_over_);
   blocks_.close();
   follower_.close();
 }
 
-void KernelDirector::add_interface(uint32_t ifindex, std::unique_ptr<steer::Steering> steering) {
+void KernelDirector::add_interface(uint32_t ifindex, std::unique_ptr<steer::Steering> steering,
+                                   bool shared) {
   interfaces_.push_back({ifindex, std::move(steering)});
+  shared_ |= shared;
+  if (shared_) ip_.set_stray_handler(this);
   follower_.follow(ifindex);
 }
 
@@ -107,6 +113,7 @@ Error KernelDirector::take_local(Instant now, uint8_t protocol, const wire::Endp
     for (const wire::FlowKey& flow : rule->kernel_flows) remove_flow(flow);
     return error;
   }
+  if (protocol == kTcp && shared_) leave_late_kernel_flows(now, *rule);
   rules_.push_back(std::move(rule));
   return kOk;
 }
@@ -122,8 +129,20 @@ void KernelDirector::release_local(uint8_t protocol, const wire::Endpoint& local
     loose_.push_back(flow);
   }
   remove_rules(rule);
-  for (const wire::FlowKey& flow : rule.kernel_flows) remove_flow(flow);
+  drop_kernel_flows(rule);
   rules_.erase(found);
+}
+
+// Where others share the interface one of them may listen on this port still, with the same flows
+// to leave alone: the rules stay until the kernel has the flows no more.
+void KernelDirector::drop_kernel_flows(LocalRule& rule) {
+  for (const wire::FlowKey& flow : rule.kernel_flows) {
+    if (shared_ && left_flows_.size() < limits_.kernel_flows_max) {
+      left_flows_.push_back(flow);
+    } else {
+      remove_flow(flow);
+    }
+  }
 }
 
 void KernelDirector::leave_kernel_flows(Instant now, LocalRule& rule) {
@@ -135,6 +154,23 @@ void KernelDirector::leave_kernel_flows(Instant now, LocalRule& rule) {
   for (const wire::FlowKey& flow : rule.kernel_flows) {
     // Our own connections are no business of the kernel's, and it knows none of them.
     static_cast<void>(set_flow(flow, steer::Owner::kKernel));
+  }
+  if (!rule.kernel_flows.empty() && !review_.armed()) timers_.arm(review_, now + kReviewEvery);
+}
+
+// The kernel's own listener has been at work meanwhile: in a cluster it is the primary's, and
+// serves before this stack does. What it accepted between the first look and the rule is the
+// kernel's too.
+void KernelDirector::leave_late_kernel_flows(Instant now, LocalRule& rule) {
+  std::vector<wire::FlowKey> flows;
+  static_cast<void>(
+      kernel_flows_.list(rule.protocol, rule.local.port, limits_.kernel_flows_max, flows));
+  std::vector<wire::FlowKey> known = rule.kernel_flows;
+  std::sort(known.begin(), known.end());
+  for (const wire::FlowKey& flow : flows) {
+    if (std::binary_search(known.begin(), known.end(), flow) || find(flow)) continue;
+    if (rule.kernel_flows.size() >= limits_.kernel_flows_max) return;
+    if (!set_flow(flow, steer::Owner::kKernel)) rule.kernel_flows.push_back(flow);
   }
   if (!rule.kernel_flows.empty() && !review_.armed()) timers_.arm(review_, now + kReviewEvery);
 }
@@ -159,6 +195,14 @@ void KernelDirector::review_kernel_flows(Instant now) {
     }
     left |= !rule->kernel_flows.empty();
   }
+  review_handed_over();
+  left |= handed_over_count_ > 0;
+  std::erase_if(left_flows_, [this](const wire::FlowKey& flow) {
+    if (kernel_flows_.has(flow)) return false;
+    remove_flow(flow);
+    return true;
+  });
+  left |= !left_flows_.empty();
   if (left) timers_.arm(review_, now + kReviewEvery);
 }
 
@@ -233,6 +277,7 @@ Error KernelDirector::take_flow(const wire::FlowKey& key) {
 void KernelDirector::accepted(const wire::FlowKey& key) {
   Flow* flow = remember(key);
   if (!flow) return;  // as many flows as connections: only when the limits differ
+  if (shared_) flow->exact = !set_flow(key, steer::Owner::kOurs);
   LocalRule* rule = rule_for(key.local);
   if (rule) {
     rule->flows.push_back(flow);
@@ -243,6 +288,7 @@ void KernelDirector::accepted(const wire::FlowKey& key) {
 
 void KernelDirector::gone(const wire::FlowKey& key) {
   if (Flow* flow = find(key)) {
+    if (flow->kernels) return;  // gone only here
     if (flow->exact) remove_flow(key);
     static_cast<ListNode<RuleTag>*>(flow)->unlink();
     flows_.remove(flow);
@@ -250,6 +296,113 @@ void KernelDirector::gone(const wire::FlowKey& key) {
     return;
   }
   blocks_.release(key.local.port, key.remote);
+}
+
+// --- flows that the kernel goes on with
+
+Error KernelDirector::hand_over(Instant now, const wire::FlowKey& key) {
+  if (handed_over_count_ >= limits_.handed_over_max) return Error{ENOBUFS};
+  Flow* flow = find(key);
+  const bool known = flow != nullptr;
+  if (!known) flow = remember(key);  // from a port block
+  if (!flow) return Error{ENOBUFS};
+  if (const Error error = set_flow(key, steer::Owner::kKernel)) {
+    // One of several interfaces has no room.
+    remove_flow(key);
+    if (known && flow->exact) flow->exact = !set_flow(key, steer::Owner::kOurs);
+    if (!known) {
+      flows_.remove(flow);
+      flow_pool_.destroy(flow);
+    }
+    return error;
+  }
+  flow->kernels = true;
+  static_cast<ListNode<RuleTag>*>(flow)->unlink();
+  handed_over_.push_back(flow);
+  ++handed_over_count_;
+  if (!review_.armed()) timers_.arm(review_, now + kReviewEvery);
+  return kOk;
+}
+
+bool KernelDirector::is_kernels(const wire::FlowKey& key) const {
+  if (handed_over_count_ == 0) return false;
+  const Flow* flow = find(key);
+  return flow && flow->kernels;
+}
+
+// The kernel tells port by port which connections it has.
+void KernelDirector::review_handed_over() {
+  std::vector<wire::FlowKey> flows;
+  for (Flow* flow = handed_over_.front(); flow; flow = handed_over_.next(flow)) {
+    flows.push_back(flow->key);
+  }
+  const auto by_port = [](const wire::FlowKey& a, const wire::FlowKey& b) {
+    return a.local.port < b.local.port;
+  };
+  std::sort(flows.begin(), flows.end(), by_port);
+  for (auto first = flows.begin(); first != flows.end();) {
+    const auto last = std::upper_bound(first, flows.end(), *first, by_port);
+    std::vector<wire::FlowKey> known(first, last), ended;
+    if (!kernel_flows_.take_gone(kTcp, first->local.port, known, ended)) {
+      for (const wire::FlowKey& flow : ended) end_handed_over(flow);
+    }
+    first = last;
+  }
+}
+
+void KernelDirector::end_handed_over(const wire::FlowKey& key) {
+  Flow* flow = find(key);
+  remove_flow(key);
+  blocks_.release(key.local.port, key.remote);
+  static_cast<ListNode<RuleTag>*>(flow)->unlink();
+  flows_.remove(flow);
+  flow_pool_.destroy(flow);
+  --handed_over_count_;
+}
+
+// --- what came to us and is not ours
+
+bool KernelDirector::stray_segment(Instant now, const wire::FlowKey& flow,
+                                   std::span<uint8_t> frame) {
+  for (Interface& interface : interfaces_) {
+    const steer::Whose whose = interface.steering->pass_on(steer::Protocol::kTcp, flow, frame);
+    if (whose == steer::Whose::kPassedOn) ++strays_passed_on_;
+    if (whose == steer::Whose::kKernels) ++strays_kernel_;
+    if (whose != steer::Whose::kNobodys) return true;
+  }
+  if (!may_ask(now)) {
+    // Better silent than to reset a connection that may well be alive: the peer will try again.
+    ++strays_unasked_;
+    return true;
+  }
+  if (!kernel_flows_.has(flow)) {
+    // A handshake has no rule yet: whoever began it knows.
+    const bool along = std::any_of(
+        interfaces_.begin(), interfaces_.end(),
+        [frame](Interface& interface) { return interface.steering->pass_along(frame); });
+    strays_passed_on_ += along;
+    return along;
+  }
+  // This segment is lost, and repeated; from then on the kernel gets them.
+  ++strays_kernel_;
+  if (set_flow(flow, steer::Owner::kKernel)) return true;
+  if (left_flows_.size() < limits_.kernel_flows_max) left_flows_.push_back(flow);
+  if (!review_.armed()) timers_.arm(review_, now + kReviewEvery);
+  return true;
+}
+
+void KernelDirector::icmp_error(Instant now, std::span<uint8_t> frame) {
+  if (!may_ask(now)) return;
+  for (Interface& interface : interfaces_) interface.steering->pass_on_to_all(frame);
+}
+
+// A flood of strays must not keep us busy with questions.
+bool KernelDirector::may_ask(Instant now) {
+  if (now - questions_since_ >= Duration::seconds(1)) {
+    questions_since_ = now;
+    questions_ = 0;
+  }
+  return questions_++ < kQuestionsPerSecond;
 }
 
 // --- what the kernel and the port blocks tell
@@ -293,6 +446,13 @@ void KernelDirector::each_counter(const CounterVisitor& visit) const {
 #define X(name, meaning) visit("control", #name, meaning, follower_.counters().name);
   MILLRACE_FOLLOWER_COUNTERS(X)
 #undef X
+  visit("steering", "strays_passed_on", "segments of another stack's connections, passed on to it",
+        strays_passed_on_);
+  visit("steering", "strays_kernel",
+        "segments of the kernel's connections, left to it from then on", strays_kernel_);
+  visit("steering", "strays_unasked",
+        "segments of unknown connections that were not answered, to save questions",
+        strays_unasked_);
   visit("steering", "rules_failed", "steering rules that could not be set", rules_failed_);
 }
 

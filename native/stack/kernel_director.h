@@ -6,6 +6,12 @@
 // A listener has a rule by local port. When it closes, its live connections get exact rules and the
 // port's rule goes, so that whoever listens there next, in any process, gets the new connections at
 // once.
+//
+// Where other stacks have queues of the interface too, a packet may come to the wrong one: a flow
+// whose queue changed, one that the kernel accepted while nobody listened on its queue, an ICMP
+// error. Accepted connections have exact rules there from the beginning, by which a segment finds
+// its way to its stack; and before a segment is refused, the kernel is asked whether it has the
+// flow.
 #pragma once
 
 #include <memory>
@@ -24,23 +30,29 @@
 
 namespace millrace {
 
-class KernelDirector final : public FlowDirector, control::IpLayerSink, control::PortBlockObserver {
+class KernelDirector final : public FlowDirector,
+                             control::IpLayerSink,
+                             control::PortBlockObserver,
+                             net::StrayHandler {
  public:
   struct Limits {
     uint32_t flows_max = 65536;         // connections that are followed
     uint32_t kernel_flows_max = 16384;  // connections of the kernel's that a port may have already
+    uint32_t handed_over_max = 16384;   // connections that the kernel goes on with
   };
   KernelDirector(net::IpLayer& ip, TimerWheel& timers, Random& random, const Limits& limits);
   ~KernelDirector() override;
 
   // Before start(): an interface and what steers it.
-  void add_interface(uint32_t ifindex, std::unique_ptr<steer::Steering> steering);
+  // `shared`: other stacks have, or may come to have, receive queues of it.
+  void add_interface(uint32_t ifindex, std::unique_ptr<steer::Steering> steering, bool shared);
   // Reads the kernel's tables; the Internet layer and the steering know them when this returns.
   Error start(Instant now);
 
   Error take_local(Instant now, uint8_t protocol, const wire::Endpoint& local,
                    bool dual_stack) override;
   void release_local(uint8_t protocol, const wire::Endpoint& local, bool dual_stack) override;
+  bool connects() const override { return !shared_; }
   Result<uint16_t> reserve_port(const wire::Endpoint& remote) override;
   Error take_flow(const wire::FlowKey& flow) override;
   void accepted(const wire::FlowKey& flow) override;
@@ -48,6 +60,8 @@ class KernelDirector final : public FlowDirector, control::IpLayerSink, control:
   int poll_fd() const override { return follower_.poll_fd(); }
   void on_readable(Instant now) override { follower_.on_readable(now); }
   void leave_to_kernel(Instant now, const wire::FlowKey& flow) override;
+  Error hand_over(Instant now, const wire::FlowKey& flow) override;
+  bool is_kernels(const wire::FlowKey& flow) const override;
   void each_counter(const CounterVisitor& visit) const override;
 
  private:
@@ -60,7 +74,8 @@ class KernelDirector final : public FlowDirector, control::IpLayerSink, control:
   // A flow that is followed until it is gone. On its rule's list while that rule takes its packets.
   struct Flow : HashNode<FlowTag>, ListNode<RuleTag> {
     wire::FlowKey key;
-    bool exact = false;  // it has a rule of its own
+    bool exact = false;    // it has a rule of its own
+    bool kernels = false;  // was handed over
   };
   struct LocalRule {
     uint8_t protocol = 0;
@@ -72,13 +87,20 @@ class KernelDirector final : public FlowDirector, control::IpLayerSink, control:
 
   void address(uint32_t ifindex, const wire::IpAddress& address, uint8_t prefix_length,
                bool present) override;
+  bool stray_segment(Instant now, const wire::FlowKey& flow, std::span<uint8_t> frame) override;
+  void icmp_error(Instant now, std::span<uint8_t> frame) override;
+  bool may_ask(Instant now);
   Error block_reserved(uint8_t protocol, uint16_t first_port) override;
   void block_returned(uint8_t protocol, uint16_t first_port) override;
 
   Error add_rules(const LocalRule& rule);
   void remove_rules(const LocalRule& rule);
   void leave_kernel_flows(Instant now, LocalRule& rule);
+  void leave_late_kernel_flows(Instant now, LocalRule& rule);
+  void drop_kernel_flows(LocalRule& rule);
   void review_kernel_flows(Instant now);
+  void review_handed_over();
+  void end_handed_over(const wire::FlowKey& flow);
   LocalRule* rule_for(const wire::Endpoint& local);
   Flow* find(const wire::FlowKey& key) const;
   Flow* remember(const wire::FlowKey& key);
@@ -94,12 +116,21 @@ class KernelDirector final : public FlowDirector, control::IpLayerSink, control:
   SipKey key_;
   ObjectPool<Flow> flow_pool_;
   HashTable<Flow, FlowTag> flows_;
-  List<Flow, RuleTag> loose_;  // followed, on no rule's list
+  List<Flow, RuleTag> loose_;        // followed, on no rule's list
+  List<Flow, RuleTag> handed_over_;  // the kernel's
+  uint32_t handed_over_count_ = 0;
   control::NetlinkFollower follower_;
   control::KernelFlows kernel_flows_;
   control::PortBlocks blocks_;
   Timer review_;
+  bool shared_ = false;
+  std::vector<wire::FlowKey> left_flows_;  // the kernel's, of rules that are gone
+  Instant questions_since_{};
+  uint32_t questions_ = 0;
   uint64_t rules_failed_ = 0;
+  uint64_t strays_passed_on_ = 0;
+  uint64_t strays_kernel_ = 0;
+  uint64_t strays_unasked_ = 0;
 };
 
 }  // namespace millrace

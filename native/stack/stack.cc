@@ -201,6 +201,7 @@ bool Stack::tcp_reaches(const wire::Endpoint& remote) {
   if (is_scoped(remote.address)) return false;
   // In-process port: only what one of our own listeners would answer; the rest is the kernel's.
   if (local_everywhere_) return tcp_.find_listener(remote) != nullptr;
+  if (director_ && !director_->connects()) return false;
   return ip_.resolve({}, remote.address).ok() && !ip_.is_local(remote.address);
 }
 
@@ -382,6 +383,9 @@ void Stack::on_freed(const wire::FlowKey& flow) {
 }
 void Stack::on_no_route_back(const wire::FlowKey& flow) {
   if (director_) director_->leave_to_kernel(last_turn_, flow);
+}
+bool Stack::is_kernels(const wire::FlowKey& flow) {
+  return director_ && director_->is_kernels(flow);
 }
 void Stack::on_readable(udp::Socket& socket) {
   mark(udp_.user(socket), Slot::kReadable);

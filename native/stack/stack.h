@@ -6,6 +6,7 @@
 
 #include <array>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -53,6 +54,8 @@ class Stack final : tcp::Handler, udp::Handler {
   // Who steers flows to us and reserves ports with the kernel; null where there is nothing to
   // steer.
   void set_director(std::unique_ptr<FlowDirector> director);
+  // Whoever answers for neighbours where no director does: lives as long as the layer it answers.
+  void keep(std::unique_ptr<net::NeighborResolver> resolver) { resolver_ = std::move(resolver); }
 
   // --- running
   // One turn. Returns true when there is more to do at once (the budget of frames was used up, or
@@ -106,6 +109,21 @@ class Stack final : tcp::Handler, udp::Handler {
   uint32_t udp_limit_bytes(uint32_t slot, const wire::Endpoint& remote);
   // The control plane's descriptor is readable.
   void follow_kernel(Instant now);
+  // Makes the kernel go on with connections in mid-stream (hand_over.cc): all of them, or none and
+  // an error. `unread`: bytes that JavaScript has been given and the program has not seen, in front
+  // of those that are here. Between sockets of this process both ends leave together.
+  struct Leaving {
+    uint32_t slot = 0;
+    net::Pieces unread;
+    bool wide = false;  // the program knows the addresses as IPv6
+  };
+  struct HandedOver {
+    int fd = -1;
+    std::vector<uint8_t> unsent;  // for which the kernel had no memory
+  };
+  Error hand_over(Instant now, std::span<const Leaving> ends, std::vector<HandedOver>& out);
+  // The other end's socket, if the program has it in this stack too.
+  std::optional<uint32_t> peer_of(uint32_t slot) const;
   // True when a connection to `remote` would be ours.
   bool tcp_reaches(const wire::Endpoint& remote);
   // Closes behind all commands that wait.
@@ -128,6 +146,7 @@ class Stack final : tcp::Handler, udp::Handler {
   void on_error(tcp::Connection& connection, Error error) override;
   void on_freed(const wire::FlowKey& flow) override;
   void on_no_route_back(const wire::FlowKey& flow) override;
+  bool is_kernels(const wire::FlowKey& flow) override;
   void on_readable(udp::Socket& socket) override;
   void on_error(udp::Socket& socket, Error error) override;
 
@@ -154,6 +173,12 @@ class Stack final : tcp::Handler, udp::Handler {
   void refresh_socket_line(Slot& slot);
   void offer_frames();
   uint32_t frames_free() const;
+
+  // hand_over.cc
+  struct Leaver;
+  Error describe_ends(Instant now, std::span<const Leaving> ends, std::vector<Leaver>& leavers);
+  Error describe_orphan(Instant now, const wire::FlowKey& flow, std::vector<Leaver>& leavers);
+  void drain(Instant now);
 
   uint32_t receive_burst(Instant now, uint32_t budget);
   void push_written(Instant now);
@@ -185,6 +210,7 @@ class Stack final : tcp::Handler, udp::Handler {
   uint32_t port_count_ = 0;
   bool local_everywhere_ = false;
   std::unique_ptr<FlowDirector> director_;
+  std::unique_ptr<net::NeighborResolver> resolver_;
   Counters counters_;
   uint32_t event_tail_ = 0;
   uint32_t data_slot_ = ~0u;  // whose bytes were published last, and what the tail was then

@@ -18,6 +18,7 @@ enum Command : int {
   kMapLookup = 1,
   kMapUpdate = 2,
   kMapDelete = 3,
+  kMapNextKey = 4,
   kProgLoad = 5,
   kLinkCreate = 28,
 };
@@ -95,6 +96,10 @@ int remove(int map, const void* key) {
 }
 int lookup(int map, const void* key, void* value) {
   return element(kMapLookup, map, key, value);
+}
+
+int next_key(int map, const void* key, void* next) {
+  return element(kMapNextKey, map, key, next);
 }
 
 int load_xdp_program(std::span<const uint64_t> instructions, const char* name,

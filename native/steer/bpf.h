@@ -18,6 +18,8 @@ int create_map(MapType type, uint32_t key_bytes, uint32_t value_bytes, uint32_t 
 int update(int map, const void* key, const void* value);
 int remove(int map, const void* key);
 int lookup(int map, const void* key, void* value);
+// The key behind `key` (null: the first one). -ENOENT: there is none.
+int next_key(int map, const void* key, void* next);
 
 // `log` receives the verifier's words when it refuses the program; may be empty.
 int load_xdp_program(std::span<const uint64_t> instructions, const char* name, std::span<char> log);

@@ -13,9 +13,16 @@
 //
 // Rules change rarely and synchronously, from one thread. All of them are gone with the object, and
 // with the process, however it ends.
+//
+// Where several stacks share an interface, each has receive queues of its own, and rules by local
+// port hold on the queues of the stack that made them: what comes by another queue is the other
+// stack's, or the kernel's. Exact flows and blocks hold on all queues. A packet that has come to
+// the wrong stack is passed on by pass_on(); a steering that is alone on its interface needs
+// neither that nor pass_on_to_all().
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "base/result.h"
 #include "wire/ip_address.h"
@@ -25,6 +32,13 @@ namespace millrace::steer {
 enum class Protocol : uint8_t { kTcp = 6, kUdp = 17 };
 
 enum class Owner : uint8_t { kOurs = 1, kKernel = 2 };
+
+// Whose a packet is that this stack can make nothing of.
+enum class Whose : uint8_t {
+  kNobodys,   // no rule names anybody else
+  kKernels,   // there is a rule by now that leaves its flow to the kernel
+  kPassedOn,  // another stack's, which has it now
+};
 
 inline constexpr uint16_t kPortBlockSize = 64;
 
@@ -66,6 +80,17 @@ class Steering {
   // The interface's own addresses.
   virtual Error add_address(const wire::IpAddress& address) = 0;
   virtual Error remove_address(const wire::IpAddress& address) = 0;
+
+  // `frame`: an Ethernet frame of a flow that this stack does not know. Its source address, all 0
+  // at first, holds notes of the steering's.
+  virtual Whose pass_on(Protocol, const wire::FlowKey&, std::span<uint8_t> frame) {
+    return Whose::kNobodys;
+  }
+  // The same where no rule tells: to the next of the other stacks, if there is one that has not
+  // seen it. The last of them gets false.
+  virtual bool pass_along(std::span<uint8_t> frame) { return false; }
+  // An ICMP error: it comes by whatever queue, and may be about any stack's flow.
+  virtual void pass_on_to_all(std::span<uint8_t> frame) {}
 
   virtual SteeringCounters counters() const = 0;
   // Takes every rule away; all packets are the kernel's from here on.

@@ -16,16 +16,28 @@ struct mr_flow_key { /* ports in network byte order */
   unsigned int protocol;
 };
 
+/* Several stacks may share an interface, each with queues of its own. A member is numbered from 1;
+ * 0 is nobody. A local rule is its member's, and holds on that member's queues only. */
 struct mr_local_key {
   struct mr_address local;
   unsigned short port;
-  unsigned short protocol;
+  unsigned char protocol;
+  unsigned char member;
 };
 
-enum mr_owner { MR_OWNER_OURS = 1, MR_OWNER_KERNEL = 2 };
+/* What a receive queue is told: whose it is, and the longest frame that its owner can take. */
+struct mr_queue {
+  unsigned int member;
+  unsigned int frame_max;
+};
 
-/* Port blocks: one bit per block of 64 ports, 1,024 blocks, 16 words; TCP's words before UDP's. */
-#define MR_BLOCK_WORDS 16
+/* The value of a flow: the member whose it is, or the kernel. */
+#define MR_MEMBERS_MAX 64
+#define MR_OWNER_KERNEL 255
+
+/* Port blocks: the member that has the block of 64 ports, or 0; 1,024 of TCP before those of UDP.
+ */
+#define MR_BLOCKS 1024
 
 enum mr_decision { /* in the order of the steering counters */
                    MR_OURS_FLOW,

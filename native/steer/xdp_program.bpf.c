@@ -4,9 +4,10 @@
 // header of the system so that the same compiler gives the same instructions everywhere.
 //
 // In doubt the kernel gets the packet: fragments, IPv6 extension headers, VLAN tags, anything
-// malformed. One exception: a TCP segment of ours other than a SYN that cannot be delivered (no
-// socket on its queue, longer than a frame) is dropped, because the kernel, knowing nothing of the
-// connection, would reset it.
+// malformed. One exception: a TCP segment of ours other than a SYN that cannot be delivered (longer
+// than a frame, or on a queue that its stack does not have and nobody else either) is dropped,
+// because the kernel, knowing nothing of the connection, would reset it. Where the stack itself has
+// gone, its socket with it, that reset is just what the peer should have.
 #include "xdp_abi.h"
 
 typedef unsigned char u8;
@@ -34,10 +35,12 @@ static void* (*const map_lookup)(void* map, const void* key) = (void*)1;
 static long (*const redirect_map)(void* map, u64 key, u64 flags) = (void*)51;
 
 // Maps are symbols that the loader replaces by descriptors.
-extern char mr_flows, mr_locals, mr_addresses, mr_blocks, mr_counters, mr_config, mr_sockets;
+extern char mr_flows, mr_locals, mr_addresses, mr_blocks, mr_counters, mr_queues, mr_sockets;
 
 struct packet {
   struct mr_flow_key key;
+  u32 member;                // whose queue it came by
+  u32 owner;                 // who is to have it, if anybody but the kernel
   u32 spare_the_connection;  // the kernel would answer with a reset
   u32 icmp;
   u32 to_group;  // the frame came to a link-layer group
@@ -56,6 +59,14 @@ INLINE int pass(u32 decision) {
 INLINE u16 word_at(const u8* p) {
   return *(const u16*)p;
 }  // network order
+
+// A number in network order. The verifiers of older kernels (6.1) know nothing of what comes out of
+// a byte swap: the mask, which the compiler must not see through, says that it has 16 bits.
+INLINE u32 number_at(const u8* p) {
+  u32 number = BE16(word_at(p));
+  __asm__ volatile("" : "+r"(number));
+  return number & 0xffff;
+}
 
 INLINE void set_v4(struct mr_address* a, const u8* p) {
   a->word[0] = a->word[1] = 0;
@@ -84,7 +95,7 @@ INLINE int read_transport(const u8* l4, const u8* end, u32 length, struct packet
     packet->spare_the_connection = !(l4[13] & 0x02);
   } else {
     if (length < 8 || l4 + 8 > end) return MR_KERNEL_MALFORMED;
-    u32 datagram = BE16(word_at(l4 + 4));
+    u32 datagram = number_at(l4 + 4);
     if (datagram < 8 || datagram > length) return MR_KERNEL_MALFORMED;
   }
   packet->key.remote_port = word_at(l4);
@@ -137,7 +148,7 @@ INLINE int read_icmp6(const u8* icmp, const u8* end, struct packet* packet) {
 INLINE int read_ipv4(const u8* ip, const u8* end, struct packet* packet) {
   if (ip + 20 > end) return MR_KERNEL_MALFORMED;
   u32 header = (ip[0] & 15) * 4;
-  u32 total = BE16(word_at(ip + 2));
+  u32 total = number_at(ip + 2);
   if (ip[0] >> 4 != 4 || header < 20 || total < header || ip + total > end)
     return MR_KERNEL_MALFORMED;
   if (word_at(ip + 6) & BE16(0x3fff)) return MR_KERNEL_FRAGMENT;
@@ -151,7 +162,7 @@ INLINE int read_ipv4(const u8* ip, const u8* end, struct packet* packet) {
 
 INLINE int read_ipv6(const u8* ip, const u8* end, struct packet* packet) {
   if (ip + 40 > end) return MR_KERNEL_MALFORMED;
-  u32 length = BE16(word_at(ip + 4));
+  u32 length = number_at(ip + 4);
   if (ip[0] >> 4 != 6 || ip + 40 + length > end) return MR_KERNEL_MALFORMED;
   if (ip[6] == FRAGMENT6) return MR_KERNEL_FRAGMENT;
   set_v6(&packet->key.remote, ip + 8);
@@ -162,11 +173,11 @@ INLINE int read_ipv6(const u8* ip, const u8* end, struct packet* packet) {
   return read_transport(ip + 40, end, length, packet);
 }
 
-INLINE int in_port_block(const struct mr_flow_key* key) {
+INLINE u32 owner_of_block(const struct mr_flow_key* key) {
   u32 block = BE16(key->local_port) >> 6;
-  u32 word = (key->protocol == UDP ? MR_BLOCK_WORDS : 0) + (block >> 6);
-  u64* bits = map_lookup(&mr_blocks, &word);
-  return bits && (*bits >> (block & 63)) & 1;
+  if (key->protocol == UDP) block += MR_BLOCKS;
+  u32* owner = map_lookup(&mr_blocks, &block);
+  return owner ? *owner : 0;
 }
 
 INLINE int is_group(const struct mr_address* a) {
@@ -175,39 +186,47 @@ INLINE int is_group(const struct mr_address* a) {
   return (a->word[0] & BE32(0xff000000)) == BE32(0xff000000);
 }
 
-// A group's datagrams are ours where a rule names the group and the port. What we sent ourselves
-// comes back by the kernel, which knows who wants to hear it.
-INLINE int decide_group(const struct mr_flow_key* key) {
-  struct mr_local_key local = {
-      .local = key->local, .port = key->local_port, .protocol = (u16)key->protocol};
-  if (key->protocol != UDP || !map_lookup(&mr_locals, &local)) return MR_KERNEL_OTHER;
-  return map_lookup(&mr_addresses, &key->remote) ? MR_KERNEL_OTHER : MR_OURS_LOCAL;
+INLINE struct mr_local_key local_key(const struct packet* packet) {
+  struct mr_local_key key = {.local = packet->key.local,
+                             .port = packet->key.local_port,
+                             .protocol = (u8)packet->key.protocol,
+                             .member = (u8)packet->member};
+  return key;
 }
 
-INLINE int decide(const struct mr_flow_key* key) {
-  const u8* owner = map_lookup(&mr_flows, key);
-  if (owner) return *owner == MR_OWNER_KERNEL ? MR_KERNEL_FLOW : MR_OURS_FLOW;
+// A group's datagrams are ours where a rule names the group and the port. What we sent ourselves
+// comes back by the kernel, which knows who wants to hear it.
+INLINE int decide_group(struct packet* packet) {
+  struct mr_local_key local = local_key(packet);
+  if (packet->key.protocol != UDP || !map_lookup(&mr_locals, &local)) return MR_KERNEL_OTHER;
+  packet->owner = packet->member;
+  return map_lookup(&mr_addresses, &packet->key.remote) ? MR_KERNEL_OTHER : MR_OURS_LOCAL;
+}
 
-  struct mr_local_key local = {
-      .local = key->local, .port = key->local_port, .protocol = (u16)key->protocol};
+INLINE int decide(struct packet* packet) {
+  const u8* flow = map_lookup(&mr_flows, &packet->key);
+  if (flow) {
+    packet->owner = *flow;
+    return *flow == MR_OWNER_KERNEL ? MR_KERNEL_FLOW : MR_OURS_FLOW;
+  }
+
+  packet->owner = packet->member;
+  struct mr_local_key local = local_key(packet);
   if (map_lookup(&mr_locals, &local)) return MR_OURS_LOCAL;
-  if (!map_lookup(&mr_addresses, &key->local)) return MR_KERNEL_OTHER;
+  if (!map_lookup(&mr_addresses, &packet->key.local)) return MR_KERNEL_OTHER;
 
   if (local.local.word[0] != 0 || local.local.word[1] != 0 || local.local.word[2] != BE32(0xffff)) {
     local.local.word[0] = local.local.word[1] = local.local.word[2] = 0;
   }
   local.local.word[3] = 0;
   if (map_lookup(&mr_locals, &local)) return MR_OURS_LOCAL;
-  return in_port_block(key) ? MR_OURS_BLOCK : MR_KERNEL_OTHER;
+  packet->owner = owner_of_block(&packet->key);
+  return packet->owner ? MR_OURS_BLOCK : MR_KERNEL_OTHER;
 }
 
-INLINE int too_long(const u8* data, const u8* end) {
-  u32 zero = 0;
-  u32* frame_max = map_lookup(&mr_config, &zero);
-  if (!frame_max) return 1;
-  u32 length = *frame_max;
-  if (length > 0x7fff) return 0;
-  return data + length < end;
+INLINE int too_long(const u8* data, const u8* end, u32 frame_max) {
+  if (frame_max > 0x7fff) return 0;
+  return data + frame_max < end;
 }
 
 __attribute__((section("xdp"))) int millrace_xdp(struct xdp_context* context) {
@@ -224,7 +243,9 @@ __attribute__((section("xdp"))) int millrace_xdp(struct xdp_context* context) {
     ip = data + 18;
   }
 
-  struct packet packet = {.to_group = data[0] & 1};
+  u32 number = context->rx_queue_index;
+  const struct mr_queue* queue = map_lookup(&mr_queues, &number);
+  struct packet packet = {.member = queue ? queue->member : 0, .to_group = data[0] & 1};
   int decision;
   if (type == BE16(0x0800)) {
     decision = read_ipv4(ip, end, &packet);
@@ -239,15 +260,18 @@ __attribute__((section("xdp"))) int millrace_xdp(struct xdp_context* context) {
     if (group != packet.to_group) {
       decision = MR_KERNEL_OTHER;
     } else {
-      decision = group ? decide_group(&packet.key) : decide(&packet.key);
+      decision = group ? decide_group(&packet) : decide(&packet);
     }
   }
   if (decision > MR_OURS_ICMP) return pass((u32)decision);
 
   if (packet.icmp) decision = MR_OURS_ICMP;
-  u32 otherwise = packet.spare_the_connection ? XDP_DROP : XDP_PASS;
+  // What is another stack's goes to the one whose queue this is, which passes it on.
+  int fits = queue && !too_long(data, end, queue->frame_max);
+  int spare = packet.spare_the_connection && (!fits || packet.owner != packet.member);
+  u32 otherwise = spare ? XDP_DROP : XDP_PASS;
   long action = otherwise;
-  if (!too_long(data, end)) action = redirect_map(&mr_sockets, context->rx_queue_index, otherwise);
+  if (fits) action = redirect_map(&mr_sockets, number, otherwise);
   count(action == XDP_REDIRECT ? (u32)decision : MR_UNDELIVERABLE);
   return (int)action;
 }

@@ -2,19 +2,25 @@
 #include "steer/xdp_steering.h"
 
 #include <net/if.h>
+#include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 #include <new>
 #include <vector>
 
 #include "base/capability.h"
+#include "base/clock_os.h"
 #include "steer/bpf.h"
 #include "steer/xdp_abi.h"
 
 namespace millrace::steer {
 namespace {
+
+constexpr Duration kPatience = Duration::millis(2000);
+constexpr uint32_t kSweepMax = 200'000;
 
 mr_address to_abi(const wire::IpAddress& address) {
   mr_address a;
@@ -86,11 +92,54 @@ std::unique_ptr<XdpSteering> XdpSteering::open(const char* interface,
     error.set(ENOMEM, "out of memory");
     return nullptr;
   }
-  if (!steering->create_maps(options, error) || !steering->load(error) ||
-      !steering->attach(interface, ifindex, options.mode, error)) {
-    return nullptr;
+  steering->sharing_ = Sharing::claim(ifindex, error);
+  if (!steering->sharing_) return nullptr;
+  // Whoever held the program a moment ago may be on its way out, or have the news of it on the way.
+  const Instant give_up = monotonic_now() + kPatience;
+  bool attached = false;
+  for (;;) {
+    Sharing::Handout handout;
+    const Sharing::Found found = steering->sharing_->find(handout, kPatience, error);
+    if (found == Sharing::Found::kFailed) return nullptr;
+    if (found == Sharing::Found::kOthers) {
+      std::copy_n(handout.descriptors.begin(), kXdpMaps, steering->maps_.begin());
+      steering->link_ = handout.link();
+      steering->native_ = handout.native;
+      attached = steering->join(options, error);
+      break;
+    }
+    attached = steering->attach_first(interface, ifindex, options, error);
+    if (attached || error.code != EBUSY || monotonic_now() >= give_up) break;
+    steering->close_descriptors();
+    const timespec pause{0, 10'000'000};
+    nanosleep(&pause, nullptr);
   }
+  if (!attached) return nullptr;
+  Sharing::Handout handout;
+  std::copy(steering->maps_.begin(), steering->maps_.end(), handout.descriptors.begin());
+  handout.descriptors[kXdpMaps] = steering->link_;
+  handout.native = steering->native_;
+  steering->sharing_->serve(handout);
   return steering;
+}
+
+bool XdpSteering::attach_first(const char* interface, uint32_t ifindex,
+                               const XdpSteeringOptions& options, SetupError& error) {
+  return create_maps(options, error) && load(error) &&
+         attach(interface, ifindex, options.mode, error);
+}
+
+bool XdpSteering::join(const XdpSteeringOptions& options, SetupError& error) {
+  joined_ = true;
+  const bool agrees =
+      options.mode == XdpMode::kAuto || (options.mode == XdpMode::kNative) == native_;
+  if (!agrees) {
+    error.set(EBUSY, "others share the interface already, in %s mode",
+              native_ ? "native" : "generic");
+    return false;
+  }
+  sweep();
+  return true;
 }
 
 bool XdpSteering::create_maps(const XdpSteeringOptions& options, SetupError& error) {
@@ -109,9 +158,9 @@ bool XdpSteering::create_maps(const XdpSteeringOptions& options, SetupError& err
        bpf::kNoPrealloc, "mr_locals"},
       {XdpMap::kAddresses, MapType::kHash, sizeof(mr_address), 1, options.addresses_max,
        bpf::kNoPrealloc, "mr_addresses"},
-      {XdpMap::kBlocks, MapType::kArray, 4, 8, 2 * MR_BLOCK_WORDS, 0, "mr_blocks"},
+      {XdpMap::kBlocks, MapType::kArray, 4, 4, 2 * MR_BLOCKS, 0, "mr_blocks"},
       {XdpMap::kCounters, MapType::kPerCpuArray, 4, 8, MR_DECISIONS, 0, "mr_counters"},
-      {XdpMap::kConfig, MapType::kArray, 4, 4, 1, 0, "mr_config"},
+      {XdpMap::kQueues, MapType::kArray, 4, sizeof(mr_queue), options.queues_max, 0, "mr_queues"},
       {XdpMap::kSockets, MapType::kXskMap, 4, 4, options.queues_max, 0, "mr_sockets"},
   };
   static_assert(std::size(specs) == kXdpMaps);
@@ -198,18 +247,29 @@ bool XdpSteering::attach(const char* interface, uint32_t ifindex, XdpMode mode, 
 }
 
 Error XdpSteering::set_frame_limit(uint32_t bytes) {
-  const uint32_t key = 0;
-  return to_error(bpf::update(map(XdpMap::kConfig), &key, &bytes));
+  frame_limit_bytes_ = bytes;
+  for (uint32_t queue = 0;; ++queue) {
+    mr_queue record;
+    if (bpf::lookup(map(XdpMap::kQueues), &queue, &record) < 0) return kOk;
+    if (record.member != sharing_->member()) continue;
+    record.frame_max = bytes;
+    const int result = bpf::update(map(XdpMap::kQueues), &queue, &record);
+    if (result < 0) return to_error(result);
+  }
 }
 
+// The record first: a rule that its last owner left must not lead to this one's socket.
 Error XdpSteering::set_queue(uint32_t queue, int socket_fd) {
+  const mr_queue record{sharing_->member(), frame_limit_bytes_};
+  const int result = bpf::update(map(XdpMap::kQueues), &queue, &record);
+  if (result < 0) return to_error(result);
   return to_error(bpf::update(map(XdpMap::kSockets), &queue, &socket_fd));
 }
 
 Error XdpSteering::set_flow(Protocol protocol, const wire::FlowKey& flow, Owner owner) {
   if (!valid(flow)) return {EINVAL};
   const mr_flow_key key = to_abi(protocol, flow);
-  const uint8_t value = uint8_t(owner);
+  const uint8_t value = owner == Owner::kKernel ? MR_OWNER_KERNEL : sharing_->member();
   return to_error(bpf::update(map(XdpMap::kFlows), &key, &value));
 }
 
@@ -218,36 +278,45 @@ Error XdpSteering::remove_flow(Protocol protocol, const wire::FlowKey& flow) {
   return to_error(bpf::remove(map(XdpMap::kFlows), &key));
 }
 
-Error XdpSteering::change_port_block(Protocol protocol, uint16_t first_port, bool present) {
-  if (first_port == 0 || first_port % kPortBlockSize != 0) return {EINVAL};
-  const uint32_t block = first_port / kPortBlockSize;
-  const uint32_t word = (protocol == Protocol::kUdp ? MR_BLOCK_WORDS : 0) + block / 64;
-  const uint64_t bit = 1ull << (block % 64);
-  uint64_t bits = 0;
-  int result = bpf::lookup(map(XdpMap::kBlocks), &word, &bits);
-  if (result < 0) return to_error(result);
-  if (!present && !(bits & bit)) return {ENOENT};
-  bits = present ? bits | bit : bits & ~bit;
-  return to_error(bpf::update(map(XdpMap::kBlocks), &word, &bits));
+namespace {
+uint32_t block_index(Protocol protocol, uint16_t first_port) {
+  return (protocol == Protocol::kUdp ? MR_BLOCKS : 0) + first_port / kPortBlockSize;
+}
+bool is_block(uint16_t first_port) {
+  return first_port != 0 && first_port % kPortBlockSize == 0;
+}
+}  // namespace
+
+Error XdpSteering::set_block(uint32_t block, uint32_t owner) {
+  return to_error(bpf::update(map(XdpMap::kBlocks), &block, &owner));
 }
 
 Error XdpSteering::add_port_block(Protocol protocol, uint16_t first_port) {
-  return change_port_block(protocol, first_port, true);
+  if (!is_block(first_port)) return {EINVAL};
+  return set_block(block_index(protocol, first_port), sharing_->member());
 }
 
 Error XdpSteering::remove_port_block(Protocol protocol, uint16_t first_port) {
-  return change_port_block(protocol, first_port, false);
+  if (!is_block(first_port)) return {EINVAL};
+  const uint32_t block = block_index(protocol, first_port);
+  uint32_t owner = 0;
+  const int result = bpf::lookup(map(XdpMap::kBlocks), &block, &owner);
+  if (result < 0) return to_error(result);
+  if (owner != sharing_->member()) return {ENOENT};
+  return set_block(block, 0);
 }
 
 Error XdpSteering::add_local(Protocol protocol, const wire::Endpoint& local) {
   if (local.port == 0) return {EINVAL};
-  const mr_local_key key{to_abi(local.address), network_order(local.port), uint16_t(protocol)};
+  const mr_local_key key{to_abi(local.address), network_order(local.port), uint8_t(protocol),
+                         sharing_->member()};
   const uint8_t value = 1;
   return to_error(bpf::update(map(XdpMap::kLocals), &key, &value));
 }
 
 Error XdpSteering::remove_local(Protocol protocol, const wire::Endpoint& local) {
-  const mr_local_key key{to_abi(local.address), network_order(local.port), uint16_t(protocol)};
+  const mr_local_key key{to_abi(local.address), network_order(local.port), uint8_t(protocol),
+                         sharing_->member()};
   return to_error(bpf::remove(map(XdpMap::kLocals), &key));
 }
 
@@ -280,10 +349,102 @@ SteeringCounters XdpSteering::counters() const {
   return out;
 }
 
-void XdpSteering::close() {
+// --- other stacks on the interface
+
+namespace {
+// In the source address of a frame that is passed on: who began it, and how often it was.
+constexpr size_t kOriginByte = 6, kHopsByte = 7;
+constexpr uint8_t kHopsMax = MR_MEMBERS_MAX + 8;
+
+bool note_hop(std::span<uint8_t> frame, uint8_t member) {
+  if (frame.size() < 14 || frame[kHopsByte] >= kHopsMax) return false;
+  if (frame[kOriginByte] == 0) frame[kOriginByte] = member;
+  ++frame[kHopsByte];
+  return true;
+}
+}  // namespace
+
+Whose XdpSteering::pass_on(Protocol protocol, const wire::FlowKey& flow, std::span<uint8_t> frame) {
+  const mr_flow_key key = to_abi(protocol, flow);
+  uint8_t owner = 0;
+  if (bpf::lookup(map(XdpMap::kFlows), &key, &owner) < 0) return Whose::kNobodys;
+  if (owner == MR_OWNER_KERNEL) return Whose::kKernels;
+  if (owner == sharing_->member() || !note_hop(frame, sharing_->member())) return Whose::kNobodys;
+  const Error error = sharing_->send(owner, frame);
+  if (error.code != ECONNREFUSED && error.code != ENOENT) return Whose::kPassedOn;  // or lost
+  static_cast<void>(bpf::remove(map(XdpMap::kFlows), &key));
+  return Whose::kNobodys;
+}
+
+// Round the members from the one that got it: it has been everywhere when that is the next.
+bool XdpSteering::pass_along(std::span<uint8_t> frame) {
+  const uint8_t us = sharing_->member();
+  if (!note_hop(frame, us)) return false;
+  for (unsigned i = 0; i < MR_MEMBERS_MAX; ++i) {
+    const auto next = uint8_t((us + i) % MR_MEMBERS_MAX + 1);
+    if (next == frame[kOriginByte] || next == us) return false;
+    const Error error = sharing_->send(next, frame);
+    if (error.code != ECONNREFUSED && error.code != ENOENT) return true;  // or lost
+  }
+  return false;
+}
+
+void XdpSteering::pass_on_to_all(std::span<uint8_t> frame) {
+  for (unsigned member = 1; member <= MR_MEMBERS_MAX; ++member) {
+    if (member == sharing_->member()) continue;
+    static_cast<void>(sharing_->send(uint8_t(member), frame));
+  }
+}
+
+template <typename Key, typename Value, typename Ours>
+void XdpSteering::sweep_hash(XdpMap which, Ours&& ours) {
+  std::vector<Key> doomed;
+  Key key, next;
+  const void* at = nullptr;
+  // A table that changes meanwhile may start from the beginning again.
+  for (uint32_t n = 0; n < kSweepMax && bpf::next_key(map(which), at, &next) == 0; ++n) {
+    key = next;
+    at = &key;
+    Value value;
+    if (bpf::lookup(map(which), &key, &value) == 0 && ours(key, value)) doomed.push_back(key);
+  }
+  for (const Key& k : doomed) static_cast<void>(bpf::remove(map(which), &k));
+}
+
+// The queues first: without them no rule by local port holds.
+void XdpSteering::sweep() {
+  const uint8_t us = sharing_->member();
+  for (uint32_t queue = 0;; ++queue) {
+    mr_queue record;
+    if (bpf::lookup(map(XdpMap::kQueues), &queue, &record) < 0) break;
+    const mr_queue nobody{};
+    if (record.member == us) static_cast<void>(bpf::update(map(XdpMap::kQueues), &queue, &nobody));
+  }
+  sweep_hash<mr_local_key, uint8_t>(
+      XdpMap::kLocals, [us](const mr_local_key& key, uint8_t) { return key.member == us; });
+  sweep_hash<mr_flow_key, uint8_t>(XdpMap::kFlows,
+                                   [us](const mr_flow_key&, uint8_t owner) { return owner == us; });
+  for (uint32_t block = 0; block < 2 * MR_BLOCKS; ++block) {
+    uint32_t owner = 0;
+    if (bpf::lookup(map(XdpMap::kBlocks), &block, &owner) == 0 && owner == us) {
+      static_cast<void>(set_block(block, 0));
+    }
+  }
+}
+
+void XdpSteering::close_descriptors() {
   close_fd(link_);
   close_fd(program_);
   for (int& fd : maps_) close_fd(fd);
+}
+
+// While the number is ours nobody else sweeps with it.
+void XdpSteering::close() {
+  if (sharing_) {
+    if (link_ >= 0 && sharing_->anyone_else()) sweep();
+    sharing_->close();
+  }
+  close_descriptors();
 }
 
 }  // namespace millrace::steer

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: MIT
 // Steering by an XDP program of our own on one interface. The program is attached by a bpf_link,
-// which nothing but this object's descriptor holds: it is gone, with its maps, the moment the
-// process is, also after kill -9. Rules are entries in hash maps of fixed size; the program is in
-// xdp_program.bpf.c.
+// which nothing but the descriptors of the stacks that share it hold (sharing.h): it is gone, with
+// its maps, the moment the last of them is, also after kill -9. Rules are entries in hash maps of
+// fixed size; the program is in xdp_program.bpf.c.
+//
+// A stack that was killed leaves rules behind where others live on. They do no harm: those by local
+// port hold on its queues only, where no socket is left to redirect to, so the packets go to the
+// kernel. Whoever gets its member's number next sweeps them away.
 //
 // Order at the start: open(), then the port (which must know native()), then set_frame_limit() and
 // set_queue() for each of its queues, then rules. Until a rule says otherwise everything is the
@@ -13,6 +17,7 @@
 #include <memory>
 
 #include "base/setup_error.h"
+#include "steer/sharing.h"
 #include "steer/steering.h"
 #include "steer/xdp_program_code.h"
 
@@ -34,16 +39,23 @@ struct XdpSteeringOptions {
 
 class XdpSteering final : public Steering {
  public:
-  // Null, and `error` says why: ENODEV; EPERM with the capability that is missing; EBUSY when
-  // another XDP program is on the interface; EOPNOTSUPP when the kernel or driver cannot.
+  // Attaches the program, or joins those who have. Null, and `error` says why: ENODEV; EPERM with
+  // the capability that is missing; EBUSY when a foreign XDP program is on the interface;
+  // EOPNOTSUPP when the kernel or driver cannot. Of whoever joins, only `mode` counts: generic mode
+  // is refused where the program is in the driver already, and the other way round.
   static std::unique_ptr<XdpSteering> open(const char* interface, const XdpSteeringOptions& options,
                                            SetupError& error);
   ~XdpSteering() override;
 
   bool native() const { return native_; }
+  // Others were on the interface before.
+  bool joined() const { return joined_; }
+  // Frames that other stacks pass on to this one.
+  int frames_fd() const { return sharing_->frames_fd(); }
   // Packets longer than this (Ethernet header included) do not fit a frame and are not redirected.
   Error set_frame_limit(uint32_t bytes);
-  // `socket_fd`: a bound AF_XDP socket of that receive queue. Closing it takes it out again.
+  // `socket_fd`: a bound AF_XDP socket of that receive queue, which is this stack's from now on.
+  // Closing it takes it out again.
   Error set_queue(uint32_t queue, int socket_fd);
 
   Error set_flow(Protocol protocol, const wire::FlowKey& flow, Owner owner) override;
@@ -54,21 +66,36 @@ class XdpSteering final : public Steering {
   Error remove_local(Protocol protocol, const wire::Endpoint& local) override;
   Error add_address(const wire::IpAddress& address) override;
   Error remove_address(const wire::IpAddress& address) override;
+  Whose pass_on(Protocol protocol, const wire::FlowKey& flow, std::span<uint8_t> frame) override;
+  bool pass_along(std::span<uint8_t> frame) override;
+  void pass_on_to_all(std::span<uint8_t> frame) override;
   SteeringCounters counters() const override;
   void close() override;
 
  private:
   XdpSteering();
   int map(XdpMap which) const { return maps_[size_t(which)]; }
+  bool join(const XdpSteeringOptions& options, SetupError& error);
+  bool attach_first(const char* interface, uint32_t ifindex, const XdpSteeringOptions& options,
+                    SetupError& error);
+  void close_descriptors();
+  // Takes away what a former owner of our number has left, or we ourselves.
+  void sweep();
+  template <typename Key, typename Value, typename Ours>
+  void sweep_hash(XdpMap which, Ours&& ours);
+  Error set_block(uint32_t block, uint32_t owner);
   bool create_maps(const XdpSteeringOptions& options, SetupError& error);
   bool load(SetupError& error);
   bool attach(const char* interface, uint32_t ifindex, XdpMode mode, SetupError& error);
   Error change_port_block(Protocol protocol, uint16_t first_port, bool present);
 
+  std::unique_ptr<Sharing> sharing_;
   std::array<int, kXdpMaps> maps_;
   int program_ = -1;
   int link_ = -1;
+  uint32_t frame_limit_bytes_ = 0;
   bool native_ = false;
+  bool joined_ = false;
 };
 
 }  // namespace millrace::steer

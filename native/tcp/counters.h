@@ -14,6 +14,8 @@
   X(tcp_no_route_back,                                                                     \
     "SYNs left to the kernel because the answer leaves by no interface of ours")           \
   X(tcp_no_connection, "segments for which there was no connection and no listener")       \
+  X(tcp_strays,                                                                            \
+    "segments left or passed on to the owner of their flow, another stack or the kernel")  \
   X(tcp_resets_sent, "RST segments sent")                                                  \
   X(tcp_resets_received, "connections ended by the peer's RST")                            \
   X(tcp_active_opens, "connections begun by connect()")                                    \
@@ -64,7 +66,9 @@
   X(tcp_mtu_probes, "longer packets tried (RFC 4821)")                                     \
   X(tcp_icmp_ignored, "ICMP errors ignored: no such flow, sequence not in flight")         \
   X(tcp_no_memory, "segments not sent at once because the frame pool was empty")           \
-  X(tcp_send_refused, "segments that the Internet layer refused")
+  X(tcp_send_refused, "segments that the Internet layer refused")                          \
+  X(tcp_handed_over, "connections that the kernel went on with in mid-stream")             \
+  X(tcp_late_for_kernel, "segments dropped because their connection is the kernel's since")
 
 namespace millrace::tcp {
 

@@ -261,12 +261,15 @@ void send_syn(Core& core, Instant now, Connection& c) {
   options.has_window_scale = answer ? c.scaling : o.window_scaling;
   options.window_scale = c.rcv.shift;
   if (answer ? c.timestamps : o.timestamps) add_timestamps(now, c, options);
-  const uint32_t window = syn_window(c);
-  header.window = uint16_t(window);
+  uint32_t window = syn_window(c);
   if (answer) {
-    c.rcv.edge = c.rcv.nxt + window;
+    // Repeated after an ACK, or for a path that has become narrower: what was offered stays (RFC
+    // 9293 3.8.6).
+    c.rcv.edge = wire::seq_max(c.rcv.edge, c.rcv.nxt + window);
+    window = std::min<uint32_t>(uint32_t(c.rcv.edge - c.rcv.nxt), 65535);
     note_ack_sent(now, c);
   }
+  header.window = uint16_t(window);
   ++c.stats.segments_sent;
   const Error error = transmit(core, now, c.key, c.path, f, header, options, how_of(c));
   note_refusal(c, error);

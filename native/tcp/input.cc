@@ -55,6 +55,7 @@ bool parse(Core& core, Frame* frame, const net::IpMeta& meta, Segment& s, wire::
   s.window = header.window;
   s.flags = header.flags;
   s.ecn = meta.traffic_class & kIpEcnMask;
+  s.interface = meta.interface;
   if (header.header_bytes > wire::kTcpHeaderBytes) {
     wire::parse_tcp_options(
         frame->bytes().subspan(wire::kTcpHeaderBytes, header.header_bytes - wire::kTcpHeaderBytes),
@@ -66,12 +67,15 @@ bool parse(Core& core, Frame* frame, const net::IpMeta& meta, Segment& s, wire::
 }
 
 void input_stray(Core& core, Instant now, const wire::FlowKey& key, uint64_t hash, Segment& s) {
+  if (core.handler.is_kernels(key)) {
+    ++core.counters.tcp_late_for_kernel;
+    return;
+  }
   if (Listener* l = match_listener(core, key.local)) {
     input_listen(core, now, *l, key, hash, s);
     return;
   }
-  ++core.counters.tcp_no_connection;
-  answer_with_reset(core, now, key, s);
+  refuse_stray(core, now, key, s);
 }
 
 void dispatch(Core& core, Instant now, const wire::FlowKey& key, uint64_t hash, Segment& s) {
@@ -113,6 +117,7 @@ bool take(Core& core, const net::Received& received, Arrival& arrival) {
       ++core.counters.tcp_no_memory;
       return false;
     }
+    std::memset(copy->scratch, 0, sizeof(copy->scratch));  // the headers stayed behind
     frame = copy;
   }
   arrival.segment = Segment{};
@@ -135,6 +140,17 @@ constexpr uint32_t kAhead = 6;
 }
 
 }  // namespace
+
+void refuse_stray(Core& core, Instant now, const wire::FlowKey& key, Segment& s) {
+  const bool opening = s.has(wire::kTcpSyn) && !s.has(wire::kTcpAck);
+  if (!opening && core.ip.take_stray(now, key, *s.frame, s.interface)) {
+    ++core.counters.tcp_strays;
+    return;
+  }
+  if (s.has(wire::kTcpRst)) return;
+  ++core.counters.tcp_no_connection;
+  answer_with_reset(core, now, key, s);
+}
 
 void input_burst(Core& core, Instant now, std::span<const net::Received> burst) {
   MR_DASSERT(burst.size() <= core.arrivals.size());

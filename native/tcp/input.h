@@ -35,6 +35,10 @@ Connection* create_accepted(Core& core, Instant now, Listener& l, const wire::Fl
 // It is established and waits to be accepted; `s` is processed, and the listener's user told.
 void begin_accepted(Core& core, Instant now, Listener& l, Connection& c, Segment& s);
 
+// --- input.cc
+// A segment of no connection and no handshake: a reset, unless somebody else knows its flow.
+void refuse_stray(Core& core, Instant now, const wire::FlowKey& key, Segment& s);
+
 // --- input_cookie.cc
 // Handshakes in progress have used up the table or the listener's share of it.
 bool cookies_wanted(const Core& core, const Listener& l);

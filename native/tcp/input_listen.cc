@@ -123,11 +123,9 @@ void begin_accepted(Core& core, Instant now, Listener& l, Connection& c, Segment
 
 void input_listen(Core& core, Instant now, Listener& l, const wire::FlowKey& key, uint64_t hash,
                   Segment& s) {
-  if (s.has(wire::kTcpRst)) return;
-  if (s.has(wire::kTcpAck)) {
-    if (take_cookie(core, now, l, key, hash, s, nullptr)) return;
-    ++core.counters.tcp_no_connection;
-    answer_with_reset(core, now, key, s);
+  if (s.has(wire::kTcpRst | wire::kTcpAck)) {
+    if (s.has(wire::kTcpAck) && take_cookie(core, now, l, key, hash, s, nullptr)) return;
+    refuse_stray(core, now, key, s);
     return;
   }
   if (!s.has(wire::kTcpSyn) || s.has(wire::kTcpFin)) return;  // C2: FIN, null, Xmas, SYN+FIN
@@ -170,7 +168,11 @@ void input_half_open(Core& core, Instant now, HalfOpen& h, Segment& s) {
   }
   const bool paws =
       h.timestamps && s.options.has_timestamps && int32_t(s.options.ts_value - h.ts_recent) < 0;
-  if (s.end() < expected || s.seq > expected + h.window_bytes || (paws && !s.has(wire::kTcpRst))) {
+  // RFC 9293 3.10.7.4, first; Linux takes an empty segment at the right edge too.
+  const Seq edge = expected + h.window_bytes;
+  const bool acceptable = s.seq == expected || (s.end() > expected && s.seq < edge) ||
+                          (s.seq == edge && s.end() == edge);
+  if (!acceptable || (paws && !s.has(wire::kTcpRst))) {
     if (!s.has(wire::kTcpRst)) send_half_open_ack(core, now, h);
     return;
   }

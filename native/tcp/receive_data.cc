@@ -13,6 +13,8 @@ namespace millrace::tcp {
 
 namespace {
 
+constexpr uint32_t kFramesForAcks = 4;
+
 // Cuts what lies outside [rcv.nxt, right edge) off the segment. False when nothing is left.
 bool trim_to_window(Core& core, Connection& c, Segment& s) {
   Receiver& r = c.rcv;
@@ -35,9 +37,12 @@ bool trim_to_window(Core& core, Connection& c, Segment& s) {
 }
 
 // The last frames are for connections that hold few: who has much unread waits until the peer sends
-// again.
+// again. The very last ones are nobody's: without a frame to receive into, no acknowledgement would
+// come that frees what waits in send queues.
 bool starving(const Core& core, const Receiver& r) {
-  return core.pool.available() < core.pool.capacity() / 32 && r.queue.size() > 8;
+  const uint32_t available = core.pool.available();
+  if (available < core.pool.capacity() / 32 && r.queue.size() > 8) return true;
+  return available <= kFramesForAcks;
 }
 
 void fin_reached(Core& core, Instant now, Connection& c) {

@@ -68,14 +68,19 @@ void hold_ack(Core& core, Connection& c) {
   if (!static_cast<ListNode<HeldTag>&>(c).linked()) core.held_acks.push_back(&c);
 }
 
+// Nothing is to be waited for but what the user may answer in this turn.
+void ack_this_turn(Core& core, Instant now, Connection& c) {
+  if (core.options.hold_acks) {
+    hold_ack(core, c);
+  } else {
+    send_ack(core, now, c);
+  }
+}
+
 void schedule_ack(Core& core, Instant now, Connection& c) {
   Receiver& r = c.rcv;
   if (r.ato_us == 0) {  // never any data, only a FIN: there is no rhythm to wait for
-    if (core.options.hold_acks) {
-      hold_ack(core, c);
-    } else {
-      send_ack(core, now, c);
-    }
+    ack_this_turn(core, now, c);
     return;
   }
   uint32_t delay_us = std::max(r.ato_us, kAtoMinUs);
@@ -220,11 +225,7 @@ void acknowledge(Core& core, Instant now, Connection& c) {
 void after_read(Core& core, Instant now, Connection& c) {
   tune_buffer(core, now, c);
   if (c.state != State::kClosed && ack_when_read(c)) {
-    if (core.options.hold_acks) {
-      hold_ack(core, c);
-    } else {
-      send_ack(core, now, c);
-    }
+    ack_this_turn(core, now, c);
     return;
   }
   if (c.rcv.fin_received || !c.can_receive()) return;
@@ -235,12 +236,7 @@ void after_read(Core& core, Instant now, Connection& c) {
   const uint32_t possible = std::min(free_bytes(core, c), sayable);
   const uint32_t worth = std::min<uint32_t>(2u * c.rcv.peer_segment_bytes, c.rcv.buffer_bytes / 2);
   // An update only when the peer's idea of the window at least doubles by it (Linux).
-  if (possible < 2ull * offered || possible - offered < worth) return;
-  if (core.options.hold_acks) {
-    hold_ack(core, c);
-  } else {
-    send_ack(core, now, c);
-  }
+  if (possible >= 2ull * offered && possible - offered >= worth) ack_this_turn(core, now, c);
 }
 
 }  // namespace millrace::tcp

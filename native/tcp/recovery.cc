@@ -287,7 +287,12 @@ void enter_loss(Core& core, Instant now, Connection& c) {
     } else if (c.sack && f != q.head && n.sent + patience > now) {
       continue;  // sent so recently that it cannot have been acknowledged yet
     }
-    q.mark_lost(f);
+    // All in the order of the stream: pieces of the head that were sent again do not go to the end.
+    if (n.has(TxNote::kInLostList)) {
+      q.requeue_lost(f);
+    } else {
+      q.mark_lost(f);
+    }
   }
   l.dupacks = 0;
   l.phase = Recovery::kLoss;

@@ -7,6 +7,7 @@
 #include "tcp/core.h"
 #include "tcp/delivery_rate.h"
 #include "tcp/emit.h"
+#include "tcp/hand_over.h"
 #include "tcp/icmp.h"
 #include "tcp/input.h"
 #include "tcp/lifecycle.h"
@@ -140,6 +141,23 @@ void Tcp::close(Instant now, Connection* c) {
 
 void Tcp::abort(Instant now, Connection* c) {
   abort_or_drop(now, *c, true);
+}
+
+Error Tcp::describe(Instant now, Connection& c, net::ConnectionState& out) {
+  return tcp::describe(now, c, out);
+}
+
+void Tcp::forget(Connection* c) {
+  tcp::forget(*core_, *c);
+}
+
+Tcp::Lookup Tcp::find(const wire::FlowKey& flow) const {
+  FlowNode* node = core_->find(flow, core_->flow_hash(flow));
+  if (!node) return {};
+  if (node->half_open) return {Found::kNotAccepted, nullptr};
+  auto* c = static_cast<Connection*>(node);
+  if (c->queued) return {Found::kNotAccepted, c};
+  return {c->owned ? Found::kOwned : Found::kOrphan, c};
 }
 
 uint32_t Tcp::user(const Connection& c) const {

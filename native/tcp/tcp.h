@@ -16,6 +16,7 @@
 #include "base/random.h"
 #include "base/result.h"
 #include "base/timer_wheel.h"
+#include "net/connection_state.h"
 #include "net/ip_layer.h"
 #include "tcp/counters.h"
 #include "tcp/options.h"
@@ -46,6 +47,9 @@ class Handler {
   virtual void on_freed(const wire::FlowKey& flow) {}
   // A SYN for a listener cannot be answered: no way to its sender leads over an interface of ours.
   virtual void on_no_route_back(const wire::FlowKey& flow) {}
+  // A segment for which there is no connection: is there one in the kernel? Then it only came late,
+  // and is sent again to there.
+  virtual bool is_kernels(const wire::FlowKey& flow) { return false; }
 };
 
 struct Info {         // the terms of Linux's TCP_INFO
@@ -108,6 +112,19 @@ class Tcp final : public net::TransportHandler {
   void close(Instant now, Connection* connection);
   // RST and gone.
   void abort(Instant now, Connection* connection);
+
+  // --- handing over (hand_over.h)
+  // What somebody else needs to go on with the connection; the bytes lie in its frames. ENOTCONN:
+  // there is nothing to go on with.
+  Error describe(Instant now, Connection& connection, net::ConnectionState& out);
+  // Frees it, owned or not, without a word to the peer.
+  void forget(Connection* connection);
+  enum class Found : uint8_t { kNothing, kOwned, kOrphan, kNotAccepted };
+  struct Lookup {
+    Found found = Found::kNothing;
+    Connection* connection = nullptr;  // unless it is nothing or half open
+  };
+  Lookup find(const wire::FlowKey& flow) const;
 
   // --- facts
   uint32_t user(const Connection& connection) const;

@@ -160,6 +160,12 @@ void TxQueue::mark_lost(Frame* f) {
   lost.push_back(f);
 }
 
+void TxQueue::requeue_lost(Frame* f) {
+  MR_DASSERT(note_of(f).has(TxNote::kInLostList));
+  lost.remove(f);
+  lost.push_back(f);
+}
+
 void TxQueue::mark_sacked(Frame* f) {
   TxNote& n = note_of(f);
   if (n.has(TxNote::kSacked)) return;

@@ -103,6 +103,8 @@ struct TxQueue {
   void mark_sent(Frame* f, Instant now);
   void mark_resent(Frame* f, Instant now);
   void mark_lost(Frame* f);
+  // Behind everything else that is lost and waits to be sent again.
+  void requeue_lost(Frame* f);
   void mark_sacked(Frame* f);
   // Forgets that anything was lost; what was waiting is in flight again (a spurious recovery).
   void unmark_lost();

@@ -1,5 +1,6 @@
 /** What only whole processes show: when they end, and what they hand to their children. Over the real engine. */
 import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 
@@ -13,15 +14,17 @@ interface Result {
   err: string;
 }
 
-function run(code: string, timeout = 15_000): Promise<Result> {
-  return runWith(['-e', code], timeout);
+function run(code: string, timeout = 15_000, through: readonly string[] = []): Promise<Result> {
+  return runWith(['-e', code], timeout, through);
 }
 
-function runWith(program: readonly string[], timeout: number): Promise<Result> {
+/** `through`: a command that runs another one, and its arguments. */
+function runWith(program: readonly string[], timeout: number, through: readonly string[] = []): Promise<Result> {
   const inherited = Object.entries(process.env).filter(([name]) => !/^(?:MILLRACE|NODE_OPTIONS|TAP)/.test(name));
   const env = { ...Object.fromEntries(inherited), MILLRACE_PORT: 'loopback' };
   return new Promise((resolve) => {
-    execFile(process.execPath, ['--require', REGISTER, ...program], { env, timeout }, (error, out, err) => {
+    const [command = '', ...args] = [...through, process.execPath, '--require', REGISTER, ...program];
+    execFile(command, args, { env, timeout }, (error, out, err) => {
       const status = error === null ? 0 : typeof error.code === 'number' ? error.code : -1;
       resolve({ ended: error?.killed !== true, code: status, out: out.trim(), err: err.trim() });
     });
@@ -96,21 +99,61 @@ t.test('a listener that throws loses nothing of the others', async (t) => {
   t.match(await run(code), { ended: true, code: 0, out: '19', err: '' });
 });
 
-t.test('sending a socket to a child, and giving it as stdio', async (t) => {
+/** Leaving for the kernel takes CAP_NET_ADMIN. */
+function mayHandOver(): boolean {
+  const effective = /^CapEff:\s*([0-9a-f]+)$/m.exec(readFileSync('/proc/self/status', 'latin1'))?.[1] ?? '0';
+  return ((BigInt(`0x${effective}`) >> 12n) & 1n) === 1n;
+}
+
+t.test('a socket as the stdin and stdout of a child', { skip: !mayHandOver() && 'needs CAP_NET_ADMIN' }, async (t) => {
   const client = `
-    const { fork, spawn } = require('node:child_process');
+    const { spawn } = require('node:child_process');
+    const child = spawn('sh', ['-c', 'read line; echo "child read $line"'], { stdio: [client, client, 'inherit'] });
+    child.on('exit', (code) => { console.log(code); client.destroy(); });`;
+  const server = `
+    socket.write('hello\\n');
+    socket.on('data', (data) => console.log(String(data).trim()));
+    socket.ref();
+    socket.on('end', () => socket.end());`;
+  const result = await run(pair(client, server));
+  t.match(result, { ended: true, code: 0, err: '' });
+  t.same(result.out.split('\n').sort(), ['0', 'child read hello']);
+});
+
+const SEND = `
+  const code = 'process.on("message", (message, socket) => socket.end("child"))';
+  const stdio = ['ignore', 'inherit', 'inherit', 'ipc'];
+  const child = require('node:child_process').spawn(process.execPath, ['-e', code], { stdio });
+  child.send('socket', client, (error) => {
+    console.log(error && error.code + ' ' + error.syscall);
+    child.disconnect();
+  });`;
+
+t.test('sending a socket to a child', { skip: !mayHandOver() && 'needs CAP_NET_ADMIN' }, async (t) => {
+  const server = 'socket.ref(); socket.on("data", (data) => { console.log(String(data)); socket.end(); });';
+  const result = await run(pair(SEND, server));
+  t.match(result, { ended: true, code: 0, err: '' });
+  t.same(result.out.split('\n').sort(), ['child', 'null']);
+});
+
+t.test('without CAP_NET_ADMIN it cannot be sent, and the library says why', async (t) => {
+  const client = `
+    const { handOver } = require(${JSON.stringify(join(__dirname, '../../lib/index.js'))});
     try {
-      spawn(process.execPath, ['-e', '0'], { stdio: [client, 'ignore', 'ignore'] });
-    } catch (error) {
-      console.log(error.code);
+      handOver(client);
+    } catch ({ code, errno, syscall, message }) {
+      console.log(code, errno, syscall, message);
     }
-    const child = fork('-e', ['process.on("message", () => {})'], { execArgv: ['-e', 'process.on("message", () => {})'] });
-    child.send('socket', client, (error) => {
-      console.log(error && error.code);
-      child.kill();
-      process.exit();
-    });`;
-  t.match(await run(pair(client)), { ended: true, code: 0, out: 'ERR_INVALID_ARG_VALUE\nENOTSUP' });
+    client.write('still here', () => { ${SEND} });`;
+  const server = 'socket.ref(); socket.on("data", (data) => console.log(String(data))).on("end", () => socket.end());';
+  const drop = ['--bounding-set', '-net_admin', '--inh-caps', '-net_admin'];
+  const result = await run(pair(client, server), 15_000, mayHandOver() ? ['setpriv', ...drop] : []);
+  t.match(result, { ended: true, code: 0, err: '' });
+  t.same(result.out.split('\n').sort(), [
+    'EPERM -1 handOver handOver EPERM: needs CAP_NET_ADMIN',
+    'EPERM write',
+    'still here',
+  ]);
 });
 
 t.test('cluster: workers serve through the kernel', async (t) => {

@@ -137,6 +137,10 @@ export class ToyEngine implements Engine {
     return client;
   }
 
+  closeAtExit(): () => void {
+    return () => {};
+  }
+
   listen(local: SocketAddress, _dualStack: boolean, _backlog: number, sink: ListenerSink): Listener {
     const listener = new ToyListener(this, local, sink);
     this.listeners.add(listener);
@@ -251,6 +255,11 @@ export class ToyConnection implements Connection {
       this.#peer?.arrive({ kind: 'data', bytes: Buffer.from(data.subarray(0, taken)) });
     }
     return taken;
+  }
+
+  /** There is no kernel behind it. */
+  handOver(): number {
+    return -95; // ENOTSUP
   }
 
   writeUtf8(text: string): number {

@@ -25,11 +25,15 @@ namespace {
 struct Rules {
   // protocol, local address, local port, remote address, remote port
   std::map<std::tuple<int, Address, int, Address, int>, uint8_t> flows;
-  std::set<std::tuple<int, Address, int>> locals;
+  // member, protocol, address, port
+  std::set<std::tuple<int, int, Address, int>> locals;
   std::set<Address> addresses;
-  std::set<std::pair<int, int>> blocks;  // protocol, port / 64
-  uint32_t frame_max = 2048;
+  std::map<std::pair<int, int>, uint32_t> blocks;  // protocol, port / 64: the member that has it
+  // The queue by which the frames come: its record, if there is one, and its socket.
+  mr_queue queue{1, 2048};
+  bool has_queue = true;
   bool has_socket = true;
+  int member() const { return has_queue ? int(queue.member) : 0; }
 };
 Rules* rules = nullptr;
 
@@ -53,7 +57,7 @@ bool is_v4(const Address& a) {
 
 // --- what the program sees of the kernel
 extern "C" {
-char mr_flows, mr_locals, mr_addresses, mr_blocks, mr_counters, mr_config, mr_sockets;
+char mr_flows, mr_locals, mr_addresses, mr_blocks, mr_counters, mr_queues, mr_sockets;
 struct xdp_context {
   uint32_t data, data_end, data_meta, ingress_ifindex, rx_queue_index;
 };
@@ -62,18 +66,21 @@ int millrace_xdp(xdp_context* context);
 static uint64_t counters[MR_DECISIONS];
 
 void* mr_fuzz_map_lookup(void* map, const void* key) {
-  static uint64_t value;
+  static uint32_t block_owner;
   static uint8_t owner;
   auto port = [](uint16_t in_network_order) { return __builtin_bswap16(in_network_order); };
   if (map == &mr_counters) return &counters[*static_cast<const uint32_t*>(key)];
-  if (map == &mr_config) return &rules->frame_max;
+  if (map == &mr_queues) {
+    FUZZ_CHECK(*static_cast<const uint32_t*>(key) == 5);
+    return rules->has_queue ? &rules->queue : nullptr;
+  }
   if (map == &mr_addresses) {
     return rules->addresses.count(plain(static_cast<const uint8_t*>(key))) ? &owner : nullptr;
   }
   if (map == &mr_locals) {
     const auto& k = *static_cast<const mr_local_key*>(key);
     const Address a = plain(reinterpret_cast<const uint8_t*>(&k.local));
-    return rules->locals.count({k.protocol, a, port(k.port)}) ? &owner : nullptr;
+    return rules->locals.count({k.member, k.protocol, a, port(k.port)}) ? &owner : nullptr;
   }
   if (map == &mr_flows) {
     const auto& k = *static_cast<const mr_flow_key*>(key);
@@ -85,15 +92,11 @@ void* mr_fuzz_map_lookup(void* map, const void* key) {
     return &owner;
   }
   FUZZ_CHECK(map == &mr_blocks);
-  const uint32_t word = *static_cast<const uint32_t*>(key);
-  FUZZ_CHECK(word < 2 * MR_BLOCK_WORDS);
-  value = 0;
-  const int protocol = word < MR_BLOCK_WORDS ? 6 : 17;
-  for (int bit = 0; bit < 64; ++bit) {
-    const int block = int(word % MR_BLOCK_WORDS) * 64 + bit;
-    if (rules->blocks.count({protocol, block})) value |= uint64_t(1) << bit;
-  }
-  return &value;
+  const uint32_t block = *static_cast<const uint32_t*>(key);
+  FUZZ_CHECK(block < 2 * MR_BLOCKS);
+  const auto found = rules->blocks.find({block < MR_BLOCKS ? 6 : 17, int(block % MR_BLOCKS)});
+  block_owner = found == rules->blocks.end() ? 0 : found->second;
+  return &block_owner;
 }
 
 long mr_fuzz_redirect(void* map, uint64_t key, uint64_t otherwise) {
@@ -163,7 +166,6 @@ int read_icmp(Bytes icmp, bool v4, Flow& f) {
 
 int read_frame(Bytes frame, Flow& f) {
   if (frame.size() < 14) return MR_KERNEL_MALFORMED;
-  if (frame[0] & 1) return MR_KERNEL_OTHER;
   int type = load16(frame.data() + 12);
   size_t link = 14;
   if (type == 0x8100) {
@@ -194,27 +196,53 @@ int read_frame(Bytes frame, Flow& f) {
   return -1;
 }
 
-int match(const Flow& f) {
+bool is_group(const Address& a) {
+  return is_v4(a) ? (a[12] & 0xf0) == 0xe0 : a[0] == 0xff;
+}
+
+// What came to a group, in a frame to a group, and not from ourselves.
+int match_group(const Flow& f, int& owner) {
+  owner = rules->member();
+  if (f.protocol != 17 || rules->addresses.count(f.remote)) return MR_KERNEL_OTHER;
+  const bool joined = rules->locals.count({owner, f.protocol, f.local, f.local_port});
+  return joined ? MR_OURS_LOCAL : MR_KERNEL_OTHER;
+}
+
+// `owner`: whose it is, where it is not the kernel's.
+int match(const Flow& f, int& owner) {
   const auto flow = rules->flows.find({f.protocol, f.local, f.local_port, f.remote, f.remote_port});
   if (flow != rules->flows.end()) {
+    owner = flow->second;
     return flow->second == MR_OWNER_KERNEL ? MR_KERNEL_FLOW : MR_OURS_FLOW;
   }
-  if (rules->locals.count({f.protocol, f.local, f.local_port})) return MR_OURS_LOCAL;
+  owner = rules->member();
+  if (rules->locals.count({owner, f.protocol, f.local, f.local_port})) return MR_OURS_LOCAL;
   if (!rules->addresses.count(f.local)) return MR_KERNEL_OTHER;
   Address any{};
   if (is_v4(f.local)) any[10] = any[11] = 0xff;
-  if (rules->locals.count({f.protocol, any, f.local_port})) return MR_OURS_LOCAL;
-  return rules->blocks.count({f.protocol, f.local_port / 64}) ? MR_OURS_BLOCK : MR_KERNEL_OTHER;
+  if (rules->locals.count({owner, f.protocol, any, f.local_port})) return MR_OURS_LOCAL;
+  const auto block = rules->blocks.find({f.protocol, f.local_port / 64});
+  if (block == rules->blocks.end()) return MR_KERNEL_OTHER;
+  owner = int(block->second);
+  return MR_OURS_BLOCK;
 }
 
 Verdict decide(Bytes frame) {
   Flow f;
   int decision = read_frame(frame, f);
-  if (decision < 0) decision = match(f);
+  int owner = 0;
+  if (decision < 0) {
+    const bool group = is_group(f.local);
+    const bool agrees = group == bool(frame[0] & 1);
+    decision = !agrees ? MR_KERNEL_OTHER : group ? match_group(f, owner) : match(f, owner);
+  }
   if (decision >= MR_KERNEL_FLOW) return {kPass, decision};
-  const bool fits = rules->frame_max > 0x7fff || frame.size() <= rules->frame_max;
+  const uint32_t frame_max = rules->has_queue ? rules->queue.frame_max : 0;
+  const bool fits = frame_max > 0x7fff || (rules->has_queue && frame.size() <= frame_max);
   if (fits && rules->has_socket) return {kRedirect, f.icmp ? int(MR_OURS_ICMP) : decision};
-  return {f.later_tcp ? kDrop : kPass, MR_UNDELIVERABLE};
+  // Its stack has gone with its socket: the kernel is to say so to the peer.
+  const bool gone = fits && owner == rules->member();
+  return {f.later_tcp && !gone ? kDrop : kPass, MR_UNDELIVERABLE};
 }
 
 // --- inputs
@@ -224,6 +252,7 @@ Address address_of(uint8_t n) {
   if (n & 1) {
     a[10] = a[11] = 0xff, a[12] = 10, a[15] = uint8_t(n >> 1 & 3);
     if ((n >> 1 & 3) == 3) a[12] = 0;  // 0.0.0.0 and its neighbours
+    if (n & 8) a[12] = 239;
   } else if (n & 6) {
     a[0] = 0xfd, a[15] = uint8_t(n >> 1 & 3);
   }
@@ -242,20 +271,22 @@ void add_rule(Rules& r, Reader& in) {
   switch (kind % 5) {
     case 0:
       r.flows[{protocol_of(kind >> 4), address_of(a), port_of(b), address_of(a >> 4 | (a & 1)),
-               port_of(b >> 4)}] = c & 1 ? MR_OWNER_OURS : MR_OWNER_KERNEL;
+               port_of(b >> 4)}] = c & 1 ? uint8_t(1 + (c >> 1 & 1)) : MR_OWNER_KERNEL;
       break;
     case 1:
-      r.locals.insert({protocol_of(kind >> 4), address_of(a), port_of(b)});
+      r.locals.insert({1 + (c & 1), protocol_of(kind >> 4), address_of(a), port_of(b)});
       break;
     case 2:
       r.addresses.insert(address_of(a));
       break;
     case 3:
-      r.blocks.insert({protocol_of(kind >> 4), port_of(b) / 64});
+      r.blocks[{protocol_of(kind >> 4), port_of(b) / 64}] = 1 + (c & 1);
       break;
     default:
-      r.frame_max = c < 128 ? 60u + c : c == 255 ? 0x8000 : 2048;
-      r.has_socket = b < 240;
+      r.queue.frame_max = c < 128 ? 60u + c : c == 255 ? 0x8000 : 2048;
+      r.queue.member = a & 3;
+      r.has_queue = a < 240;
+      r.has_socket = b < 200;
   }
 }
 
@@ -300,7 +331,7 @@ Frame make_frame(Reader& in) {
   const bool icmp = (kind & 6) == 6;
   const size_t transport = protocol == 6 ? 20 : 8;
   Frame f(14);
-  f[0] = 2;
+  f[0] = (addresses & 9) == 9 ? 3 : 2;
   if (kind & 8) {
     f.resize(18);
     store16(f.data() + 12, 0x8100);

@@ -165,6 +165,14 @@ ConnectionPlan draw_connection(Draw& d, uint32_t number, uint64_t bytes_max, uin
   return c;
 }
 
+// Keep-alive is not what ends a connection there: its probes go on for longer than all cuts
+// together.
+void outlive_cuts(tcp::ConnectionOptions& o) {
+  const Duration longest = Duration::seconds(90);
+  const uint32_t probes = uint32_t(longest.ns / o.keepalive_interval.ns) + 1;
+  o.keepalive_probes = std::max(o.keepalive_probes, probes);
+}
+
 void draw_changes(Draw& d, Scenario& s) {
   if (s.profile == std::string("cuts")) {
     const uint32_t cuts = d.range(1, 4);
@@ -179,6 +187,10 @@ void draw_changes(Draw& d, Scenario& s) {
         s.changes.push_back({back, Change::Kind::kMend, host, 0, {}});
       }
       at = back;
+    }
+    for (ConnectionPlan& c : s.connections) outlive_cuts(c.options);
+    for (HostPlan& host : s.hosts) {
+      for (ListenerPlan& l : host.listeners) outlive_cuts(l.options);
     }
   }
   if (s.dead_end) {

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "big_endian.h"
 #include "random.h"
 
 namespace attack {
@@ -19,10 +20,12 @@ using Bytes = std::vector<uint8_t>;
 
 enum Flag : uint8_t { kFin = 1, kSyn = 2, kRst = 4, kPsh = 8, kAck = 16, kUrg = 32 };
 
-void put16(uint8_t* at, uint32_t value);
-void put32(uint8_t* at, uint32_t value);
-uint32_t get16(const uint8_t* at);
-uint32_t get32(const uint8_t* at);
+using tools::get16;
+using tools::get32;
+using tools::put16;
+using tools::put32;
+using tools::sum16;
+
 uint64_t now_us();
 void sleep_us(uint32_t us);
 

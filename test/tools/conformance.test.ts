@@ -135,6 +135,21 @@ t.test('differences are judged by what is expected of this Node', async (t) => {
   t.equal(judged.tooMany, true, 'one of four is more than 1 %');
 });
 
+t.test('what is expected only without a privilege', async (t) => {
+  const { expectedHere } = await loadTool<{
+    expectedHere(list: object[], has: (name: string) => boolean): { test: string }[];
+  }>('conformance/expectations.mjs');
+  const list = [{ test: 'always' }, { test: 'sometimes', without: 'CAP_NET_ADMIN' }];
+  t.same(
+    expectedHere(list, (name) => name === 'CAP_NET_ADMIN'),
+    [{ test: 'always' }],
+  );
+  t.same(
+    expectedHere(list, () => false),
+    list,
+  );
+});
+
 t.test('of the source packages on offer the newest that fits', async (t) => {
   const { candidates } = await loadTool<{ candidates(versions: string[], major: number): string[] }>(
     'conformance/source-tree.mjs',

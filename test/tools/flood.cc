@@ -20,9 +20,14 @@
 #include <algorithm>
 #include <vector>
 
+#include "big_endian.h"
 #include "random.h"
 
 namespace {
+
+using tools::put16;
+using tools::put32;
+using tools::sum16;
 
 constexpr uint32_t kIpBytes = 20;
 constexpr uint32_t kTcpBytes = 20;
@@ -46,24 +51,6 @@ uint64_t now_ns() {
   timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
   return static_cast<uint64_t>(t.tv_sec) * 1000000000u + static_cast<uint64_t>(t.tv_nsec);
-}
-
-void put16(uint8_t* at, uint32_t value) {
-  at[0] = static_cast<uint8_t>(value >> 8);
-  at[1] = static_cast<uint8_t>(value);
-}
-
-void put32(uint8_t* at, uint32_t value) {
-  put16(at, value >> 16);
-  put16(at + 2, value & 0xffff);
-}
-
-uint32_t sum16(const uint8_t* bytes, size_t length) {
-  uint32_t sum = 0;
-  for (size_t i = 0; i + 1 < length; i += 2)
-    sum += static_cast<uint32_t>(bytes[i] << 8 | bytes[i + 1]);
-  if (length % 2) sum += static_cast<uint32_t>(bytes[length - 1] << 8);
-  return sum;
 }
 
 /** The IPv4 header; length and checksum are the kernel's to fill in. `fragment`: flags and offset.

@@ -9,13 +9,29 @@ export const EXPECTATIONS = join(ROOT, 'test/conformance/expectations.json');
 /** Of the tests that pass under plain Node. */
 const SHARE_MAX = 0.01;
 
-/** @returns {{test: string, nodes: number[], reason: string}[]} */
+/** Bits of capabilities(7). */
+const CAPABILITIES = { CAP_NET_ADMIN: 12 };
+
+/** True when the programs that are started here have it. */
+function hasCapability(name) {
+  const status = existsSync('/proc/self/status') ? readFileSync('/proc/self/status', 'latin1') : '';
+  const effective = BigInt(`0x${/^CapEff:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? '0'}`);
+  return ((effective >> BigInt(CAPABILITIES[name])) & 1n) === 1n;
+}
+
+/** Those that hold here: one with `without` only where that capability is missing. */
+export function expectedHere(expectations, has = hasCapability) {
+  return expectations.filter(({ without }) => without === undefined || !has(without));
+}
+
+/** @returns {{test: string, nodes: number[], without?: string, reason: string}[]} */
 export function readExpectations(path = EXPECTATIONS) {
   if (!existsSync(path)) return [];
   const list = JSON.parse(readFileSync(path, 'utf8'));
   const seen = new Set();
-  for (const { test, nodes, reason } of list) {
-    const good = /^(?:parallel|sequential)\/test-[\w.-]+$/.test(test) && Array.isArray(nodes) && nodes.length > 0;
+  for (const { test, nodes, without, reason } of list) {
+    const named = /^(?:parallel|sequential)\/test-[\w.-]+$/.test(test) && Array.isArray(nodes) && nodes.length > 0;
+    const good = named && (without === undefined || without in CAPABILITIES);
     if (!good || typeof reason !== 'string' || reason.length < 20 || seen.has(test)) {
       throw new Error(`${path}: bad or repeated entry for ${test}: it has test, nodes (majors) and reason, in words`);
     }

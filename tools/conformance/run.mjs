@@ -5,7 +5,7 @@ import { basename, join, resolve } from 'node:path';
 import { ROOT } from '../files.mjs';
 import { parseArguments, USAGE } from './arguments.mjs';
 import { compareAll, differs, tally } from './compare.mjs';
-import { expectedOn, judge, readExpectations } from './expectations.mjs';
+import { expectedHere, expectedOn, judge, readExpectations } from './expectations.mjs';
 import { findNode } from './node-binary.mjs';
 import { listTests } from './node-tests.mjs';
 import { fetchTree } from './source-tree.mjs';
@@ -74,7 +74,8 @@ async function compare(options, scratch) {
   if (tree === null) return NO_TESTS;
   const treeVersion = versionOfTree(tree);
   // With nothing accelerated there is no reason to differ.
-  const expectations = options.none ? [] : readExpectations();
+  const listed = readExpectations();
+  const expectations = options.none ? [] : expectedHere(listed);
   const known = expectedOn(node.major, expectations);
   const all = listTests(tree, options.prefixes, options.only).filter((_, index) => index % options.every === 0);
   const tests = options.lean ? all.filter(({ name }) => !known.has(name)) : all;
@@ -90,7 +91,7 @@ async function compare(options, scratch) {
   }
   if (options.lean) reportLean(judged, results);
   else report(judged, rows, { ...options, major: node.major });
-  if (options.docs) writeDocument({ ...node, treeVersion, rows, expectations });
+  if (options.docs) writeDocument({ ...node, treeVersion, rows, expectations: listed });
   const stackUnused = options.none && rows.some(({ used }) => used > 0);
   const bad = judged.unexpected.length > 0 || judged.stale.length > 0 || (judged.tooMany && options.complete);
   return bad || stackUnused ? 1 : 0;

@@ -39,8 +39,9 @@ export function tableOf(rows) {
 /** The list of exceptions as Markdown. */
 export function exceptionsOf(expectations) {
   const lines = ['| test | Node | why it differs |', '| --- | --- | --- |'];
-  for (const { test, nodes, reason } of expectations) {
-    lines.push(`| \`${test}\` | ${nodes.join(', ')} | ${reason.replaceAll('|', '\\|')} |`);
+  for (const { test, nodes, without, reason } of expectations) {
+    const where = without === undefined ? nodes.join(', ') : `${nodes.join(', ')} without ${without}`;
+    lines.push(`| \`${test}\` | ${where} | ${reason.replaceAll('|', '\\|')} |`);
   }
   return lines;
 }

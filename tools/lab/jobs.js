@@ -9,6 +9,12 @@ const { spawn } = require('node:child_process');
 const kOutputMax = 4 << 20;
 
 /**
+ * Every limit is multiplied by this. In a guest whose clock skips what it sleeps, waiting for a file may take half a
+ * minute by that clock.
+ */
+const kPatience = Number(process.env.LAB_PATIENCE ?? 1);
+
+/**
  * The environment that programs under test get: ours without what a test runner or a user put there to instrument or
  * accelerate Node itself, so that "plain Node" is plain.
  */
@@ -84,7 +90,7 @@ class Job {
       };
       const timer = setTimeout(
         () => finish(reject, new Error(`${pattern} did not come in ${timeoutMs} ms: ${this.describe()}`)),
-        timeoutMs,
+        timeoutMs * kPatience,
       );
       this.watchers.add(look);
       look();
@@ -103,7 +109,7 @@ class Job {
   async finish(timeoutMs = 30000) {
     let timer;
     const late = new Promise((resolve) => {
-      timer = setTimeout(resolve, timeoutMs, 'late');
+      timer = setTimeout(resolve, timeoutMs * kPatience, 'late');
     });
     const outcome = await Promise.race([this.exit, late]);
     clearTimeout(timer);
@@ -120,7 +126,7 @@ class Job {
   /** Asks it to end, insists after `patienceMs`, and gives how it ended. */
   async stop(signal = 'SIGTERM', patienceMs = 3000) {
     this.kill(signal);
-    const timer = setTimeout(() => this.kill('SIGKILL'), patienceMs);
+    const timer = setTimeout(() => this.kill('SIGKILL'), patienceMs * kPatience);
     const outcome = await this.exit;
     clearTimeout(timer);
     return outcome;
@@ -148,4 +154,4 @@ async function must(command, args, options = {}) {
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-module.exports = { Job, run, must, sleep, cleanEnvironment };
+module.exports = { Job, run, must, sleep, cleanEnvironment, kPatience };

@@ -14,11 +14,27 @@ export interface Side {
 export type BridgeSwitches = Record<string, number>;
 
 export interface LabOptions {
+  /** Receive and transmit queues at each end of the link; 1 if not given. */
+  queues?: number;
   offload?: boolean;
   mtu?: number;
   /** Congestion control of the kernel on both sides. */
   congestion?: string;
   bridge?: BridgeSwitches | false;
+  /** The kernel's bridge and netem in between (needs sch_netem); then setPath(). */
+  netem?: boolean;
+  /** Two network devices of a guest, wired together, in place of a veth pair. */
+  devices?: readonly [string, string];
+  vlan?: number;
+}
+
+/** What netem does to packets, each way: ms one way, per cent, Mbit/s, kB. */
+export interface Path {
+  delay: number;
+  loss?: number;
+  reorder?: number;
+  rate: number;
+  queue: number;
 }
 
 export interface BridgeCounters {
@@ -53,6 +69,7 @@ export class Lab {
   readonly bridge?: Job;
   readonly folder: string;
   ip(side: Side, args: readonly string[]): Promise<string>;
+  setPath(path: Path): Promise<void>;
   bridgeCounters(): Promise<{ ab: BridgeCounters; ba: BridgeCounters }>;
   file(name: string): string;
   spawn(side: Side, command: string, args: readonly string[], options?: SpawnOptions): Job;

@@ -7,12 +7,24 @@
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
-const { Job, run, must, sleep, cleanEnvironment } = require('./jobs.js');
+const { Job, run, must, sleep, cleanEnvironment, kPatience } = require('./jobs.js');
 const { kFolderPrefix, kPrefix, destroyNamespace, sweep } = require('./namespaces.js');
 const { nativeTool } = require('./native-tools.js');
 
 const root = path.resolve(__dirname, '../..');
 const register = path.join(root, 'dist/compat/register.js');
+
+/** LAB_PORT=dpdk: the same interface through DPDK's driver for AF_XDP. */
+const viaDpdk = process.env['LAB_PORT'] === 'dpdk';
+
+function portOptions(side) {
+  if (!viaDpdk) return { MILLRACE_PORT: 'af_xdp', MILLRACE_INTERFACE: side.interface };
+  const device = `net_af_xdp0,iface=${side.interface},busy_budget=0`;
+  return { MILLRACE_PORT: 'dpdk', MILLRACE_INTERFACE: side.interface, MILLRACE_DPDK_ARGS: `--vdev ${device}` };
+}
+
+/** On the wire: an MTU of 1500 and the Ethernet header. */
+const kFrameBytes = 1514;
 
 const openLabs = new Set();
 let serial = 0;
@@ -37,8 +49,11 @@ function guard() {
 }
 
 /**
- * Opens a lab. Options: `offload` (leave segmentation and checksum offload on), `mtu`, `congestion` (cubic), `bridge` (the
- * bridge's own switches: seed, loss, dup, reorder, corrupt, in per cent, or false). Needs root.
+ * Opens a lab. Options: `queues` (of each end of the link, 1), `offload` (leave segmentation and checksum offload on),
+ * `mtu`, `congestion` (cubic), `bridge` (the bridge's own switches: seed, loss, dup, reorder, corrupt, in per cent, or
+ * false), `netem` (the kernel's own bridge stands in between; setPath() says what it does to packets), `devices` (two of
+ * the machine's own that are wired together, in place of the veth pair: only in a guest, they lose their addresses),
+ * `vlan` (both ends are this VLAN of the wire). Needs root.
  */
 async function openLab(options = {}) {
   guard();
@@ -71,28 +86,19 @@ class Lab {
 
   async build() {
     const { mill, peer, wire } = this;
-    const bridged = Boolean(this.options.bridge);
+    const bridged = Boolean(this.options.bridge) || Boolean(this.options.netem);
     for (const side of bridged ? [mill, peer, wire] : [mill, peer]) {
       await must('ip', ['netns', 'add', side.namespace]);
       await must('ip', ['-n', side.namespace, 'link', 'set', 'lo', 'up']);
     }
+    const count = String(this.options.queues ?? 1);
+    const queues = ['numrxqueues', count, 'numtxqueues', count];
+    const end = (side, name) => ['name', name, 'netns', side.namespace, ...queues];
     const join = (a, nameA, b, nameB) =>
-      must('ip', [
-        'link',
-        'add',
-        'name',
-        nameA,
-        'netns',
-        a.namespace,
-        'type',
-        'veth',
-        'peer',
-        'name',
-        nameB,
-        'netns',
-        b.namespace,
-      ]);
-    if (bridged) {
+      must('ip', ['link', 'add', ...end(a, nameA), 'type', 'veth', 'peer', ...end(b, nameB)]);
+    if (this.options.devices) {
+      await this.takeDevices(this.options.devices);
+    } else if (bridged) {
       await join(mill, mill.interface, wire, 'wire0');
       await join(peer, peer.interface, wire, 'wire1');
       for (const name of ['wire0', 'wire1']) await this.raise(wire, name);
@@ -100,6 +106,7 @@ class Lab {
       await join(mill, mill.interface, peer, peer.interface);
     }
     for (const side of [mill, peer]) {
+      if (this.options.vlan) await this.tag(side, this.options.vlan);
       await this.raise(side, side.interface);
       await this.ip(side, ['addr', 'add', `${side.ipv4}/16`, 'dev', side.interface]);
       await this.ip(side, ['-6', 'addr', 'add', `${side.ipv6}/64`, 'dev', side.interface, 'nodad']);
@@ -112,8 +119,22 @@ class Lab {
       'net.ipv4.tcp_tw_reuse_delay=100',
     ];
     await must('ip', ['netns', 'exec', peer.namespace, 'sysctl', '-eqw', ...roomy]);
-    if (bridged) await this.startBridge(this.options.bridge);
+    if (this.options.netem) await this.joinByKernel();
+    else if (bridged) await this.startBridge(this.options.bridge);
     await this.waitForLink();
+  }
+
+  async takeDevices(devices) {
+    for (const [index, side] of [this.mill, this.peer].entries())
+      await must('ip', ['link', 'set', devices[index], 'netns', side.namespace, 'name', side.interface]);
+  }
+
+  /** The interface becomes a trunk, and its name that of one VLAN of it. */
+  async tag(side, vlan) {
+    await this.ip(side, ['link', 'set', side.interface, 'name', 'trunk0']);
+    await this.raise(side, 'trunk0');
+    const type = ['type', 'vlan', 'id', String(vlan)];
+    await this.ip(side, ['link', 'add', 'link', 'trunk0', 'name', side.interface, ...type]);
   }
 
   async raise(side, name) {
@@ -164,7 +185,7 @@ class Lab {
 
   /** IPv6 addresses are usable only once the link is; ping until both families answer. */
   async waitForLink() {
-    const deadline = performance.now() + 10000;
+    const deadline = performance.now() + 10000 * kPatience;
     for (const [command, address] of [
       ['-4', this.mill.ipv4],
       ['-6', this.mill.ipv6],
@@ -186,6 +207,30 @@ class Lab {
     for (const [name, value] of Object.entries(switches)) args.push(`--${name}`, String(value));
     this.bridge = this.spawn(this.wire, nativeTool('bridge'), args, { name: 'bridge', stdin: 'pipe' });
     await this.bridge.waitFor(/^ready/m, 5000);
+  }
+
+  /** The kernel's bridge in place of ours: losses on its way out are nobody's local congestion, as on a real wire. */
+  async joinByKernel() {
+    await this.ip(this.wire, ['link', 'add', 'name', 'switch0', 'type', 'bridge', 'mcast_snooping', '0']);
+    for (const name of ['wire0', 'wire1']) await this.ip(this.wire, ['link', 'set', name, 'master', 'switch0']);
+    await this.ip(this.wire, ['link', 'set', 'switch0', 'up']);
+  }
+
+  /**
+   * What the path does from now on, each way, by netem: `delay` (ms, one way), `loss` and `reorder` (per cent), `rate`
+   * (Mbit/s), `queue` (kB that wait for the line).
+   */
+  async setPath({ delay, loss = 0, reorder = 0, rate, queue }) {
+    // netem's limit counts packets that are under way too.
+    const underWay = Math.ceil((rate * 1000 * delay) / (8 * kFrameBytes));
+    const limit = underWay + Math.max(1, Math.round((queue * 1000) / kFrameBytes));
+    const words = ['delay', `${delay}ms`, 'rate', `${rate}mbit`, 'limit', String(limit)];
+    if (loss > 0) words.push('loss', 'random', `${loss}%`);
+    if (reorder > 0) words.push('reorder', `${reorder}%`);
+    for (const name of ['wire0', 'wire1']) {
+      const root = ['qdisc', 'replace', 'dev', name, 'root', 'handle', '1:', 'netem'];
+      await must('tc', ['-n', this.wire.namespace, ...root, ...words]);
+    }
   }
 
   /** The bridge's counters so far. */
@@ -228,8 +273,8 @@ class Lab {
   }
 
   /**
-   * Starts a Node program on the mill's side. `mode` is 'kernel' (plain Node) or 'millrace' (the preload, AF_XDP on the
-   * side's interface). Options beside spawn's: `ready` (pattern to wait for), `nodeArgs`, `options` (more MILLRACE_*).
+   * Starts a Node program on the mill's side. `mode` is 'kernel' (plain Node) or 'millrace' (the preload, on the side's
+   * interface). Options beside spawn's: `ready` (pattern to wait for), `nodeArgs`, `options` (more MILLRACE_*).
    */
   async node(mode, script, args = [], options = {}) {
     const side = options.side ?? this.mill;
@@ -240,8 +285,7 @@ class Lab {
     if (mode === 'millrace') {
       nodeArgs.push('--require', register, '--require', path.join(__dirname, 'stats-probe.js'));
       Object.assign(env, {
-        MILLRACE_PORT: 'af_xdp',
-        MILLRACE_INTERFACE: side.interface,
+        ...portOptions(side),
         MILLRACE_REQUIRE: '1',
         MILLRACE_REPORT: report,
         LAB_STATS_FILE: live,
@@ -263,7 +307,7 @@ class Lab {
   async liveStats(job, timeoutMs = 5000) {
     fs.rmSync(job.live, { force: true });
     job.kill('SIGUSR2');
-    const deadline = performance.now() + timeoutMs;
+    const deadline = performance.now() + timeoutMs * kPatience;
     while (!fs.existsSync(job.live)) {
       if (performance.now() > deadline) throw new Error(`no counters in ${timeoutMs} ms: ${job.describe()}`);
       await sleep(10);

@@ -7,7 +7,8 @@
 const fs = require('node:fs');
 const path = require('node:path');
 
-const file = process.env.LAB_STATS_FILE;
+// %p is the process id: a cluster's workers inherit the name.
+const file = process.env.LAB_STATS_FILE?.replaceAll('%p', String(process.pid));
 
 function write() {
   const { stats } = require(path.resolve(__dirname, '../../dist/lib/index.js'));

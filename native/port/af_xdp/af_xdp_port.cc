@@ -4,6 +4,7 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -22,6 +23,8 @@ constexpr uint32_t kXdpHeadroom = 256;  // XDP_PACKET_HEADROOM: the kernel keeps
 constexpr uint32_t kPrefetchAhead = 4;
 constexpr Duration kRetryFirst = Duration::micros(500);
 constexpr Duration kRetryLast = Duration::millis(50);
+constexpr size_t kSideBurst = 64;
+constexpr uint32_t kSideSkip = 16;
 
 }  // namespace
 
@@ -58,13 +61,13 @@ std::unique_ptr<AfXdpPort> AfXdpPort::open(const char* interface, FramePool& poo
 
 bool AfXdpPort::start(const char* interface, SetupError& error) {
   if (!af_xdp::query_device(interface, device_, error)) return false;
-  if (device_.rx_queues > options_.queues_max) {
+  if (wanted() > options_.queues_max) {
     error.set(E2BIG, "\"%s\" has %u receive queues, at most %u are used: ethtool -L %s combined %u",
               interface, device_.rx_queues, options_.queues_max, interface, options_.queues_max);
     return false;
   }
   const uint32_t share = options_.fill_frames_max ? options_.fill_frames_max : pool_.capacity() / 4;
-  fill_target_ = std::clamp(share / device_.rx_queues, 1u, options_.rx_slots);
+  fill_target_ = std::clamp(share / wanted(), 1u, options_.rx_slots);
 
   // A child between fork and exec would get a copy of every pinned page.
   madvise(pool_.memory(), pool_.memory_bytes(), MADV_DONTFORK);
@@ -88,30 +91,64 @@ bool AfXdpPort::start(const char* interface, SetupError& error) {
   return true;
 }
 
+uint32_t AfXdpPort::wanted() const {
+  const uint32_t all = device_.rx_queues;
+  return options_.queues_wanted == 0 ? all : std::min(options_.queues_wanted, all);
+}
+
+bool AfXdpPort::has_queue(uint32_t id) const {
+  return std::any_of(queues_.begin(), queues_.end(), [id](const auto& q) { return q->id == id; });
+}
+
 bool AfXdpPort::open_queues(const char* interface, uint16_t bind_flags, SetupError& error) {
   queues_.clear();
-  for (uint32_t q = 0; q < device_.rx_queues; ++q) {
-    auto queue = std::make_unique<Queue>();
-    const af_xdp::XskConfig config{
-        .interface = interface,
-        .ifindex = device_.ifindex,
-        .queue = q,
-        .rx_slots = options_.rx_slots,
-        .fill_slots = std::bit_ceil(fill_target_),
-        .tx_slots = q == 0 ? options_.tx_slots : 0,
-        .bind_flags = bind_flags,
-        .memory_of = q == 0 ? -1 : queues_[0]->xsk.fd(),
-        .memory = pool_.memory(),
-        .memory_bytes = pool_.memory_bytes(),
-        .chunk_bytes = pool_.frame_bytes(),
-    };
-    if (!queue->xsk.open(config, error)) {
-      queues_.clear();
-      return false;
+  const af_xdp::XskConfig config{
+      .interface = interface,
+      .ifindex = device_.ifindex,
+      .rx_slots = options_.rx_slots,
+      .fill_slots = std::bit_ceil(fill_target_),
+      .tx_slots = options_.tx_slots,
+      .bind_flags = bind_flags,
+      .memory = pool_.memory(),
+      .memory_bytes = pool_.memory_bytes(),
+      .chunk_bytes = pool_.frame_bytes(),
+  };
+  if (claim_queues(config, error)) return true;
+  queues_.clear();
+  return false;
+}
+
+// Goes round the queues until enough are taken. With all wanted and some in use elsewhere, those
+// that are free have to do.
+bool AfXdpPort::claim_queues(af_xdp::XskConfig config, SetupError& error) {
+  timespec pause{0, 10'000'000};
+  std::unique_ptr<Queue> next;
+  for (int64_t waited = 0;; waited += pause.tv_nsec) {
+    for (uint32_t id = 0; id < device_.rx_queues && queues() < wanted(); ++id) {
+      if (has_queue(id)) continue;
+      if (!next) {
+        next = std::make_unique<Queue>();
+        if (!next->xsk.open(config, error)) return false;
+      }
+      if (next->xsk.bind(config, id, error)) {
+        next->id = id;
+        config.memory_of = queues_.empty() ? next->xsk.fd() : config.memory_of;
+        config.tx_slots = 0;
+        queues_.push_back(std::move(next));
+      } else if (error.code != EBUSY) {
+        return false;
+      }
     }
-    queues_.push_back(std::move(queue));
+    if (queues() == wanted()) return true;
+    if (waited >= options_.patience.ns) break;
+    nanosleep(&pause, nullptr);
   }
-  return true;
+  if (!queues_.empty()) return true;
+  if (device_.rx_queues > 1) {
+    error.set(EBUSY, "all %u receive queues of \"%s\" are in use by other AF_XDP sockets",
+              device_.rx_queues, config.interface);
+  }
+  return false;
 }
 
 bool AfXdpPort::make_poll_fd(SetupError& error) {
@@ -127,6 +164,15 @@ bool AfXdpPort::make_poll_fd(SetupError& error) {
   }
   if (epoll_fd_ < 0) error.set(errno, "cannot make an epoll descriptor: %s", std::strerror(errno));
   return epoll_fd_ >= 0;
+}
+
+Error AfXdpPort::watch_side(int fd, SideRead read) {
+  epoll_event event{};
+  event.events = EPOLLIN;
+  if (epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, fd, &event) != 0) return {errno};
+  side_fd_ = fd;
+  side_read_ = read;
+  return kOk;
 }
 
 uint32_t AfXdpPort::frame_limit_bytes() const {
@@ -178,7 +224,33 @@ uint32_t AfXdpPort::receive(Instant now, std::span<Frame*> out) {
     refill(queue);
   }
   next_queue_ = (next_queue_ + 1) % count;
+  // A system call: when the queues are empty, and now and then when they never are.
+  if (side_fd_ >= 0 && (received == 0 || ++side_skipped_ == kSideSkip)) {
+    side_skipped_ = 0;
+    received += receive_from_side(out.subspan(received));
+  }
   return received;
+}
+
+uint32_t AfXdpPort::receive_from_side(std::span<Frame*> out) {
+  uint32_t n = 0;
+  while (n < std::min<size_t>(out.size(), kSideBurst)) {
+    Frame* frame = pool_.alloc();
+    if (!frame) break;
+    const uint32_t bytes =
+        side_read_(side_fd_, {frame->chunk + frame->offset, frame->capacity - frame->offset});
+    if (bytes == 0) {
+      pool_.release(frame);
+      break;
+    }
+    frame->length = bytes;
+    frame->flags = uint8_t(rx_flags_ | Frame::kPassedOn);
+    frame->rx_queue = 0;
+    stats_.rx_bytes += bytes;
+    ++stats_.rx_frames;
+    out[n++] = frame;
+  }
+  return n;
 }
 
 uint32_t AfXdpPort::receive_from(Queue& queue, uint8_t number, std::span<Frame*> out) {

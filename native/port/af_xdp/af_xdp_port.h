@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The AF_XDP port: one network interface, an AF_XDP socket on each of its receive queues, all of
-// them over the frame pool's own memory. It receives what an XDP program redirects to its sockets
+// The AF_XDP port: one network interface, an AF_XDP socket on each of its receive queues, or on as
+// many as it is told to take of those that are free, all of them over the frame pool's own memory.
+// It receives what an XDP program redirects to its sockets
 // and sends anything. It knows nothing of steering; whoever opens both wires them together:
 //
 //   SetupError error;
@@ -10,12 +11,15 @@
 //   auto port = AfXdpPort::open("eth1", pool, options, error);  // sockets bound
 //   if (!port) return fail(error.code, error.text);
 //   steering->set_frame_limit(port->frame_limit_bytes());
-//   for (uint32_t q = 0; q < port->queues(); ++q) steering->set_queue(q, port->socket_fd(q));
+//   for (uint32_t i = 0; i < port->queues(); ++i)
+//     steering->set_queue(port->queue_id(i), port->socket_fd(i));
 //
 // Then the control plane (control::NetlinkFollower, which must tell the steering the interface's
 // addresses too, and control::PortBlocks), and the rules last.
 //
 // At the end: remove rules, steering->close(), port->close().
+//
+// Taking a queue is a claim: the kernel gives it to one socket only, until that is closed.
 //
 // Sending goes through one queue only, so frames leave in the order of transmit(). A frame is given
 // back when the driver has it no more: at the end of flush(), or in receive().
@@ -26,6 +30,7 @@
 #include <vector>
 
 #include "base/os_memory.h"
+#include "base/result.h"
 #include "base/setup_error.h"
 #include "port/af_xdp/device.h"
 #include "port/af_xdp/xsk.h"
@@ -43,22 +48,35 @@ struct AfXdpOptions {
   uint32_t queues_max = 64;
   // Frames that wait in the fill rings of all queues together; 0: a quarter of the pool.
   uint32_t fill_frames_max = 0;
+  // How many queues to take, of those that are free; 0: all of them.
+  uint32_t queues_wanted = 0;
+  // The kernel gives a queue back some time after its last socket was closed: how long to wait for
+  // one when none is free.
+  Duration patience = Duration::millis(500);
 };
 
 class AfXdpPort final : public Port {
  public:
   // Null, and `error` says why: ENODEV; EINVAL (not Ethernet, or the pool's frames are not of 2,048
-  // or 4,096 bytes); EPERM and ENOBUFS with the capability or limit that is missing; EBUSY; E2BIG:
-  // too many queues. `pool` must outlive the port.
+  // or 4,096 bytes); EPERM and ENOBUFS with the capability or limit that is missing; EBUSY: no
+  // queue is free; E2BIG: too many queues. `pool` must outlive the port.
   static std::unique_ptr<AfXdpPort> open(const char* interface, FramePool& pool,
                                          const AfXdpOptions& options, SetupError& error);
   ~AfXdpPort() override;
 
   bool zero_copy() const { return zero_copy_; }
   uint32_t queues() const { return uint32_t(queues_.size()); }
-  int socket_fd(uint32_t queue) const { return queues_[queue]->xsk.fd(); }
+  // Of the i-th socket: its descriptor, and the device's number of its queue.
+  int socket_fd(uint32_t i) const { return queues_[i]->xsk.fd(); }
+  uint32_t queue_id(uint32_t i) const { return queues_[i]->id; }
+  // It has every receive queue of the device: whatever is steered here comes here.
+  bool has_all_queues() const { return queues() == device_.rx_queues; }
   uint32_t ifindex() const { return device_.ifindex; }
   const std::array<uint8_t, 6>& mac() const { return device_.mac; }
+  // Frames come by another way too: a descriptor to poll, and what reads one frame from it (its
+  // bytes, or 0: there is none).
+  using SideRead = uint32_t (*)(int fd, std::span<uint8_t> out);
+  Error watch_side(int fd, SideRead read);
   // The longest frame that can be received, Ethernet header included.
   uint32_t frame_limit_bytes() const;
   // Frames of the pool that the port holds for receiving.
@@ -78,13 +96,18 @@ class AfXdpPort final : public Port {
  private:
   struct Queue {
     af_xdp::Xsk xsk;
+    uint32_t id = 0;
     uint32_t filled = 0;  // frames given to the kernel to receive into and not yet returned
   };
 
   AfXdpPort(FramePool& pool, const AfXdpOptions& options);
   bool start(const char* interface, SetupError& error);
   bool open_queues(const char* interface, uint16_t bind_flags, SetupError& error);
+  bool claim_queues(af_xdp::XskConfig config, SetupError& error);
+  bool has_queue(uint32_t id) const;
+  uint32_t wanted() const;
   bool make_poll_fd(SetupError& error);
+  uint32_t receive_from_side(std::span<Frame*> out);
   void refill(Queue& queue);
   uint32_t receive_from(Queue& queue, uint8_t number, std::span<Frame*> out);
   void reap_completions();
@@ -109,6 +132,9 @@ class AfXdpPort final : public Port {
   uint32_t retries_ = 0;
   Instant retry_at_ = Instant::never();
   int epoll_fd_ = -1;
+  int side_fd_ = -1;
+  SideRead side_read_ = nullptr;
+  uint32_t side_skipped_ = 0;
   uint8_t rx_flags_ = 0;
   bool zero_copy_ = false;
 };

@@ -4,7 +4,6 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -75,7 +74,7 @@ bool Xsk::make(const XskConfig& config, SetupError& error) {
     }
     return false;
   }
-  return set_up_memory(config, error) && set_up_rings(config, error) && bind(config, error);
+  return set_up_memory(config, error) && set_up_rings(config, error);
 }
 
 bool Xsk::set_up_memory(const XskConfig& config, SetupError& error) {
@@ -133,35 +132,27 @@ bool Xsk::set_up_rings(const XskConfig& config, SetupError& error) {
   return true;
 }
 
-bool Xsk::bind(const XskConfig& config, SetupError& error) {
+bool Xsk::bind(const XskConfig& config, uint32_t queue, SetupError& error) {
   sockaddr_xdp address{};
   address.sxdp_family = AF_XDP;
   address.sxdp_ifindex = config.ifindex;
-  address.sxdp_queue_id = config.queue;
+  address.sxdp_queue_id = queue;
   if (config.memory_of >= 0) {
     address.sxdp_flags = XDP_SHARED_UMEM;
     address.sxdp_shared_umem_fd = uint32_t(config.memory_of);
   } else {
     address.sxdp_flags = uint16_t(config.bind_flags | XDP_USE_NEED_WAKEUP);
   }
-  int code = 0;
-  // The kernel gives a queue back some time after its last socket was closed: a program that
-  // restarts finds it busy for some milliseconds.
-  for (int attempt = 0; attempt < 50; ++attempt) {
-    if (::bind(fd_, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0) return true;
-    code = errno;
-    if (code != EBUSY) break;
-    const timespec pause{0, 10'000'000};
-    nanosleep(&pause, nullptr);
-  }
+  if (::bind(fd_, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0) return true;
+  const int code = errno;
   if (code == EBUSY) {
-    error.set(EBUSY, "queue %u of \"%s\" is in use by another AF_XDP socket", config.queue,
+    error.set(EBUSY, "queue %u of \"%s\" is in use by another AF_XDP socket", queue,
               config.interface);
   } else if (code == EPERM || code == EACCES) {
-    error.set(code, "cannot bind to queue %u of \"%s\": missing CAP_NET_RAW", config.queue,
+    error.set(code, "cannot bind to queue %u of \"%s\": missing CAP_NET_RAW", queue,
               config.interface);
   } else {
-    error.set(code, "cannot bind to queue %u of \"%s\": %s", config.queue, config.interface,
+    error.set(code, "cannot bind to queue %u of \"%s\": %s", queue, config.interface,
               std::strerror(code));
   }
   return false;

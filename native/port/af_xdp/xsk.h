@@ -74,7 +74,6 @@ class Ring {
 struct XskConfig {
   const char* interface = "";  // for error texts
   uint32_t ifindex = 0;
-  uint32_t queue = 0;
   uint32_t rx_slots = 0;
   uint32_t fill_slots = 0;
   uint32_t tx_slots = 0;    // 0: receives only
@@ -92,8 +91,11 @@ class Xsk {
   Xsk(const Xsk&) = delete;
   Xsk& operator=(const Xsk&) = delete;
 
-  // False, and `error` says why; the socket is closed again then.
+  // Memory and rings. False, and `error` says why; the socket is closed again then.
   bool open(const XskConfig& config, SetupError& error);
+  // Takes a receive queue. After EBUSY (another socket has it) the same or another one may be
+  // tried.
+  bool bind(const XskConfig& config, uint32_t queue, SetupError& error);
   void close();
   int fd() const { return fd_; }
   bool zero_copy() const;
@@ -108,7 +110,6 @@ class Xsk {
   bool make(const XskConfig& config, SetupError& error);
   bool set_up_memory(const XskConfig& config, SetupError& error);
   bool set_up_rings(const XskConfig& config, SetupError& error);
-  bool bind(const XskConfig& config, SetupError& error);
 
   int fd_ = -1;
 };

@@ -27,4 +27,15 @@ function patternHash(bytes, seed) {
   return hash.digest('hex');
 }
 
-module.exports = { pattern, patternHash };
+/** Bytes of the same pattern from anywhere. */
+function patternAt(offset, length, seed) {
+  const key = createHash('sha256').update(`pattern ${seed}`).digest().subarray(0, 16);
+  const counter = Buffer.alloc(16);
+  counter.writeBigUInt64BE(BigInt(Math.floor(offset / 16)), 8);
+  const skip = offset % 16;
+  return createCipheriv('aes-128-ctr', key, counter)
+    .update(Buffer.alloc(skip + length))
+    .subarray(skip);
+}
+
+module.exports = { pattern, patternAt, patternHash };

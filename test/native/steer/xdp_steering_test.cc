@@ -7,6 +7,7 @@
 #include <netinet/in.h>
 #include <sys/wait.h>
 
+#include "steer/bpf.h"
 #include "support/rig.h"
 
 using namespace millrace;
@@ -320,30 +321,54 @@ TEST_CASE("steering: VLAN tags and group addresses" * needs_root()) {
   CHECK(reaches_us(rig, udp4(5000, 53)));
 }
 
-TEST_CASE(
-    "steering: what is ours and cannot be delivered never makes the kernel reset a connection" *
-    needs_root()) {
+namespace {
+
+// The kernel's TCP has answered from port 80.
+bool answered(Rig& rig, const Bytes& ip_packet) {
+  REQUIRE(rig.inject_ip(ip_packet));
+  pollfd p{rig.packet_fd, POLLIN, 0};
+  const Instant end = clock_now() + Duration::millis(300);
+  while (clock_now() < end) {
+    if (poll(&p, 1, 20) <= 0) continue;
+    uint8_t buffer[2048];
+    const ssize_t n = recv(rig.packet_fd, buffer, sizeof(buffer), 0);
+    // A TCP segment from port 80 to us.
+    if (n >= 54 && wire::load16(buffer + 12) == 0x800 && buffer[23] == kTcp &&
+        wire::load16(buffer + 34) == 80)
+      return true;
+  }
+  return false;
+}
+
+Bytes long_ack(uint16_t from) {
+  Bytes segment = tcp(from, 80, kAck);
+  segment.resize(segment.size() + 400, 'x');
+  return packet("10.77.0.2", "10.77.0.1", kTcp, segment);
+}
+
+}  // namespace
+
+TEST_CASE("steering: what is longer than a frame never makes the kernel reset a connection" *
+          needs_root()) {
   SteeringRig rig;
   REQUIRE(!rig.steering->add_local(Protocol::kTcp, at("0.0.0.0", 80)));
-  rig.port->close();  // the queue has no socket any more
-  const auto answered = [&](const Bytes& ip_packet) {
-    REQUIRE(rig.inject_ip(ip_packet));
-    pollfd p{rig.packet_fd, POLLIN, 0};
-    const Instant end = clock_now() + Duration::millis(300);
-    while (clock_now() < end) {
-      if (poll(&p, 1, 20) <= 0) continue;
-      uint8_t buffer[2048];
-      const ssize_t n = recv(rig.packet_fd, buffer, sizeof(buffer), 0);
-      // A TCP segment from port 80 to us.
-      if (n >= 54 && wire::load16(buffer + 12) == 0x800 && buffer[23] == kTcp &&
-          wire::load16(buffer + 34) == 80)
-        return true;
-    }
-    return false;
-  };
-  CHECK(!answered(tcp4(5000, 80, kAck)));
-  CHECK(answered(tcp4(5000, 80, kSyn)));  // the kernel may serve (or refuse) a new connection
-  CHECK(rig.counters().undeliverable == 2);
+  REQUIRE(!rig.steering->set_frame_limit(200));
+  CHECK(!answered(rig, long_ack(5000)));
+  CHECK(reaches_us(rig, tcp4(5000, 80, kAck)));
+  CHECK(rig.counters().undeliverable == 1);
+}
+
+TEST_CASE("steering: a stack that has gone leaves its connections to the kernel's reset" *
+          needs_root()) {
+  SteeringRig rig;
+  REQUIRE(!rig.steering->add_local(Protocol::kTcp, at("0.0.0.0", 80)));
+  const wire::FlowKey flow{at("10.77.0.1", 80), at("10.77.0.2", 5001)};
+  REQUIRE(!rig.steering->set_flow(Protocol::kTcp, flow, Owner::kOurs));
+  rig.port->close();  // as kill -9 would
+  CHECK(answered(rig, tcp4(5000, 80, kAck)));
+  CHECK(answered(rig, tcp4(5001, 80, kAck)));
+  CHECK(answered(rig, tcp4(5000, 80, kSyn)));  // the kernel may serve (or refuse) a new connection
+  CHECK(rig.counters().undeliverable == 3);
 }
 
 TEST_CASE("steering: an interface takes one program; missing interfaces are named" * needs_root()) {
@@ -351,21 +376,26 @@ TEST_CASE("steering: an interface takes one program; missing interfaces are name
   REQUIRE(veth.ok);
   Inside here(veth.here);
   SetupError error;
-  auto first = steer::XdpSteering::open("mrh", {}, error);
-  REQUIRE(first);
-  CHECK(first->native());
+  // mov r0, XDP_PASS; exit: somebody else's.
+  const uint64_t pass[] = {0x00000002000000b7, 0x0000000000000095};
+  int program = steer::bpf::load_xdp_program(pass, "foreign", {});
+  REQUIRE(program >= 0);
+  int link = steer::bpf::link_xdp(program, if_nametoindex("mrh"), steer::bpf::kXdpNative);
+  REQUIRE(link >= 0);
   for (auto mode : {steer::XdpMode::kAuto, steer::XdpMode::kNative, steer::XdpMode::kGeneric}) {
     error = {};
     CHECK(!steer::XdpSteering::open("mrh", {.mode = mode}, error));
     CHECK(error.code == EBUSY);
     CHECK(std::string(error.text).find("\"mrh\"") != std::string::npos);
   }
-  first->close();
+  close(link);
+  close(program);
   error = {};
   auto generic = steer::XdpSteering::open("mrh", {.mode = steer::XdpMode::kGeneric}, error);
   REQUIRE(generic);
   CHECK(!generic->native());
-  CHECK(!steer::XdpSteering::open("mrh", {}, error));
+  CHECK(!generic->joined());
+  CHECK(!steer::XdpSteering::open("mrh", {.mode = steer::XdpMode::kNative}, error));
   CHECK(error.code == EBUSY);
   CHECK(!steer::XdpSteering::open("nosuch", {}, error));
   CHECK(error.code == ENODEV);

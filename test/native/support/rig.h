@@ -63,7 +63,7 @@ struct Rig {
     if (!port) return;
     bool wired = !steering->set_frame_limit(port->frame_limit_bytes());
     for (uint32_t q = 0; q < port->queues(); ++q)
-      wired = wired && !steering->set_queue(q, port->socket_fd(q));
+      wired = wired && !steering->set_queue(port->queue_id(q), port->socket_fd(q));
     for (const char* a : {"10.77.0.1", "fd77::1"}) wired = wired && !steering->add_address(ip(a));
     ok = wired;
   }

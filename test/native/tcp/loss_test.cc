@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Loss, reordering, duplication: what recovery must do, and what it must not do. RFC 5681, 6298,
 // 6675, 8985.
+#include <algorithm>
+
 #include "tcp/harness.h"
 
 using namespace millrace;
@@ -112,6 +114,40 @@ TEST_CASE("everything lost: timeout, backoff, and the stream goes on") {
   dead = false;
   w.run(Duration::seconds(15));
   CHECK(w.b.read(w.now, *w.cb).substr(0, 4) == "lost");
+}
+
+TEST_CASE("after a long cut the stream is sent again from its front") {
+  tcp::StackOptions options;
+  options.mtu_probing = tcp::MtuProbing::kBlackHole;
+  World w(options);
+  w.establish();
+  w.transfer(20'000);
+  w.run(Duration::millis(100));
+  const wire::Seq front = w.ca->snd.una;
+  bool cut = true;
+  std::vector<uint32_t> again;  // where each segment with old data begins, counted from the front
+  w.hook = [&](Packet& p, bool from_a) -> Fate {
+    if (from_a && cut) return {};
+    if (from_a && p.length > 0) again.push_back(uint32_t(wire::Seq(p.tcp.seq) - front));
+    return {w.delay};
+  };
+  const std::string data(8 * 1448, 'x');
+  w.a.write(*w.ca, data);
+  w.a.tcp->push(w.now, *w.ca);
+  w.run(Duration::seconds(
+      13));  // long enough for smaller segments to be tried: the head is in pieces
+  cut = false;
+  std::string got;
+  w.run_until(
+      [&] {
+        got += w.b.read(w.now, *w.cb);
+        return got.size() == data.size();
+      },
+      Duration::seconds(60));
+  CHECK(got == data);
+  REQUIRE(again.size() > 3);
+  CHECK(again[0] == 0);
+  CHECK(std::is_sorted(again.begin(), again.end()));
 }
 
 TEST_CASE("RTO is SRTT plus at least 200 ms") {

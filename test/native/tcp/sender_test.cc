@@ -321,6 +321,32 @@ TEST_CASE("no memory: nothing is lost, only late") {
   CHECK(w.b.tcp->at_end(*w.cb));
 }
 
+TEST_CASE("no memory: unread data leaves a frame to receive acknowledgements in") {
+  World w;
+  w.establish();
+  std::vector<Frame*> hoard;
+  while (w.b.pool.available() > 7) hoard.push_back(w.b.pool.alloc());
+  w.b.write(*w.cb, "answer");
+  w.b.tcp->push(w.now, *w.cb);
+  for (int i = 0; i < 6; ++i) {  // fewer than one connection may have unread
+    w.a.write(*w.ca, std::string(1000, char('a' + i)));
+    w.a.tcp->push(w.now, *w.ca);
+    w.run(Duration::millis(30));
+    CHECK(w.b.pool.available() >= 3);
+  }
+  CHECK(w.b.tcp->counters().tcp_memory_dropped > 0);
+  CHECK(w.b.tcp->acked_bytes(*w.cb) == 6);
+  for (Frame* f : hoard) w.b.pool.release(f);
+  std::string got;
+  w.run_until(
+      [&] {
+        got += w.b.read(w.now, *w.cb);
+        return got.size() == 6000;
+      },
+      Duration::seconds(20));
+  CHECK(got.size() == 6000);
+}
+
 TEST_CASE("a receiver that sleeps and wakes gets everything, through a closed window") {
   World w;
   w.establish();
