@@ -57,7 +57,11 @@ bool Udp::would_receive(const Endpoint& to, const Endpoint& from) const {
   return find_connected(to, from) || find_bound(to);
 }
 
-void Udp::receive(Instant now, Frame* frame, const net::IpMeta& meta) {
+void Udp::receive(Instant now, std::span<const net::Received> burst) {
+  for (const net::Received& r : burst) input(now, r.frame, r.meta);
+}
+
+void Udp::input(Instant now, Frame* frame, const net::IpMeta& meta) {
   wire::UdpView udp;
   if (!wire::parse_udp(frame->bytes(), udp)) {
     ++counters_.udp_bad_length;
