@@ -211,7 +211,8 @@ void Checker::check_segment(Instant now, uint32_t host, const Segment& s) {
     own.fin = true, own.fin_seq = end - 1;
   }
   if (own.fin && before(own.fin_seq + 1, end)) return fail_("bytes sent behind FIN");
-  // The peer may have begun anew, by a late copy of a SYN, and have said so to one who has not heard.
+  // The peer may have begun anew, by a late copy of a SYN, and have said so to one who has not
+  // heard.
   const bool unheard = peer.reborn && peer.sent_to == peer.isn + 1;
   if (peer.edge_known && !unheard && before(peer.edge + 1, end)) {
     return fail_(
