@@ -252,8 +252,8 @@ export const MUTATIONS = [
   {
     name: 'time-wait-skipped',
     file: 'native/tcp/lifecycle.cc',
-    find: '  set_deadline(core, c, c.life_at, now + core.options.time_wait);',
-    replace: '  set_deadline(core, c, c.life_at, now + Duration::millis(1));',
+    find: '  set_life_deadline(core, c, now + core.options.time_wait);',
+    replace: '  set_life_deadline(core, c, now + Duration::millis(1));',
   },
   {
     name: 'time-wait-does-not-answer-fin',
@@ -288,8 +288,8 @@ export const MUTATIONS = [
   {
     name: 'timers-early',
     file: 'native/base/timer_wheel.cc',
-    find: '  const uint64_t due = std::max(due_tick(timer.deadline_), earliest);',
-    replace: '  const uint64_t due = std::max(due_tick(timer.deadline_) - due_tick(timer.deadline_) % 64, earliest);',
+    find: '  const uint64_t due = std::max(due_tick({entry.deadline_ns}), earliest);',
+    replace: '  const uint64_t due = std::max(due_tick({entry.deadline_ns}) / 64 * 64, earliest);',
   },
   {
     name: 'pool-reuses-early',
