@@ -10,6 +10,8 @@ const NEEDS = [
   { package: 'g++', program: 'g++', groups: ['build', 'native', 'sim', 'threads', 'fuzz', 'e2e', 'bench'] },
   { package: 'make', program: 'make', groups: ['build'] },
   { package: 'python3', program: 'python3', groups: ['build'] },
+  { package: 'pkg-config', program: 'pkg-config', groups: ['build', 'native'] },
+  { package: 'libdpdk-dev', file: '/usr/include/dpdk/rte_ethdev.h', groups: ['build', 'native', 'e2e'] },
   { package: 'cmake', program: 'cmake', groups: ['native', 'sim', 'threads', 'fuzz'] },
   { package: 'ninja-build', program: 'ninja', groups: ['native', 'sim', 'threads', 'fuzz'] },
   { package: 'doctest-dev', file: '/usr/include/doctest/doctest.h', groups: ['native', 'threads'] },

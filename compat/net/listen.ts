@@ -64,8 +64,8 @@ export function listenOurs(
     end();
     return errno;
   }
-  // What a cluster's worker has in place of a handle holds no descriptor: that is the primary's.
-  const descriptor = kernel.fd as number | undefined;
+  // The stand-in of a cluster worker has none: the descriptor is the primary's.
+  const descriptor: number | undefined = kernel.fd;
   if (descriptor !== undefined && descriptor >= 0) keepAtExit = engine.closeAtExit(descriptor);
   listening.set(kernel, end);
   const close = kernel.close;

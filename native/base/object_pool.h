@@ -15,7 +15,7 @@ template <typename T>
 class ObjectPool {
  public:
   explicit ObjectPool(uint32_t capacity)
-      : capacity_(capacity), memory_(size_t(capacity) * sizeof(Slot)) {
+      : capacity_(capacity), memory_(size_t(capacity) * sizeof(Slot), OsMemory::Pages::kHugeLater) {
     MR_ASSERT(capacity == 0 || memory_.data());
   }
   ~ObjectPool() { MR_ASSERT(live_ == 0); }

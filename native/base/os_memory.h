@@ -12,8 +12,12 @@ namespace millrace {
 class OsMemory {
  public:
   OsMemory() = default;
-  // Page-aligned and zeroed. data() is null if the kernel refuses.
-  explicit OsMemory(size_t bytes);
+  // kHugeLater: huge pages, where the kernel has them to give, behind the first 2 MiB. For what is
+  // filled from the front: a program with little in it stays small.
+  enum class Pages : uint8_t { kSmall, kHugeLater };
+
+  // Page-aligned (with kHugeLater to 2 MiB) and zeroed. data() is null if the kernel refuses.
+  explicit OsMemory(size_t bytes, Pages pages = Pages::kSmall);
   ~OsMemory();
   OsMemory(OsMemory&& other) noexcept;
   OsMemory& operator=(OsMemory&& other) noexcept;
@@ -23,6 +27,8 @@ class OsMemory {
  private:
   uint8_t* data_ = nullptr;
   size_t size_ = 0;
+  uint8_t* reserved_ = nullptr;  // what was asked of the kernel: more than is used, to be aligned
+  size_t reserved_bytes_ = 0;
 };
 
 }  // namespace millrace

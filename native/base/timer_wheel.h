@@ -3,26 +3,34 @@
 // Five levels of 64 slots over ticks of 2^18 ns (about 0.26 ms) reach 78 hours; a later deadline
 // waits in the last level and is sorted in again as it comes nearer. A timer never fires early, and
 // at most one tick late once advance() is called.
+//
+// A slot is a chain of small arrays in memory of the wheel's own, not a list through the timers:
+// those lie in large objects, and unlinking one would touch two others that nobody else needs now.
+// So arming writes to the end of an array, and firing reads one in sequence and asks for the memory
+// of the timers ahead of their turn.
 #pragma once
 
 #include <array>
 #include <cstdint>
 
-#include "base/list.h"
+#include "base/assert.h"
+#include "base/os_memory.h"
+#include "base/prefetch.h"
 #include "base/time.h"
 
 namespace millrace {
 
 class TimerWheel;
-struct TimerTag;
 
 // A timer embedded in its owner. `fire` gets the timer back and finds the owner from it.
-class Timer : public ListNode<TimerTag> {
+class Timer {
  public:
   using Callback = void (*)(Timer& timer, void* owner, Instant now);
   Timer(Callback callback, void* owner) : callback_(callback), owner_(owner) {}
   ~Timer() { MR_ASSERT(!armed()); }
-  bool armed() const { return linked(); }
+  Timer(const Timer&) = delete;
+  Timer& operator=(const Timer&) = delete;
+  bool armed() const { return place_ != 0; }
   Instant deadline() const { return deadline_; }  // meaningful while armed
 
  private:
@@ -30,13 +38,13 @@ class Timer : public ListNode<TimerTag> {
   Callback callback_;
   void* owner_;
   Instant deadline_{};
-  uint8_t level_ = 0;
-  uint8_t slot_ = 0;
+  uint32_t place_ = 0;  // in the wheel: chunk and position; 0: not armed
 };
 
 class TimerWheel {
  public:
-  explicit TimerWheel(Instant start) : tick_(tick_of(start)) {}
+  // `timers_max`: so many may be armed at once; one more is a bug of the caller.
+  explicit TimerWheel(Instant start, uint32_t timers_max = 1 << 17);
   // Arms or re-arms. A deadline in the past fires at the next advance().
   void arm(Timer& timer, Instant deadline);
   void cancel(Timer& timer);
@@ -57,14 +65,44 @@ class TimerWheel {
   // The first tick at which a deadline has surely passed.
   static uint64_t due_tick(Instant t) { return tick_of({t.ns - 1}) + 1; }
 
-  void place(Timer& timer, uint64_t earliest);
+  static constexpr uint32_t kLists = kLevels * kSlots;
+  static constexpr uint32_t kFiring = kLists;  // not a slot: taken out of one, being gone through
+  static constexpr uint32_t kEntries = 15;
+  static constexpr uint32_t kPlaces = 16;  // Timer::place_ is the chunk times this and the position
+
+  struct Entry {
+    Timer* timer;
+    int64_t deadline_ns;
+  };
+  struct Chunk {
+    uint32_t prev, next;  // of the same slot, or of the free ones; 0: none
+    uint32_t list;        // level * kSlots + slot, or kFiring
+    uint32_t count;
+    Entry entries[kEntries];  // in a slot all are live; in kFiring the timer may be null
+  };
+  static_assert(sizeof(Chunk) == 256);
+  struct Slot {
+    uint32_t first = 0, last = 0;  // chunks
+  };
+
+  Chunk& chunk(uint32_t index) const { return reinterpret_cast<Chunk*>(memory_.data())[index]; }
+  uint32_t take_chunk(uint32_t list);
+  void give_back(uint32_t index);
+  void append(uint32_t list, const Entry& entry);
+  void remove(const Timer& timer);
+  void place(const Entry& entry, uint64_t earliest);
+  uint32_t take_slot(uint32_t list);
   void cascade(int level);
   void fire_slot(int slot, Instant now);
 
   uint64_t tick_;  // the last tick whose slot has been fired
-  size_t armed_ = 0;
+  uint32_t armed_ = 0;
+  uint32_t chunks_max_;
+  uint32_t fresh_ = 1;  // chunks from here on were never used; 0 is none
+  uint32_t free_ = 0;
+  OsMemory memory_;
   std::array<uint64_t, kLevels> occupied_{};
-  std::array<std::array<List<Timer, TimerTag>, kSlots>, kLevels> slots_;
+  std::array<Slot, kLists> slots_;
 };
 
 }  // namespace millrace

@@ -27,9 +27,20 @@ void IpLayer::drop(Frame* frame, uint64_t& counter) {
   pool_.release(frame);
 }
 
-void IpLayer::input(Instant now, uint8_t index, Frame* frame) {
-  MR_DASSERT(index < interface_count_);
-  ++counters_.ip_received;
+void IpLayer::input(Instant now, uint8_t index, std::span<Frame* const> burst) {
+  MR_DASSERT(index < interface_count_ && arrived_count_ == 0);
+  counters_.ip_received += burst.size();
+  for (Frame* frame : burst) input_one(now, index, frame);
+  hand_up(now);
+}
+
+void IpLayer::hand_up(Instant now) {
+  if (arrived_count_ == 0) return;
+  handlers_[arrived_protocol_]->receive(now, {arrived_.data(), arrived_count_});
+  arrived_count_ = 0;
+}
+
+void IpLayer::input_one(Instant now, uint8_t index, Frame* frame) {
   if (frame->length == 0) return drop(frame, counters_.link_bad_frame);
   uint8_t version = frame->data()[0] >> 4;
   bool to_group = false;
@@ -199,9 +210,12 @@ void IpLayer::deliver(Instant now, Frame* frame, uint32_t header_bytes, uint8_t 
   }
   frame->scratch_as<ReceivedNote>().ip_offset = frame->offset;
   frame->pop_front(header_bytes);
-  if (TransportHandler* handler = handlers_[protocol]) [[likely]] {
+  if (protocol != arrived_protocol_ || arrived_count_ == kBurstMax) hand_up(now);
+  if (handlers_[protocol]) [[likely]] {
     ++counters_.ip_delivered;
-    return handler->receive(now, frame, meta);
+    arrived_protocol_ = protocol;
+    arrived_[arrived_count_++] = {frame, meta};
+    return;
   }
   // Any stack's flow may be meant; only its owner can tell.
   if (strays_ && !(frame->flags & Frame::kPassedOn)) [[unlikely]] {

@@ -15,6 +15,7 @@
 #include "net/counters.h"
 #include "net/group_table.h"
 #include "net/icmp_limiter.h"
+#include "net/identification.h"
 #include "net/interface.h"
 #include "net/neighbor_table.h"
 #include "net/path_mtu_cache.h"
@@ -51,15 +52,25 @@ struct IcmpError {
   bool from_neighbor = false;  // nobody sent it: the neighbour does not answer
   // Packet too big: the MTU to use, at least path_mtu_min_bytes (IPv4) or 1280; else 0.
   uint32_t mtu_bytes = 0;
+  bool may_be_cut = false;  // a link is narrower than that: routers are to cut our packets up
+};
+
+// The longest burst that goes up to a transport protocol in one piece.
+inline constexpr uint32_t kBurstMax = 64;
+
+// A datagram on its way up. `frame` begins with the transport header and ends with the datagram.
+struct Received {
+  Frame* frame;
+  IpMeta meta;
 };
 
 // A transport protocol as the Internet layer sees it.
 class TransportHandler {
  public:
   virtual ~TransportHandler() = default;
-  // `frame` begins with the transport header and ends with the datagram. The callee owns the
-  // reference.
-  virtual void receive(Instant now, Frame* frame, const IpMeta& meta) = 0;
+  // What came in one burst, in order; never empty, at most kBurstMax. The callee owns the
+  // references.
+  virtual void receive(Instant now, std::span<const Received> burst) = 0;
   virtual void icmp_error(Instant now, const IcmpError& error) = 0;
 };
 
@@ -154,8 +165,11 @@ class IpLayer : private NeighborUser {
   uint32_t path_mtu_min_bytes() const { return path_mtu_min_bytes_; }
 
   // --- data
-  // A frame from a port. Takes over the caller's reference. Malformed: counted and released.
-  void input(Instant now, uint8_t interface, Frame* frame);
+  // Frames from a port, in order. Takes over the caller's references. Malformed: counted and
+  // released. The rest goes up in runs of one protocol, so that a transport protocol can ask for
+  // the memory that the later ones need while it works on the first. Not to be called from within.
+  void input(Instant now, uint8_t interface, std::span<Frame* const> burst);
+  void input(Instant now, uint8_t interface, Frame* frame) { input(now, interface, {&frame, 1}); }
   // Sends `frame`, which begins with a complete transport header, checksum included. Headers are
   // pushed in front of it in place; the caller keeps its reference. From the call until the device
   // is done the frame's tx_pending is not 0 and its bytes must not be touched. EHOSTUNREACH: the
@@ -171,7 +185,9 @@ class IpLayer : private NeighborUser {
   bool take_stray(Instant now, const wire::FlowKey& flow, Frame& transport, uint8_t interface);
   // A transport protocol has checked a "packet too big" against its flow (RFC 5927): paths to
   // `remote` are narrower for ten minutes. Not called: the error has no effect on this layer.
-  void learn_path_mtu(Instant now, const IpAddress& remote, uint32_t mtu_bytes);
+  // `may_be_cut`: packets leave without DF from now on (IPv4).
+  void learn_path_mtu(Instant now, const IpAddress& remote, uint32_t mtu_bytes,
+                      bool may_be_cut = false);
   // TCP made forward progress with this neighbour: it is reachable (RFC 4861 7.3.1).
   void confirm(Instant now, Path& path);
   // Hands everything that send() collected to the ports and lets them go on. Once per turn at
@@ -216,6 +232,8 @@ class IpLayer : private NeighborUser {
   void neighbor_moved() override { tables_changed(); }
 
   // receiving: ip_input.cc
+  void input_one(Instant now, uint8_t interface, Frame* frame);
+  void hand_up(Instant now);
   // `to_group`: the frame came to a link-layer group.
   bool strip_ethernet(const Interface& interface, Frame* frame, uint8_t& version, bool& to_group);
   void input_ipv4(Instant now, uint8_t interface, Frame* frame, bool to_group);
@@ -233,7 +251,7 @@ class IpLayer : private NeighborUser {
   void receive_icmp6(Instant now, Frame* frame, const IpMeta& meta);
   std::span<uint8_t> whole_frame(Frame& transport, uint8_t interface, bool v4);
   void receive_error(Instant now, const wire::IcmpMeaning& meaning, uint32_t mtu_bytes,
-                     const wire::IcmpQuote& quote, const IpMeta& meta);
+                     bool may_be_cut, const wire::IcmpQuote& quote, const IpMeta& meta);
   void answer_echo(Instant now, const Frame& request, const IpMeta& meta);
   // About the received IP packet `original`; `argument`: the pointer of an ICMPv6 parameter
   // problem, else 0.
@@ -262,7 +280,12 @@ class IpLayer : private NeighborUser {
   NeighborTable neighbors_;
   StrayHandler* strays_ = nullptr;
   IcmpLimiter icmp_limiter_;
+  Identifications identifications_;
   std::array<TransportHandler*, 256> handlers_{};
+  // What input() has checked and not yet handed up, all of one protocol.
+  std::array<Received, kBurstMax> arrived_;
+  uint32_t arrived_count_ = 0;
+  uint8_t arrived_protocol_ = 0;
   std::array<Interface, kInterfacesMax> interfaces_;
 };
 

@@ -40,13 +40,14 @@ enum class NeighborState : uint8_t { kNone, kIncomplete, kReachable, kStale, kFa
 // A resolved way to a destination, kept by its user. `generation` tells whether it is still
 // current.
 struct Path {
-  IpAddress local;
-  IpAddress remote;
-  IpAddress next_hop;
   uint32_t mtu_bytes = 0;
   uint32_t generation = 0;
   uint32_t neighbor = UINT32_MAX;  // index in the neighbour table, or none
   uint8_t interface = 0;
+  bool may_be_cut = false;  // IPv4: a link is narrower than any MTU that is believed; no DF
+  IpAddress local;
+  IpAddress remote;
+  IpAddress next_hop;
 };
 
 }  // namespace millrace::net

@@ -156,6 +156,7 @@ dpdk::DeviceRequest device_request(const OpenConfig& config) {
   request.queues = config.queues ? config.queues : 1;
   request.receive_buffers = config.stack.frames / 4;
   request.wants_rules = !config.interfaces.empty();
+  if (request.wants_rules) request.interface = config.interfaces[0].c_str();
   request.whole = !config.dpdk.tap.empty();
   request.verbose = config.dpdk.verbose;
   return request;

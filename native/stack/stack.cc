@@ -21,12 +21,17 @@ constexpr uint32_t kPortTries = 32;
 bool is_scoped(const wire::IpAddress& address) {
   return !address.is_v4() && address.is_link_local();
 }
+
+// Two for each connection, one for each handshake and neighbour; the others are a handful.
+uint32_t timers_max(const StackConfig& config) {
+  return 2 * config.tcp.connections_max + config.tcp.half_open_max + config.net.neighbors_max + 64;
+}
 }  // namespace
 
 Stack::Stack(const StackConfig& config, Random random, Instant now)
     : pool_(config.frames, config.frame_bytes),
       random_(std::move(random)),
-      timers_(now),
+      timers_(now, timers_max(config)),
       ip_(pool_, timers_, random_, config.net),
       tcp_(pool_, ip_, timers_, random_, *this, config.tcp),
       udp_(pool_, ip_, *this, config.udp),
@@ -94,7 +99,7 @@ uint32_t Stack::receive_burst(Instant now, uint32_t budget) {
     const uint32_t share = std::min(kBurst, budget - total);
     if (share == 0) break;
     const uint32_t n = ports_[i]->receive(now, {frames, share});
-    for (uint32_t k = 0; k < n; ++k) ip_.input(now, uint8_t(i), frames[k]);
+    ip_.input(now, uint8_t(i), {frames, n});
     total += n;
   }
   return total;

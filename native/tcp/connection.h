@@ -9,6 +9,7 @@
 
 #include "base/hash_table.h"
 #include "base/list.h"
+#include "base/prefetch.h"
 #include "base/timer_wheel.h"
 #include "net/tables.h"
 #include "packet/frame_pool.h"
@@ -27,7 +28,6 @@ namespace millrace::tcp {
 
 struct Core;
 class Listener;
-struct FlowTag;
 struct AllTag;
 struct QueueTag;
 struct HeldTag;
@@ -49,9 +49,10 @@ enum class State : uint8_t {
 };
 
 // What lookup by 4-tuple finds: a Connection or a HalfOpen.
-struct FlowNode : HashNode<FlowTag>, ListNode<AllTag> {
+struct FlowNode : ListNode<AllTag> {
   wire::FlowKey key;
   bool half_open = false;
+  uint64_t hash = 0;  // of `key`, the table's
 };
 
 // kCwr: the peer has echoed a mark (ECN): a reduction without a loss.
@@ -81,6 +82,20 @@ struct Sender {
 };
 
 struct LossState {
+  wire::SackBlock sack_seen[wire::kSackBlocksMax];
+  uint8_t sack_seen_count = 0;
+  bool has_first_resend_ts = false;
+  // Undo (RFC 3522, 3708)
+  bool undo_possible = false;
+  uint32_t undo_resent = 0;  // retransmissions not yet reported as duplicates
+  uint32_t duplicates = 0;   // segments that DSACKs have told of
+  Seq undo_marker;           // first byte of what they may have repeated
+  uint32_t undo_cwnd_bytes = 0;
+  uint32_t undo_ssthresh_bytes = 0;
+  uint32_t first_resend_ts = 0;  // TSval of the first retransmission
+  Seq high;                      // snd.nxt when the recovery began
+  Seq dsack_round;
+  // From here on: what every acknowledgement looks at.
   Recovery phase = Recovery::kOpen;
   bool frto = false;           // RFC 5682: the timeout may have been spurious
   bool frto_new_data = false;  // and new data is to go out now to find out
@@ -93,29 +108,16 @@ struct LossState {
   uint8_t backoff = 0;             // timeouts in a row
   uint8_t probes = 0;              // unanswered persist probes
   uint8_t probe_backoff = 0;
-  Seq high;  // snd.nxt when the recovery began
   Seq probe_end;
-  Seq dsack_round;
   uint32_t rack_order = 0;  // of the latest transmission known delivered
   Seq fack;                 // highest sequence known delivered
-  Instant rack_sent{};
   uint32_t rack_rtt_us = 0;
   uint32_t prr_delivered = 0;
   uint32_t prr_out = 0;
   uint32_t prr_flight = 0;  // RecoverFS
-  // Undo (RFC 3522, 3708)
-  bool undo_possible = false;
-  uint32_t undo_resent = 0;  // retransmissions not yet reported as duplicates
-  uint32_t duplicates = 0;   // segments that DSACKs have told of
-  Seq undo_marker;           // first byte of what they may have repeated
-  uint32_t undo_cwnd_bytes = 0;
-  uint32_t undo_ssthresh_bytes = 0;
-  uint32_t first_resend_ts = 0;  // TSval of the first retransmission
-  bool has_first_resend_ts = false;
+  Instant rack_sent{};
   Instant stalled_since{};  // first timeout without progress; 0: none
   Frame* sack_cursor = nullptr;
-  wire::SackBlock sack_seen[wire::kSackBlocksMax];
-  uint8_t sack_seen_count = 0;
 };
 
 // Only kept while congestion control asks for it (delivery_rate.h).
@@ -128,33 +130,24 @@ struct RateState {
 };
 
 struct Receiver {
-  Seq irs, nxt;
-  Seq acked;  // RCV.NXT as last sent: Last.ACK.sent of RFC 7323
-  Seq edge;   // right edge of the window as last sent
-  Seq fin_seq;
+  Seq nxt;
+  Seq acked;     // RCV.NXT as last sent: Last.ACK.sent of RFC 7323
+  Seq edge;      // right edge of the window as last sent
   Seq consumed;  // first byte not yet read
   uint32_t buffer_bytes = 0;
   uint32_t queued_bytes = 0;
-  uint32_t ooo_bytes = 0;
-  uint16_t ooo_frames = 0;
-  uint16_t islands = 0;
+  uint32_t clamp_bytes = 0;  // TCP_WINDOW_CLAMP; 0: none
+  uint32_t ts_recent = 0;
+  Instant ts_recent_at{};
+  FrameQueue queue;
+  Frame* ooo_head = nullptr;
   uint16_t peer_segment_bytes = 536;  // size of the segments that arrive
-  uint32_t clamp_bytes = 0;           // TCP_WINDOW_CLAMP; 0: none
   uint8_t shift = 0;                  // window scale of ours, if it was agreed
   bool fin_known = false;             // its sequence number is known
   bool fin_received = false;          // and everything before it has come
   bool buffer_fixed = false;          // set by the user: no tuning
   uint8_t sack_count = 0;
   bool dsack_pending = false;
-  wire::SackBlock dsack;
-  wire::SackBlock sacks[wire::kSackBlocksMax];
-  FrameQueue queue;
-  Frame* ooo_head = nullptr;
-  Frame* ooo_tail = nullptr;
-  Frame* ooo_cursor = nullptr;
-  uint32_t ts_recent = 0;
-  Instant ts_recent_at{};
-  Instant last_data_at{};
   // Delayed ACK
   uint8_t quick_acks = 0;
   uint8_t pushed = 0;  // segments not yet acknowledged that end a write, up to 2
@@ -163,13 +156,24 @@ struct Receiver {
   bool ack_pending = false;
   bool interactive = false;  // answers carry the ACKs ("pingpong")
   uint32_t ato_us = 0;
+  Instant last_data_at{};
   // Receive buffer tuning
   uint32_t rtt_us = 0;
   uint32_t tune_space_bytes = 0;
-  Seq tune_seq;
-  Seq rtt_seq;
   Instant tune_at{};
+  Seq tune_seq;
+  // From here on: what a segment in sequence does not touch.
+  Seq rtt_seq;
   Instant rtt_at{};
+  Seq irs;
+  Seq fin_seq;
+  uint32_t ooo_bytes = 0;
+  uint16_t ooo_frames = 0;
+  uint16_t islands = 0;
+  Frame* ooo_tail = nullptr;
+  Frame* ooo_cursor = nullptr;
+  wire::SackBlock dsack;
+  wire::SackBlock sacks[wire::kSackBlocksMax];
 };
 
 struct ConnectionStats {
@@ -179,9 +183,13 @@ struct ConnectionStats {
   uint32_t out_of_order = 0, dsacks = 0;
 };
 
-class Connection : public FlowNode, public ListNode<QueueTag>, public ListNode<HeldTag> {
+// The order of the members is that of their use: with 100,000 connections nearly every segment
+// finds its own cold in the caches, and each cache line counts. What a segment in sequence, its
+// answer and the ACK of that touch lies within the first kHotBytes, what they do not touch within
+// those is at the seams of the structures; options, handshake and rate samples come behind.
+class Connection : public FlowNode, public ListNode<HeldTag>, public ListNode<QueueTag> {
  public:
-  Connection(Core& core, Timer::Callback fire);
+  Connection(Core& core, Timer::Callback fire, Timer::Callback fire_life);
   ~Connection();
 
   CongestionController& congestion() {
@@ -189,14 +197,29 @@ class Connection : public FlowNode, public ListNode<QueueTag>, public ListNode<H
   }
   void use_congestion(CongestionControl algorithm);
 
+  static constexpr uint32_t kHotBytes = 1024;
+
   Core& core;
-  Listener* listener = nullptr;  // while queued
+  Instant last_received_at{};
   uint32_t user = 0;
+  uint32_t ts_offset = 0;
+  uint32_t user_timeout_ms = 0;
+  uint32_t send_buffer_bytes = 0;
+
+  // One cache line: all that a timer looks at which fires for nothing.
+  alignas(kCacheLineBytes) Timer timer;  // at the earliest of these three, or earlier
+  Instant retransmit_at = Instant::never();
+  Instant ack_at = Instant::never();
+  Instant pace_at = Instant::never();
+  RetransmitMode retransmit_mode = RetransmitMode::kNone;
   State state = State::kClosed;
-  bool owned = false;   // by the user
-  bool queued = false;  // in the accept queue of `listener`
+  bool owned = false;      // by the user
+  bool queued = false;     // in the accept queue of `listener`
+  bool announced = false;  // on_readable is due when this call ends
+  bool blocked = false;    // could not send for want of memory or ring; retried at ack_at
   bool hashed = false;
   bool timestamps = false;
+
   bool sack = false;
   bool scaling = false;
   bool nodelay = false;
@@ -204,55 +227,45 @@ class Connection : public FlowNode, public ListNode<QueueTag>, public ListNode<H
   bool more = false;       // the write that is being pushed is not the last of its kind (MSG_MORE)
   bool push_once = false;  // whatever Nagle and the cork say
   bool writer_waits = false;
-  int16_t linger2_s = 0;
-  uint8_t syn_retries = 0;
-  bool keepalive = true;
   bool read_closed = false;   // close() was called: data that arrives now means RST
   bool cwnd_limited = false;  // the congestion window was full in the round trip of usage_end
   bool cwnd_blocked = false;  // and is so now
   bool rate_based = false;    // congestion control works with rates
-  bool syn_resent = false;
-  bool syn_resent_again = false;  // more than once
-  bool blocked = false;           // could not send for want of memory or ring; retried at ack_at
-  bool announced = false;         // on_readable is due when this call ends
   bool send_buffer_fixed = false;
   uint8_t ttl = 64;
   uint8_t traffic_class = 0;
-  uint8_t keepalive_probes = 9;
   uint8_t keepalive_sent = 0;
-  uint8_t path_retries = 0;
-  uint16_t error = 0;       // what killed it
-  uint16_t soft_error = 0;  // ICMP; reported should the connection time out
-  uint32_t keepalive_idle_s = 7200;
-  uint32_t keepalive_interval_s = 75;
-  uint32_t user_timeout_ms = 0;
-  uint32_t send_buffer_bytes = 0;
-  uint32_t ts_offset = 0;
-  net::Path path;
-
-  Timer timer;  // at the earliest of the deadlines below, or earlier
-  Instant retransmit_at = Instant::never();
-  Instant ack_at = Instant::never();
-  Instant pace_at = Instant::never();
-  Instant life_at = Instant::never();  // keep-alive, FIN-WAIT-2, TIME-WAIT
-  RetransmitMode retransmit_mode = RetransmitMode::kNone;
-  Instant established_at{};
-  Instant last_received_at{};
-  Instant challenge_at{};
-  bool challenged = false;
-
-  Sender snd;
-  LossState loss;
-  Receiver rcv;
-  RttEstimator rtt;
   EcnState ecn;
-  CongestionWindow window;
-  RateState rate;
+  uint16_t soft_error = 0;        // ICMP; reported should the connection time out
+  uint16_t error = 0;             // what killed it
   uint32_t flight_max_bytes = 0;  // most in flight in that round trip, if it was not
   Seq usage_end;
-  ConnectionStats stats;
+  CongestionWindow window;
+  RttEstimator rtt;
+  net::Path path;
   SendClock send_clock;
-  alignas(8) unsigned char congestion_storage[168];
+  ConnectionStats stats;
+  Sender snd;
+  alignas(8) unsigned char congestion_storage[136];
+  LossState loss;
+  Receiver rcv;
+
+  RateState rate;
+  Timer life_timer;
+  Instant life_at = Instant::never();  // keep-alive, FIN-WAIT-2, TIME-WAIT
+  Listener* listener = nullptr;        // while queued
+  Instant established_at{};
+  Instant challenge_at{};
+  uint32_t keepalive_idle_s = 7200;
+  uint32_t keepalive_interval_s = 75;
+  int16_t linger2_s = 0;
+  uint8_t keepalive_probes = 9;
+  uint8_t path_retries = 0;
+  uint8_t syn_retries = 0;
+  bool keepalive = true;
+  bool challenged = false;
+  bool syn_resent = false;
+  bool syn_resent_again = false;  // more than once
 
   bool ack_state() const { return state != State::kSynSent && state != State::kClosed; }
   // States in which data and FIN of ours may be sent.

@@ -33,7 +33,7 @@ Core::Core(FramePool& pool_, net::IpLayer& ip_, TimerWheel& wheel_, Random& rand
       connections(options_.connections_max),
       listeners(options_.listeners_max),
       half_opens(options_.half_open_max),
-      flows(options_.connections_max),
+      flows(options_.connections_max + options_.half_open_max),
       ports(options_.listeners_max) {}
 
 Core::~Core() = default;

@@ -3,14 +3,25 @@
 // Tcp.
 #pragma once
 
+#include <array>
+
 #include "base/object_pool.h"
 #include "base/random.h"
+#include "base/tag_table.h"
 #include "net/ip_layer.h"
 #include "tcp/connection.h"
+#include "tcp/segment.h"
 #include "tcp/syn_cookies.h"
 #include "tcp/tcp.h"
 
 namespace millrace::tcp {
+
+// A segment of a burst, between the two passes of input_burst().
+struct Arrival {
+  Segment segment;
+  wire::FlowKey key;
+  uint64_t hash = 0;  // of `key`
+};
 
 struct Core {
   Core(FramePool& pool, net::IpLayer& ip, TimerWheel& wheel, Random& random, Handler& handler,
@@ -31,12 +42,13 @@ struct Core {
   ObjectPool<Connection> connections;
   ObjectPool<Listener> listeners;
   ObjectPool<HalfOpen> half_opens;
-  HashTable<FlowNode, FlowTag> flows;
+  TagTable<FlowNode> flows;
   HashTable<Listener, PortTag> ports;
   List<FlowNode, AllTag> all;
   List<Listener, AllTag> all_listeners;
   List<Connection, QueueTag> time_waits;  // oldest first
   List<Connection, HeldTag> held_acks;    // see StackOptions::hold_acks
+  std::array<Arrival, net::kBurstMax> arrivals;
 
   // What queues must leave of the pool: with no frame to receive an ACK in, nothing that is queued
   // would ever be freed.

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include "tcp/input.h"
 
+#include <algorithm>
 #include <cstring>
 
+#include "base/prefetch.h"
 #include "tcp/ecn.h"
 #include "tcp/emit.h"
 #include "tcp/lifecycle.h"
@@ -76,8 +78,7 @@ void input_stray(Core& core, Instant now, const wire::FlowKey& key, uint64_t has
   refuse_stray(core, now, key, s);
 }
 
-void dispatch(Core& core, Instant now, const wire::FlowKey& key, Segment& s) {
-  const uint64_t hash = core.flow_hash(key);
+void dispatch(Core& core, Instant now, const wire::FlowKey& key, uint64_t hash, Segment& s) {
   FlowNode* node = core.find(key, hash);
   if (!node) {
     input_stray(core, now, key, hash, s);
@@ -104,6 +105,40 @@ void dispatch(Core& core, Instant now, const wire::FlowKey& key, Segment& s) {
   reap(core, c);
 }
 
+// False: the segment is done with.
+bool take(Core& core, const net::Received& received, Arrival& arrival) {
+  ++core.counters.tcp_received;
+  Frame* frame = received.frame;
+  if (frame->refs != 1) [[unlikely]] {
+    // Somebody else looks at it too: the queues need the frame for themselves.
+    Frame* copy = core.pool.clone(*frame);
+    core.pool.release(frame);
+    if (!copy) {
+      ++core.counters.tcp_no_memory;
+      return false;
+    }
+    std::memset(copy->scratch, 0, sizeof(copy->scratch));  // the headers stayed behind
+    frame = copy;
+  }
+  arrival.segment = Segment{};
+  arrival.segment.frame = frame;
+  if (!parse(core, frame, received.meta, arrival.segment, arrival.key)) {
+    core.pool.release(frame);
+    return false;
+  }
+  arrival.hash = core.flow_hash(arrival.key);
+  core.flows.prefetch(arrival.hash);
+  return true;
+}
+
+// So far ahead of its turn the memory of a connection is asked for: a few segments' work is as long
+// as memory takes, and what is asked for much earlier may be gone from the cache again.
+constexpr uint32_t kAhead = 6;
+
+[[gnu::always_inline]] inline void prefetch_connection(const Core& core, uint64_t hash) {
+  if (const FlowNode* node = core.flows.guess(hash)) prefetch(node, Connection::kHotBytes);
+}
+
 }  // namespace
 
 void refuse_stray(Core& core, Instant now, const wire::FlowKey& key, Segment& s) {
@@ -117,24 +152,19 @@ void refuse_stray(Core& core, Instant now, const wire::FlowKey& key, Segment& s)
   answer_with_reset(core, now, key, s);
 }
 
-void input_segment(Core& core, Instant now, Frame* frame, const net::IpMeta& meta) {
-  ++core.counters.tcp_received;
-  if (frame->refs != 1) [[unlikely]] {
-    // Somebody else looks at it too: the queues need the frame for themselves.
-    Frame* copy = core.pool.clone(*frame);
-    core.pool.release(frame);
-    if (!copy) {
-      ++core.counters.tcp_no_memory;
-      return;
-    }
-    std::memset(copy->scratch, 0, sizeof(copy->scratch));  // the headers stayed behind
-    frame = copy;
+void input_burst(Core& core, Instant now, std::span<const net::Received> burst) {
+  MR_DASSERT(burst.size() <= core.arrivals.size());
+  uint32_t count = 0;
+  for (const net::Received& r : burst) count += take(core, r, core.arrivals[count]) ? 1 : 0;
+  for (uint32_t i = 1; i < std::min(count, kAhead); ++i) {
+    prefetch_connection(core, core.arrivals[i].hash);
   }
-  Segment s;
-  wire::FlowKey key;
-  s.frame = frame;
-  if (parse(core, frame, meta, s, key)) dispatch(core, now, key, s);
-  if (s.frame) core.pool.release(s.frame);
+  for (uint32_t i = 0; i < count; ++i) {
+    if (i + kAhead < count) prefetch_connection(core, core.arrivals[i + kAhead].hash);
+    Arrival& a = core.arrivals[i];
+    dispatch(core, now, a.key, a.hash, a.segment);
+    if (a.segment.frame) core.pool.release(a.segment.frame);
+  }
 }
 
 }  // namespace millrace::tcp

@@ -7,8 +7,15 @@
 
 namespace millrace::tcp {
 
-// --- input.cc: parses, finds the connection, dispatches. Takes over the frame.
-void input_segment(Core& core, Instant now, Frame* frame, const net::IpMeta& meta);
+// --- input.cc: parses, finds the connections, dispatches. Takes over the frames.
+//
+// With many connections each one is cold in the caches when its segment comes, and waiting for its
+// memory line by line would cost several times what the protocol does. So a burst goes through in
+// two passes: the first parses and asks for the bucket of the flow table, the second asks for the
+// connection a few segments ahead of the one that it processes. What is asked for in this way is a
+// hint: the lookup that counts comes when it is the segment's turn, since those before it may open
+// and close connections.
+void input_burst(Core& core, Instant now, std::span<const net::Received> burst);
 
 // --- input_listen.cc
 void input_listen(Core& core, Instant now, Listener& l, const wire::FlowKey& key, uint64_t hash,

@@ -33,7 +33,7 @@ bool input_time_wait(Core& core, Instant now, Connection& c, Segment& s) {
     // The peer's FIN again: our ACK was lost.
     take_timestamp(now, c, s);
     send_ack(core, now, c);
-    set_deadline(core, c, c.life_at, now + core.options.time_wait);
+    set_life_deadline(core, c, now + core.options.time_wait);
     return false;
   }
   if (s.length > 0 || s.has(wire::kTcpSyn | wire::kTcpFin) || s.seq != c.rcv.nxt) {

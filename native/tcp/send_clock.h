@@ -27,20 +27,22 @@ class SendClock {
   Duration busy(Instant now) const {
     return spent(now, kBusy) + spent(now, kReceiveWindow) + spent(now, kSendBuffer);
   }
+  // `reason`: not kIdle.
   Duration spent(Instant now, Reason reason) const {
-    return reason == reason_ && reason != kIdle ? spent_[reason] + (now - since_) : spent_[reason];
+    const Duration before = spent_[reason - 1];
+    return reason == reason_ ? before + (now - since_) : before;
   }
 
  private:
   void change(Instant now, Reason reason) {
     if (reason == reason_) return;
-    if (reason_ != kIdle) spent_[reason_] = spent_[reason_] + (now - since_);
+    if (reason_ != kIdle) spent_[reason_ - 1] = spent_[reason_ - 1] + (now - since_);
     reason_ = reason;
     since_ = now;
   }
 
   Instant since_{};
-  Duration spent_[4] = {};
+  Duration spent_[3] = {};  // by the reasons but kIdle
   Reason reason_ = kIdle;
 };
 

@@ -353,8 +353,8 @@ void Tcp::abort_or_drop(Instant now, Connection& c, bool reset) {
   reap(*core_, c);
 }
 
-void Tcp::receive(Instant now, Frame* frame, const net::IpMeta& meta) {
-  input_segment(*core_, now, frame, meta);
+void Tcp::receive(Instant now, std::span<const net::Received> burst) {
+  input_burst(*core_, now, burst);
 }
 
 void Tcp::icmp_error(Instant now, const net::IcmpError& error) {

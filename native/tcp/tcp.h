@@ -153,7 +153,7 @@ class Tcp final : public net::TransportHandler {
   // Frees everything at once, without a word to the peers when `reset` is false.
   void close_all(Instant now, bool reset);
 
-  void receive(Instant now, Frame* frame, const net::IpMeta& meta) override;
+  void receive(Instant now, std::span<const net::Received> burst) override;
   void icmp_error(Instant now, const net::IcmpError& error) override;
   const Counters& counters() const;
 

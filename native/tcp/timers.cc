@@ -67,7 +67,7 @@ void keepalive_timeout(Core& core, Instant now, Connection& c) {
   if (c.snd.queue.head || quiet < idle) {  // data in flight has timers of its own
     c.keepalive_sent = 0;
     const Duration left = c.snd.queue.head ? idle : idle - quiet;
-    set_deadline(core, c, c.life_at, now + left);
+    set_life_deadline(core, c, now + left);
     return;
   }
   const bool over = c.user_timeout_ms
@@ -81,7 +81,7 @@ void keepalive_timeout(Core& core, Instant now, Connection& c) {
   if (send_control(core, now, c, c.snd.una - 1, wire::kTcpAck))
     ++core.counters.tcp_keepalive_probes;
   ++c.keepalive_sent;
-  set_deadline(core, c, c.life_at, now + interval);
+  set_life_deadline(core, c, now + interval);
 }
 
 void life_timeout(Core& core, Instant now, Connection& c) {
@@ -142,6 +142,9 @@ void ack_deadline(Core& core, Instant now, Connection& c) {
 
 void connection_timer(Timer& timer, void* owner, Instant now) {
   Connection& c = *static_cast<Connection*>(owner);
+  // Everything that it stood for was dealt with in time, which is the rule: the rest of the
+  // connection is not needed.
+  if (c.ack_at.is_never() && c.retransmit_at.is_never() && c.pace_at.is_never()) return;
   Core& core = c.core;
   if (c.ack_at <= now) {
     c.ack_at = Instant::never();
@@ -155,12 +158,18 @@ void connection_timer(Timer& timer, void* owner, Instant now) {
     c.pace_at = Instant::never();
     send_pending(core, now, c);
   }
+  set_timer(core, timer, std::min({c.ack_at, c.retransmit_at, c.pace_at}));
+  reap(core, c);
+}
+
+void connection_life_timer(Timer& timer, void* owner, Instant now) {
+  Connection& c = *static_cast<Connection*>(owner);
+  Core& core = c.core;
   if (c.life_at <= now) {
     c.life_at = Instant::never();
     life_timeout(core, now, c);
   }
-  const Instant next = std::min({c.ack_at, c.retransmit_at, c.pace_at, c.life_at});
-  if (!next.is_never() && (!timer.armed() || next < timer.deadline())) core.wheel.arm(timer, next);
+  set_timer(core, timer, c.life_at);
   reap(core, c);
 }
 
@@ -220,7 +229,7 @@ void restart_keepalive(Core& core, Instant now, Connection& c) {
     clear_deadline(c.life_at);
     return;
   }
-  set_deadline(core, c, c.life_at, now + Duration::seconds(c.keepalive_idle_s));
+  set_life_deadline(core, c, now + Duration::seconds(c.keepalive_idle_s));
 }
 
 void retransmit_timeout(Core& core, Instant now, Connection& c) {

@@ -1,25 +1,34 @@
 // SPDX-License-Identifier: MIT
-// The deadlines of a connection share one timer: it stands at the earliest of them or before.
-// Moving a deadline out is a store; the timer then fires once for nothing and finds the new one.
-// RFC 6298, 9293.
+// The deadlines of a connection that come and go with its segments share one timer: it stands at
+// the earliest of them or before. Moving a deadline out is a store; the timer then fires once for
+// nothing and finds the new one. Keep-alive and the like have a timer of their own, so that the
+// first does not have to go back there, hours away, from every exchange. RFC 6298, 9293.
 #pragma once
 
 #include "tcp/core.h"
 
 namespace millrace::tcp {
 
-// `slot` is one of c.retransmit_at, c.ack_at, c.pace_at, c.life_at.
+inline void set_timer(Core& core, Timer& timer, Instant at) {
+  if (!timer.armed() || at < timer.deadline()) {
+    if (!at.is_never()) core.wheel.arm(timer, at);
+  }
+}
+// `slot` is one of c.retransmit_at, c.ack_at, c.pace_at.
 inline void set_deadline(Core& core, Connection& c, Instant& slot, Instant at) {
   slot = at;
-  if (!c.timer.armed() || at < c.timer.deadline()) {
-    if (!at.is_never()) core.wheel.arm(c.timer, at);
-  }
+  set_timer(core, c.timer, at);
+}
+inline void set_life_deadline(Core& core, Connection& c, Instant at) {
+  c.life_at = at;
+  set_timer(core, c.life_timer, at);
 }
 inline void clear_deadline(Instant& slot) {
   slot = Instant::never();
 }
 
 void connection_timer(Timer& timer, void* owner, Instant now);
+void connection_life_timer(Timer& timer, void* owner, Instant now);
 void half_open_timer(Timer& timer, void* owner, Instant now);
 
 // The RTO with its backoff.

@@ -93,7 +93,7 @@ class Udp final : public net::TransportHandler {
   // Releases everything.
   void close_all();
 
-  void receive(Instant now, Frame* frame, const net::IpMeta& meta) override;
+  void receive(Instant now, std::span<const net::Received> burst) override;
   void icmp_error(Instant now, const net::IcmpError& error) override;
   const Counters& counters() const { return counters_; }
 
@@ -114,6 +114,7 @@ class Udp final : public net::TransportHandler {
   void drop(Membership* membership);
 
   // udp_input.cc
+  void input(Instant now, Frame* frame, const net::IpMeta& meta);
   uint64_t hash_of(const wire::Endpoint& local, const wire::Endpoint& remote) const;
   Socket* find_connected(const wire::Endpoint& local, const wire::Endpoint& remote) const;
   Socket* find_bound(const wire::Endpoint& local) const;

@@ -57,7 +57,11 @@ bool Udp::would_receive(const Endpoint& to, const Endpoint& from) const {
   return find_connected(to, from) || find_bound(to);
 }
 
-void Udp::receive(Instant now, Frame* frame, const net::IpMeta& meta) {
+void Udp::receive(Instant now, std::span<const net::Received> burst) {
+  for (const net::Received& r : burst) input(now, r.frame, r.meta);
+}
+
+void Udp::input(Instant now, Frame* frame, const net::IpMeta& meta) {
   wire::UdpView udp;
   if (!wire::parse_udp(frame->bytes(), udp)) {
     ++counters_.udp_bad_length;
@@ -112,7 +116,7 @@ void Udp::icmp_error(Instant now, const net::IcmpError& error) {
   Socket* socket = find_connected(local, remote);
   const bool too_big = error.mtu_bytes != 0;
   if (too_big && (socket || find_bound(local))) {
-    ip_.learn_path_mtu(now, error.remote, error.mtu_bytes);
+    ip_.learn_path_mtu(now, error.remote, error.mtu_bytes, error.may_be_cut);
   }
   // A neighbour that is silent for a moment is no news to a datagram socket: Linux counts it as
   // soft.

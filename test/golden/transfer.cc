@@ -55,7 +55,7 @@ struct Host final : tcp::Handler {
   void receive(Instant now) {
     Frame* frames[64];
     while (const uint32_t n = port->receive(now, frames)) {
-      for (uint32_t i = 0; i < n; ++i) ip.input(now, 0, frames[i]);
+      ip.input(now, 0, {frames, n});
     }
     wheel.advance(now);
   }

@@ -206,7 +206,7 @@ void Host::turn(Instant world_now) {
   // Bounded, as in a program: what is left is served by the next turn.
   for (int round = 0; round < 8; ++round) {
     const uint32_t count = port_->receive(now, burst);
-    for (uint32_t i = 0; i < count; ++i) ip_->input(now, 0, burst[i]);
+    ip_->input(now, 0, {burst.data(), count});
     if (count < burst.size()) break;
   }
   answer_resolver(now);

@@ -30,6 +30,7 @@ struct DeviceRequest {
   uint32_t queues = 1;           // receive queues
   uint32_t receive_buffers = 0;  // mbufs that wait in the device, or are being copied
   bool wants_rules = false;      // the kernel has the device too: isolate it, steer by rte_flow
+  const char* interface = "";    // then: the kernel's interface on it
   bool whole = false;            // every packet comes to us, whatever the driver could do
   bool verbose = false;          // DPDK's log goes to stderr
 };
@@ -70,7 +71,7 @@ struct Plugin {
                SetupError& error);
 };
 
-inline constexpr uint32_t kPluginVersion = 2;
+inline constexpr uint32_t kPluginVersion = 3;
 inline constexpr const char* kPluginSymbol = "millrace_dpdk_plugin";
 using PluginFunction = const Plugin* (*)();
 

@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "plugin/dpdk/abi.h"
+#include "plugin/dpdk/filter_guard.h"
 #include "port/dpdk/dpdk_port.h"
 #include "port/dpdk/eal.h"
 #include "steer/rte_flow/rte_flow_steering.h"
@@ -57,6 +58,7 @@ bool open_device(const DeviceRequest& request, FramePool& pool, DeviceFacts& fac
   std::fill(std::begin(facts.sockets), std::end(facts.sockets), -1);
   std::copy(device.sockets().begin(), device.sockets().end(), facts.sockets);
   if (device.isolated()) {
+    if (std::string_view(device.driver()) == "net_tap") guard_filters(request.interface);
     facts.steer = Steer::kRules;
     facts.rules = open_rules(device);
   } else if (!device.sockets().empty() && !request.whole) {

@@ -137,26 +137,16 @@ bool Device::open(const DeviceSettings& settings, SetupError& error) {
     error.set(EIO, "DPDK device %s (%u) says nothing about itself", name_, id);
     return false;
   }
-  if (configure(settings, error) && set_up_queues(settings, error) && start(error)) return true;
+  const bool shared = settings.isolate && shares_with_kernel(driver());
+  if (configure(settings, error) && set_up_queues(settings, error) && (!shared || isolate(error)) &&
+      start(error)) {
+    return true;
+  }
   close();
   return false;
 }
 
 bool Device::configure(const DeviceSettings& settings, SetupError& error) {
-  // Before anything else, so that not one packet comes to us which no rule asked for.
-  if (settings.isolate && shares_with_kernel(driver())) {
-    rte_flow_error why{};
-    const int result = rte_flow_isolate(id_, 1, &why);
-    if (result != 0) {
-      const int code = result < 0 ? -result : ENOTSUP;
-      error.set(code,
-                "DPDK device %s (%s) cannot be isolated, so its packets cannot be shared with the "
-                "kernel by rte_flow: %s",
-                name_, driver(), why.message ? why.message : std::strerror(code));
-      return false;
-    }
-    isolated_ = true;
-  }
   if (settings.queues > info_.max_rx_queues) {
     error.set(E2BIG, "DPDK device %s (%s) has %u receive queues, not %u", name_, driver(),
               unsigned(info_.max_rx_queues), settings.queues);
@@ -222,10 +212,28 @@ bool Device::set_up_queues(const DeviceSettings& settings, SetupError& error) {
   return true;
 }
 
+// Before the start, so that not one packet comes to us which no rule asked for; behind the queues,
+// because net_tap forgets to take its own rules away when it has none yet.
+bool Device::isolate(SetupError& error) {
+  rte_flow_error why{};
+  const int result = rte_flow_isolate(id_, 1, &why);
+  isolated_ = result == 0;
+  if (isolated_) return true;
+  const int code = result < 0 ? -result : ENOTSUP;
+  error.set(code,
+            "DPDK device %s (%s) cannot be isolated, so its packets cannot be shared with the "
+            "kernel by rte_flow: %s",
+            name_, driver(), why.message ? why.message : std::strerror(code));
+  return false;
+}
+
 bool Device::start(SetupError& error) {
   const int result = rte_eth_dev_start(id_);
   if (result != 0) return fail(error, result, "does not start");
   started_ = true;
+  // Whoever joins groups, or answers neighbour solicitations, does so out of the card's sight.
+  // Cards that are shared have heard it from the kernel; virtual devices filter nothing.
+  if (!isolated_) rte_eth_allmulticast_enable(id_);
   find_interrupts();
   return true;
 }

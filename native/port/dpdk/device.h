@@ -51,6 +51,7 @@ class Device {
   bool find(const char* name, SetupError& error);
   bool configure(const DeviceSettings& settings, SetupError& error);
   bool set_up_queues(const DeviceSettings& settings, SetupError& error);
+  bool isolate(SetupError& error);
   bool start(SetupError& error);
   void find_interrupts();
   bool fail(SetupError& error, int result, const char* what) const;

@@ -6,11 +6,24 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
+#include <string_view>
 
 namespace millrace::dpdk {
 
-bool Waiter::open(std::span<const int> sources, SetupError& error) {
+namespace {
+
+bool only_counts(int fd) {
+  char path[64], target[64];
+  std::snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+  const ssize_t n = readlink(path, target, sizeof(target));
+  return n > 0 && std::string_view(target, size_t(n)) == "anon_inode:[eventfd]";
+}
+
+}  // namespace
+
+bool Waiter::open(std::span<const int> sources, bool certain, SetupError& error) {
   epoll_ = epoll_create1(EPOLL_CLOEXEC);
   bool ready = epoll_ >= 0;
   const auto watch = [this](int fd) {
@@ -18,8 +31,11 @@ bool Waiter::open(std::span<const int> sources, SetupError& error) {
     event.events = EPOLLIN;
     return epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &event) == 0;
   };
-  for (size_t i = 0; ready && i < sources.size(); ++i) ready = watch(sources[i]);
-  if (ready && sources.empty()) {
+  for (size_t i = 0; ready && i < sources.size(); ++i) {
+    ready = watch(sources[i]);
+    if (only_counts(sources[i])) counting_.push_back(sources[i]);
+  }
+  if (ready && (sources.empty() || !certain)) {
     timer_ = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
     ready = timer_ >= 0 && watch(timer_);
     if (ready) set_pace(0);
@@ -34,6 +50,7 @@ void Waiter::close() {
   if (timer_ >= 0) ::close(timer_);
   if (epoll_ >= 0) ::close(epoll_);
   timer_ = epoll_ = -1;
+  counting_.clear();
 }
 
 void Waiter::set_pace(uint32_t pace) {
@@ -44,6 +61,11 @@ void Waiter::set_pace(uint32_t pace) {
   time.it_interval.tv_nsec = (kFirstUs << pace) * 1000;
   time.it_value = time.it_interval;
   timerfd_settime(timer_, 0, &time, nullptr);
+}
+
+void Waiter::look() {
+  uint64_t count;
+  for (const int fd : counting_) static_cast<void>(!read(fd, &count, sizeof(count)));
 }
 
 void Waiter::looked(bool found) {

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "base/setup_error.h"
 #include "base/time.h"
@@ -19,12 +20,16 @@ class Waiter {
   Waiter(const Waiter&) = delete;
   Waiter& operator=(const Waiter&) = delete;
 
-  // `sources` become readable with packets; none: a timer. The sources stay the caller's.
-  bool open(std::span<const int> sources, SetupError& error);
+  // `sources` become readable with packets; none: a timer. The sources stay the caller's. Those
+  // that only count (eventfd(2)) are read here, all others by who receives.
+  // `certain`: they never fail to; else the timer looks as well.
+  bool open(std::span<const int> sources, bool certain, SetupError& error);
   void close();
   int fd() const { return epoll_; }
   bool is_timer() const { return timer_ >= 0; }
-  // The device was looked at, and there was something or not.
+  // The device is about to be looked at: what was announced until now is no news.
+  void look();
+  // It was, and there was something or not.
   void looked(bool found);
 
  private:
@@ -35,6 +40,7 @@ class Waiter {
 
   void set_pace(uint32_t pace);
 
+  std::vector<int> counting_;
   int epoll_ = -1;
   int timer_ = -1;
   uint32_t pace_ = kPaces;  // not set yet

@@ -147,7 +147,7 @@ Error RteFlowSteering::withdraw(const Wish& wish) {
 // Listeners spread their connections over all queues; what belongs to a block of ports goes to one,
 // the same for the block and for each flow of it.
 void RteFlowSteering::aim(FlowRule& rule) const {
-  if (options_.queues > 1 && rule.priority == FlowPriority::kLocal) {
+  if (spreads_ && options_.queues > 1 && rule.priority == FlowPriority::kLocal) {
     rule.target = FlowRule::Target::kSpread;
     rule.queues = options_.queues;
     return;
@@ -230,6 +230,12 @@ Error RteFlowSteering::make_one(FlowRule rule, std::vector<Made>& made) {
       tells_fragments_ = false;
       result = 0;
     }
+  }
+  if (result != 0 && rule.target == FlowRule::Target::kSpread) {
+    // All queues are this stack's: spreading is for speed, not for who gets what.
+    spreads_ = false;
+    aim(rule);
+    return make_one(rule, made);
   }
   if (result != 0) return refuse(rule, result < 0 ? -result : ENOTSUP, why.message);
   const FlowTexts texts(rule);

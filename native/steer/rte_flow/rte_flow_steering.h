@@ -88,6 +88,7 @@ class RteFlowSteering final : public Steering {
   std::string refusal_;
   size_t rules_ = 0;
   bool tells_fragments_ = true;  // until the device says otherwise
+  bool spreads_ = true;          // the same
 };
 
 }  // namespace millrace::steer

@@ -13,7 +13,7 @@
 
 namespace millrace::steer {
 
-class SoftSteering final : public Steering {
+class SoftSteering : public Steering {
  public:
   struct Limits {
     uint32_t flows_max = 131072;

@@ -2,6 +2,8 @@
 // The tables and pools on which every limit rests.
 #include <doctest/doctest.h>
 
+#include <functional>
+#include <initializer_list>
 #include <memory>
 #include <set>
 #include <vector>
@@ -11,6 +13,7 @@
 #include "base/list.h"
 #include "base/object_pool.h"
 #include "base/result.h"
+#include "base/tag_table.h"
 
 using namespace millrace;
 
@@ -65,6 +68,60 @@ TEST_CASE("an element can be in two tables at once") {
   two.insert(&a, 900);
   one.remove(&a);
   CHECK(two.find(900, [](const Item&) { return true; }) == &a);
+}
+
+namespace {
+struct Tagged {
+  int value = 0;
+  uint64_t hash = 0;
+};
+}  // namespace
+
+TEST_CASE("a tag table finds what was put in, whatever the collisions, and nothing else") {
+  constexpr int kCount = 2000;
+  std::vector<Tagged> items(kCount);
+  // Well spread; all in a few buckets, which run over; the same hash for all, more often than the
+  // count of those that passed a bucket can tell.
+  const auto spread = [](int i) { return uint64_t(i) * 0x9e3779b97f4a7c15; };
+  const auto crowded = [](int i) { return uint64_t(i % 5) << 56 | uint64_t(i % 3); };
+  const auto same = [](int) { return uint64_t(0); };
+  for (const std::function<uint64_t(int)>& hash_of :
+       std::initializer_list<std::function<uint64_t(int)>>{spread, crowded, same}) {
+    TagTable<Tagged> table(kCount);
+    const auto find = [&](int i) {
+      return table.find(hash_of(i), [&](const Tagged& t) { return t.value == i; });
+    };
+    for (int i = 0; i < kCount; ++i) {
+      CHECK(!find(i));
+      items[size_t(i)].value = i;
+      table.insert(&items[size_t(i)], hash_of(i));
+    }
+    CHECK(table.size() == kCount);
+    for (int i = 0; i < kCount; ++i) CHECK(find(i) == &items[size_t(i)]);
+    for (int i = 0; i < kCount; i += 2) table.remove(&items[size_t(i)]);
+    for (int i = 0; i < kCount; ++i) {
+      CHECK(find(i) == (i % 2 ? &items[size_t(i)] : nullptr));
+    }
+    for (int i = 0; i < kCount; i += 2) table.insert(&items[size_t(i)], hash_of(i));
+    for (int i = 0; i < kCount; ++i) CHECK(find(i) == &items[size_t(i)]);
+    for (int i = kCount - 1; i >= 0; --i) table.remove(&items[size_t(i)]);
+    CHECK(table.size() == 0);
+    for (int i = 0; i < kCount; ++i) CHECK(!find(i));
+  }
+}
+
+TEST_CASE("a tag table's guess is the element alone in its bucket, or none") {
+  TagTable<Tagged> table(16);
+  Tagged a{1}, b{2};
+  const uint64_t hash = uint64_t(7) << 56 | 3, other = uint64_t(9) << 56 | 3;
+  CHECK(table.guess(hash) == nullptr);
+  table.insert(&a, hash);
+  CHECK(table.guess(hash) == &a);
+  CHECK(table.guess(other) == nullptr);
+  table.insert(&b, other);
+  CHECK(table.guess(other) == &b);
+  table.remove(&a);
+  CHECK(table.guess(hash) == nullptr);
 }
 
 TEST_CASE("an object pool refuses past its capacity and reuses what comes back") {

@@ -100,3 +100,68 @@ TEST_CASE("a deadline beyond the horizon still fires on time") {
   CHECK((now - probe.deadline).ns >= 0);
   CHECK((now - probe.deadline).ns <= 2 * kTick);
 }
+
+TEST_CASE("timers armed, moved and cancelled at random, from callbacks too, fire as a list says") {
+  struct World {
+    TimerWheel wheel{Instant{0}, 600};
+    std::mt19937_64 random{11};
+    std::vector<std::unique_ptr<Probe>> probes;
+    std::vector<int64_t> due;  // -1: not armed
+    Instant now{};
+    int early = 0, late = 0, unexpected = 0;
+
+    void disturb() {
+      const size_t i = random() % probes.size();
+      Probe& p = *probes[i];
+      if (random() % 4 == 0) {
+        wheel.cancel(p.timer);
+        due[i] = -1;
+      } else {
+        due[i] = now.ns + int64_t(random() % (uint64_t(1) << (12 + random() % 24)));
+        wheel.arm(p.timer, Instant{due[i]});
+      }
+    }
+    void fired(size_t i, Instant at) {
+      if (due[i] < 0) ++unexpected;
+      if (at.ns < due[i]) ++early;
+      if (at.ns - due[i] > 3 * kTick) ++late;
+      due[i] = -1;
+      for (uint64_t n = random() % 3; n > 0; --n) disturb();
+    }
+  };
+  struct Owner {
+    World* world;
+    size_t index;
+  };
+  World world;
+  std::vector<std::unique_ptr<Owner>> owners;
+  for (size_t i = 0; i < 600; ++i) {
+    world.probes.push_back(std::make_unique<Probe>());
+    world.due.push_back(-1);
+    owners.push_back(std::make_unique<Owner>(Owner{&world, i}));
+    std::destroy_at(&world.probes[i]->timer);
+    std::construct_at(
+        &world.probes[i]->timer,
+        [](Timer&, void* owner, Instant at) {
+          auto* o = static_cast<Owner*>(owner);
+          o->world->fired(o->index, at);
+        },
+        owners.back().get());
+  }
+  for (int step = 0; step < 20'000; ++step) {
+    for (int n = 0; n < 5; ++n) world.disturb();
+    world.now = world.now + Duration{int64_t(world.random() % (2 * kTick))};
+    world.wheel.advance(world.now);
+  }
+  CHECK(world.early == 0);
+  CHECK(world.late == 0);
+  CHECK(world.unexpected == 0);
+  size_t armed = 0;
+  for (size_t i = 0; i < world.due.size(); ++i) {
+    armed += world.due[i] >= 0 ? 1 : 0;
+    CHECK(world.probes[i]->timer.armed() == (world.due[i] >= 0));
+  }
+  CHECK(world.wheel.armed_count() == armed);
+  for (auto& probe : world.probes) world.wheel.cancel(probe->timer);
+  CHECK(world.wheel.next_deadline().is_never());
+}

@@ -117,6 +117,35 @@ TEST_CASE(
   CHECK(third.ok());
 }
 
+TEST_CASE("port blocks: who knows some ports does not know the next (RFC 6056 3.3.4)" *
+          needs_root()) {
+  const auto places = [](uint64_t seed) {
+    Namespace ns;
+    Inside inside(ns);
+    Random random = Random::from_seed(seed);
+    Observer observer;
+    PortBlocks ports(kTcp, random, {.blocks_max = 1}, observer);
+    std::vector<int> all;
+    for (int i = 0; i < 256; ++i) {
+      const std::string host = "198.51.100." + std::to_string(i);
+      auto port = ports.allocate(at(host.c_str(), 443));
+      REQUIRE(port.ok());
+      all.push_back(*port % 64);
+    }
+    ports.close();
+    return all;
+  };
+  const std::vector<int> one = places(1), two = places(2);
+  int following = 0, same = 0;
+  for (size_t i = 0; i < one.size(); ++i) {
+    following += i > 0 && one[i] == (one[i - 1] + 1) % 64;
+    same += one[i] == two[i];
+  }
+  CHECK(following < 16);  // 4 by chance
+  CHECK(same < 16);       // another secret, another order
+  CHECK(std::set<int>(one.begin(), one.end()).size() > 56);
+}
+
 TEST_CASE("port blocks: taken ports, the administrator's ports and refused blocks are left alone" *
           needs_root()) {
   Namespace ns;

@@ -169,6 +169,15 @@ TEST_CASE("a device that cannot tell fragments") {
         "group 0 priority 2: eth / ipv4 dst 10.0.0.1 / tcp dst 80 -> queue 0\n");
 }
 
+TEST_CASE("a device that cannot spread puts a listener on one queue") {
+  Bench bench({.queues = 2, .icmp_errors = false});
+  bench.card.refuse_validate = [](const std::string& rule) {
+    return contains(rule, "rss") ? "no RSS" : nullptr;
+  };
+  REQUIRE(!bench.steering.add_local(Protocol::kTcp, {kOur4, 80}));
+  CHECK(contains(bench.card.rules(), "tcp dst 80 -> queue 1"));
+}
+
 TEST_CASE("what a device refuses is named with its reason, and leaves nothing") {
   Bench bench({.masked_ports = false, .icmp_errors = false});
   REQUIRE(!bench.steering.add_address(kOur4));

@@ -141,8 +141,11 @@ inline const char* broken_timer_rule(const tcp::Connection& c) {
       MR_RULE(!c.retransmit_at.is_never() || c.blocked || !c.pace_at.is_never());
     }
   }
-  for (Instant at : {c.retransmit_at, c.ack_at, c.pace_at, c.life_at}) {
+  for (Instant at : {c.retransmit_at, c.ack_at, c.pace_at}) {
     if (!at.is_never()) MR_RULE(c.timer.armed() && c.timer.deadline() <= at);
+  }
+  if (!c.life_at.is_never()) {
+    MR_RULE(c.life_timer.armed() && c.life_timer.deadline() <= c.life_at);
   }
   return nullptr;
 }

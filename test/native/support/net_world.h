@@ -20,11 +20,13 @@ using namespace millrace::net;
 
 struct Recorder : TransportHandler {
   explicit Recorder(FramePool& pool) : pool(pool) {}
-  void receive(Instant, Frame* frame, const IpMeta& meta) override {
-    payload.assign(frame->data(), frame->data() + frame->length);
-    last = meta;
-    ++received;
-    pool.release(frame);
+  void receive(Instant, std::span<const Received> burst) override {
+    for (const Received& r : burst) {
+      payload.assign(r.frame->data(), r.frame->data() + r.frame->length);
+      last = r.meta;
+      ++received;
+      pool.release(r.frame);
+    }
   }
   void icmp_error(Instant, const IcmpError& error) override {
     errors.push_back(error);
