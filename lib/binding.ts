@@ -89,6 +89,8 @@ export interface NativeStack {
   tcpReaches(remotePort: number): boolean;
   tcpConnect(remotePort: number, localPort: number): number;
   tcpListen(port: number, dualStack: boolean, backlog: number): number;
+  closeAtExit(descriptor: number): void;
+  keepAtExit(descriptor: number): void;
   /** The slot of the other end of a connection inside this process; -1: there is none. */
   tcpPeer(slot: number): number;
   /** Makes the kernel go on with connections: their sockets, in the same order, or a negative errno. */

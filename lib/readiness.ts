@@ -156,7 +156,7 @@ function gapsOfOne(facts: InterfaceFacts): Gap[] {
     });
   if (facts.xdpProgram !== null) {
     // A warning only: the link of a process that was killed a moment ago is on its way out.
-    const what = `${name} already has an XDP program (id ${facts.xdpProgram}); attaching ours will be refused`;
+    const what = `${name} already has an XDP program (id ${facts.xdpProgram}); unless it is another millrace's, attaching ours will be refused`;
     const mend = `sudo ip link set dev ${name} xdp off (see first whose it is: sudo bpftool prog show id ${facts.xdpProgram})`;
     gaps.push({ level: 'warning', what, missing: 'xdp', mend });
   }

@@ -94,6 +94,8 @@ Napi::Function StackWrap::define(Napi::Env env) {
                       InstanceMethod<&W::tcp_reaches>("tcpReaches"),
                       InstanceMethod<&W::tcp_connect>("tcpConnect"),
                       InstanceMethod<&W::tcp_listen>("tcpListen"),
+                      InstanceMethod<&W::close_at_exit>("closeAtExit"),
+                      InstanceMethod<&W::keep_at_exit>("keepAtExit"),
                       InstanceMethod<&W::tcp_peer>("tcpPeer"),
                       InstanceMethod<&W::tcp_hand_over>("tcpHandOver"),
                       InstanceMethod<&W::udp_bind>("udpBind"),
@@ -291,6 +293,14 @@ Napi::Value StackWrap::tcp_hand_over(Info info) {
     out.Set(i, o);
   }
   return out;
+}
+
+void StackWrap::close_at_exit(Info info) {
+  millrace::close_at_exit(driver_, info[0].As<Napi::Number>().Int32Value());
+}
+
+void StackWrap::keep_at_exit(Info info) {
+  millrace::keep_at_exit(driver_, info[0].As<Napi::Number>().Int32Value());
 }
 
 Napi::Value StackWrap::udp_bind(Info info) {

@@ -16,7 +16,12 @@ class Cluster {
   readonly job: Job;
   port = 0;
 
-  constructor(home: Lab, args: readonly (string | number)[], env: Record<string, string> = {}) {
+  constructor(
+    home: Lab,
+    args: readonly (string | number)[],
+    env: Record<string, string> = {},
+    program = 'cluster-http',
+  ) {
     this.#home = home;
     const millrace = {
       NODE_OPTIONS: `--require ${path.join(root, 'dist/compat/register.js')}`,
@@ -24,7 +29,7 @@ class Cluster {
       MILLRACE_INTERFACE: home.mill.interface,
       MILLRACE_REPORT: path.join(home.folder, 'report-%p.json'),
     };
-    this.job = home.spawn(home.mill, process.execPath, [app('cluster-http'), ...args.map(String)], {
+    this.job = home.spawn(home.mill, process.execPath, [app(program), ...args.map(String)], {
       stdin: 'pipe',
       env: mode === 'millrace' ? { ...millrace, ...env } : env,
     });
@@ -178,4 +183,32 @@ t.test(`connections that change their queue in mid-life (${mode})`, { skip }, as
     passed.some((n) => n > 0),
     'the workers passed segments on to each other',
   );
+});
+
+t.test(`workers that share a UDP socket (${mode})`, { skip }, async (t) => {
+  const home = await lab(t, { queues: 2 });
+  for (const host of [home.mill.ipv4, home.mill.ipv6]) {
+    const cluster = new Cluster(home, [2, 5000, host], {}, 'cluster-udp');
+    await cluster.ready();
+    const args = [app('cluster-udp-client'), host, '5000', '32', '20'];
+    const seen = JSON.parse(await home.must(home.peer, process.execPath, args, { timeoutMs: 20_000 })) as {
+      answers: Record<string, number>;
+      again: number;
+    };
+    t.comment(JSON.stringify(seen));
+    const pids = Object.keys(seen.answers).map(Number);
+    t.equal(
+      Object.values(seen.answers).reduce((sum, n) => sum + n, 0),
+      32 * 20,
+    );
+    await cluster.job.stop('SIGTERM', 8000);
+    t.match(cluster.job.stdout, /(worker \d+ ended 0\s+){2}/, 'the workers disconnect and end by themselves');
+    t.equal(cluster.job.stderr, '', 'nothing on stderr');
+    if (mode === 'kernel') continue;
+    t.equal(pids.length, 2, 'both workers answer');
+    for (const pid of pids) {
+      const received = count(cluster.report(pid) ?? {}, /^udp_received$/);
+      t.ok(received > 0, `worker ${pid} received ${received} datagrams on the fast path`);
+    }
+  }
 });

@@ -51,7 +51,9 @@ function guard() {
 /**
  * Opens a lab. Options: `queues` (of each end of the link, 1), `offload` (leave segmentation and checksum offload on),
  * `mtu`, `congestion` (cubic), `bridge` (the bridge's own switches: seed, loss, dup, reorder, corrupt, in per cent, or
- * false), `netem` (the kernel's own bridge stands in between; setPath() says what it does to packets). Needs root.
+ * false), `netem` (the kernel's own bridge stands in between; setPath() says what it does to packets), `devices` (two of
+ * the machine's own that are wired together, in place of the veth pair: only in a guest, they lose their addresses),
+ * `vlan` (both ends are this VLAN of the wire). Needs root.
  */
 async function openLab(options = {}) {
   guard();
@@ -94,7 +96,9 @@ class Lab {
     const end = (side, name) => ['name', name, 'netns', side.namespace, ...queues];
     const join = (a, nameA, b, nameB) =>
       must('ip', ['link', 'add', ...end(a, nameA), 'type', 'veth', 'peer', ...end(b, nameB)]);
-    if (bridged) {
+    if (this.options.devices) {
+      await this.takeDevices(this.options.devices);
+    } else if (bridged) {
       await join(mill, mill.interface, wire, 'wire0');
       await join(peer, peer.interface, wire, 'wire1');
       for (const name of ['wire0', 'wire1']) await this.raise(wire, name);
@@ -102,6 +106,7 @@ class Lab {
       await join(mill, mill.interface, peer, peer.interface);
     }
     for (const side of [mill, peer]) {
+      if (this.options.vlan) await this.tag(side, this.options.vlan);
       await this.raise(side, side.interface);
       await this.ip(side, ['addr', 'add', `${side.ipv4}/16`, 'dev', side.interface]);
       await this.ip(side, ['-6', 'addr', 'add', `${side.ipv6}/64`, 'dev', side.interface, 'nodad']);
@@ -117,6 +122,19 @@ class Lab {
     if (this.options.netem) await this.joinByKernel();
     else if (bridged) await this.startBridge(this.options.bridge);
     await this.waitForLink();
+  }
+
+  async takeDevices(devices) {
+    for (const [index, side] of [this.mill, this.peer].entries())
+      await must('ip', ['link', 'set', devices[index], 'netns', side.namespace, 'name', side.interface]);
+  }
+
+  /** The interface becomes a trunk, and its name that of one VLAN of it. */
+  async tag(side, vlan) {
+    await this.ip(side, ['link', 'set', side.interface, 'name', 'trunk0']);
+    await this.raise(side, 'trunk0');
+    const type = ['type', 'vlan', 'id', String(vlan)];
+    await this.ip(side, ['link', 'add', 'link', 'trunk0', 'name', side.interface, ...type]);
   }
 
   async raise(side, name) {

@@ -246,7 +246,7 @@ TEST_CASE("extension headers are walked to the transport header") {
   // bytes.
   const Bytes options = {5, 2, 0, 0, 1, 0};
   chain = walk(0, extension(43, 0, options) + extension(60, 1, {2, 0}) +
-                      extension(6, 1, {0, 0, 1, 10}) + udp_header);
+                      extension(6, 1, {0, 0, 0x3e, 10}) + udp_header);
   CHECK(chain.result == Ipv6Walk::kTransport);
   CHECK(chain.protocol == 6);
   CHECK(chain.offset == 40 + 8 + 16 + 16);
@@ -267,6 +267,25 @@ TEST_CASE("extension headers that end the walk") {
   CHECK(walk(60, extension(17, 0, {0x40, 0}) + rest).result == Ipv6Walk::kDrop);  // 01: in silence
   CHECK(walk(60, extension(17, 0, {0x3e, 2}) + rest).result ==
         Ipv6Walk::kTransport);  // 00: skipped
+}
+
+TEST_CASE("padding that aligns nothing, or carries something, ends the walk (RFC 4942 2.1.9.5)") {
+  const Bytes rest(8);
+  const auto verdict = [&](uint8_t more, const Bytes& options) {
+    return walk(60, extension(17, more, options) + rest).result;
+  };
+  CHECK(verdict(0, {1, 4, 0, 0, 0, 0}) == Ipv6Walk::kTransport);
+  CHECK(verdict(0, {1, 4, 0, 0, 0, 1}) == Ipv6Walk::kDrop);
+  CHECK(verdict(0, {0, 0, 0, 0, 0, 0}) == Ipv6Walk::kTransport);
+  CHECK(verdict(1, {1, 5, 0, 0, 0, 0, 0, 0x3e, 5}) == Ipv6Walk::kTransport);  // 7, an option of 7
+  CHECK(verdict(1, {1, 6, 0, 0, 0, 0, 0, 0, 0x3e, 4}) == Ipv6Walk::kDrop);    // 8
+  CHECK(verdict(1, {1, 4, 0, 0, 0, 0, 0, 0, 0x3e, 4}) == Ipv6Walk::kDrop);    // 6 and 2 of one byte
+  CHECK(verdict(1, Bytes(14)) == Ipv6Walk::kDrop);
+  // Eight options, and one too many.
+  Bytes many;
+  for (int i = 0; i < 8; ++i) many = many + Bytes{0x3e, 0};
+  CHECK(verdict(2, many + Bytes{1, 4}) == Ipv6Walk::kTransport);
+  CHECK(verdict(2, many + Bytes{0x3e, 4}) == Ipv6Walk::kDrop);
 }
 
 TEST_CASE("extension headers that ask for a parameter problem name the byte") {
