@@ -259,8 +259,8 @@ bool Device::link_up() const {
 void Device::close() {
   if (id_ != RTE_MAX_ETHPORTS) {
     if (started_) rte_eth_dev_stop(id_);
-    // A device that could not be set up stays, so that the next try finds it again.
-    if (started_) rte_eth_dev_close(id_);
+    // Also one that was not started: its queues may hold buffers of the pool.
+    rte_eth_dev_close(id_);
     id_ = RTE_MAX_ETHPORTS;
   }
   started_ = false;

@@ -6,6 +6,7 @@
 #include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_mempool.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -94,6 +95,8 @@ void DpdkPort::choose_sending() {
   }
   uint8_t* memory = pool_.memory();
   const size_t bytes = pool_.memory_bytes();
+  // A child between fork and exec would get a copy of every page that is pinned for a card.
+  madvise(memory, bytes, MADV_DONTFORK);
   registered_ = rte_extmem_register(memory, bytes, nullptr, 0, size_t(getpagesize())) == 0;
   rte_eth_dev_info info{};
   rte_eth_dev_info_get(device_.id(), &info);
