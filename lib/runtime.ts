@@ -2,9 +2,9 @@
  * The engine of this environment: opened when the first socket wants it, never otherwise, so that a program without
  * accelerated sockets pays nothing. When it cannot be opened, everything stays with the kernel and one line says why.
  */
-import { join } from 'node:path';
 import type { NativeConfig } from './binding';
 import { loadOptions } from './config';
+import { DPDK_OBJECT } from './dpdk-object';
 import type { Engine } from './engine';
 import { UnavailableError } from './errors';
 import { checkInterfaces } from './interfaces';
@@ -19,8 +19,6 @@ const FRAMES = { loopback: 8192, network: 32_768 } as const;
 const SEND_BUFFER_BYTES = 262_144;
 const RECEIVE_BUFFER_BYTES = 262_144;
 const UDP_RECEIVE_BUFFER_BYTES = 2_097_152;
-/** Compiled where DPDK's headers are; loaded when port dpdk is asked for. */
-const DPDK_OBJECT = join(__dirname, '..', '..', 'build', 'Release', 'dpdk', 'millrace_dpdk.so');
 const NO_CLUSTER = 'port dpdk serves one process: cluster workers cannot share its device; use port af_xdp for them';
 /** How long the end of the process waits for peers to acknowledge what was written. */
 const LINGER_MS = 5000;

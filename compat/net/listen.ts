@@ -64,7 +64,9 @@ export function listenOurs(
     end();
     return errno;
   }
-  keepAtExit = engine.closeAtExit(kernel.fd);
+  // The stand-in of a cluster worker has none: the descriptor is the primary's.
+  const descriptor: number | undefined = kernel.fd;
+  if (descriptor !== undefined && descriptor >= 0) keepAtExit = engine.closeAtExit(descriptor);
   listening.set(kernel, end);
   const close = kernel.close;
   Object.defineProperty(kernel, 'close', {

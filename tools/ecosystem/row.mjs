@@ -176,7 +176,7 @@ function firstDifference(expected, came) {
 }
 
 /** What differs between a run under millrace and the plain one, in words. */
-function differences(plain, run) {
+export function differences(plain, run) {
   const found = [];
   for (const kind of ['steps', 'stderr']) {
     for (const role of ['client', 'server']) {

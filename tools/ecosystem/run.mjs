@@ -31,7 +31,7 @@ async function matrix(options) {
   console.log(`\n${tableOf(results).join('\n')}\n`);
   const failed = results.filter(({ problems }) => problems.length > 0).length;
   console.log(`${results.length - failed} rows passed, ${failed} failed`);
-  if (options.docs) writeDocument(results, process.versions.node);
+  if (options.docs) writeDocument(results, process.versions.node, options);
   return failed === 0 ? 0 : 1;
 }
 

@@ -168,7 +168,13 @@ const rabbitEnvironment = ({ folder }) => ({
 const SERVERS = {
   redis: { ports: [6379, 6380], command: redis },
   // Its children outlive a SIGKILL of their parent for a moment; SIGINT ends it at once and tells every client.
-  postgresql: { ports: [5432], prepare: preparePostgresql, command: postgresql, stoppedBy: 'SIGINT' },
+  postgresql: {
+    ports: [5432],
+    prepare: preparePostgresql,
+    command: postgresql,
+    stoppedBy: 'SIGINT',
+    says: /ready to accept connections/,
+  },
   mariadb: { ports: [3306], prepare: prepareMariadb, command: mariadb },
   nginx: { ports: [8080], command: nginx },
   mosquitto: { ports: [1883, 1884, 1885], command: mosquitto },
@@ -206,6 +212,18 @@ class Server {
     const env = { HOME: this.#where.folder, ...this.#kind.environment?.(this.#where) };
     this.#job = this.#lab.spawn(this.#side, program, args, { env, cwd: this.#where.folder, name: args.at(3) });
     for (const port of this.#kind.ports) await waitForPort(this.#lab, this.#side, port, this.#job);
+    await this.#waitForWord();
+  }
+
+  /** Some take connections before they can serve them, and say on stderr when that is. */
+  async #waitForWord() {
+    const job = this.#job;
+    const { says } = this.#kind;
+    const deadline = performance.now() + READY_SECONDS * 1000;
+    while (says !== undefined && !says.test(job.stderr)) {
+      if (!job.running || performance.now() > deadline) throw new Error(`it is not ready: ${job.describe()}`);
+      await sleep(20);
+    }
   }
 
   stop() {

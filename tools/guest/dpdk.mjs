@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// `npm run test:guest:dpdk`: port dpdk in the guest. Real rte_flow over net_tap, and a driver of DPDK's own on an
+// `npm run test:guest`: port dpdk in the guest. Real rte_flow over net_tap, and a driver of DPDK's own on an
 // emulated card. Needs the built package and port dpdk (apt-get install libdpdk-dev). Arguments name parts:
 // rte-flow, vfio.
 import { setUp } from '../setup.mjs';
@@ -13,8 +13,13 @@ const PARTS = {
   },
   vfio: {
     script: 'test/guest/vfio.js',
-    modules: ['tun', 'vfio', 'vfio_pci', 'virtio_net', 'tcp_diag', 'udp_diag'],
-    qemu: [...HUB, '-device', 'e1000e,netdev=a', '-device', 'virtio-net-pci,netdev=b'],
+    modules: ['tun', 'vfio-pci', 'virtio_net', 'tcp_diag', 'udp_diag'],
+    // The IOMMU comes before what is behind it, and must know addresses as wide as a process's.
+    qemu: [
+      ...['-machine', 'q35', '-device', 'intel-iommu,aw-bits=48', ...HUB],
+      ...['-device', 'e1000e,netdev=a', '-device', 'virtio-net-pci,netdev=b'],
+    ],
+    kernelWords: ['intel_iommu=on'],
   },
 };
 
@@ -29,6 +34,7 @@ for (const [name, part] of Object.entries(PARTS)) {
   const { code } = await runGuest([process.execPath, part.script], {
     modules: part.modules,
     qemu: part.qemu ?? [],
+    kernelWords: part.kernelWords ?? [],
     env: process.env['DEBUG'] === undefined ? {} : { DEBUG: process.env['DEBUG'] },
     cwd: process.cwd(),
     memoryMb: 2048,

@@ -38,7 +38,7 @@ function jobText({ command, modules, env, cwd, kernel, virtualTime }) {
  * clock count instructions, a thousand million a second, and skip what it sleeps: what it measures does not depend
  * on how fast or busy this machine is; it has one processor then.
  */
-function qemuArguments({ kernel, job, memoryMb, cpus, virtualTime, qemu }) {
+function qemuArguments({ kernel, job, memoryMb, cpus, virtualTime, qemu, kernelWords }) {
   const ports = ['out', 'err', 'code'].flatMap((name, index) => [
     '-chardev',
     `socket,id=${name},fd=${3 + index}`,
@@ -49,6 +49,7 @@ function qemuArguments({ kernel, job, memoryMb, cpus, virtualTime, qemu }) {
     ? ['-accel', 'tcg', '-smp', '1', '-icount', 'shift=0,sleep=off', '-rtc', 'clock=vm']
     : ['-accel', 'tcg,thread=multi', '-smp', String(cpus)];
   const words = ['console=ttyS0', 'loglevel=5', 'panic=-1', 'nokaslr', 'mitigations=off', `guest.job=${job}`];
+  words.push(...kernelWords);
   if (virtualTime) words.push('tsc=reliable', 'nowatchdog');
   return [
     ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot', '-m', String(memoryMb), '-cpu', CPU],
@@ -114,10 +115,10 @@ function follow(args, { timeoutSeconds, onOut, onErr, onConsole }) {
  * `timeoutSeconds`, 125 when the guest itself failed; the output is the command's stdout.
  *
  * Options: `kernel` (a Debian package), `modules` to load first (others come by themselves when the kernel asks for them), `qemu` (more arguments of
- * QEMU), `env`, `cwd`, `memoryMb`, `cpus`, `virtualTime`, `timeoutSeconds`, `onOut`, `onErr`, `onConsole`, `log`.
+ * QEMU), `kernelWords` (for its command line), `env`, `cwd`, `memoryMb`, `cpus`, `virtualTime`, `timeoutSeconds`, `onOut`, `onErr`, `onConsole`, `log`.
  */
 export async function runGuest(command, options = {}) {
-  const { modules = [], qemu = [], env = {}, cwd = ROOT, memoryMb = 2048, cpus = 1 } = options;
+  const { modules = [], qemu = [], kernelWords = [], env = {}, cwd = ROOT, memoryMb = 2048, cpus = 1 } = options;
   const {
     virtualTime = false,
     timeoutSeconds = 120,
@@ -133,7 +134,7 @@ export async function runGuest(command, options = {}) {
   try {
     const job = join(folder, 'job.sh');
     writeFileSync(job, jobText({ command, modules, env, cwd, kernel, virtualTime }));
-    const args = qemuArguments({ kernel, job, memoryMb, cpus, virtualTime, qemu });
+    const args = qemuArguments({ kernel, job, memoryMb, cpus, virtualTime, qemu, kernelWords });
     let output = '';
     const out = (text) => {
       output += text;

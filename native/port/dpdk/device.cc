@@ -231,6 +231,9 @@ bool Device::start(SetupError& error) {
   const int result = rte_eth_dev_start(id_);
   if (result != 0) return fail(error, result, "does not start");
   started_ = true;
+  // Whoever joins groups, or answers neighbour solicitations, does so out of the card's sight.
+  // Cards that are shared have heard it from the kernel; virtual devices filter nothing.
+  if (!isolated_) rte_eth_allmulticast_enable(id_);
   find_interrupts();
   return true;
 }

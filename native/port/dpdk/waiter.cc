@@ -23,7 +23,7 @@ bool only_counts(int fd) {
 
 }  // namespace
 
-bool Waiter::open(std::span<const int> sources, SetupError& error) {
+bool Waiter::open(std::span<const int> sources, bool certain, SetupError& error) {
   epoll_ = epoll_create1(EPOLL_CLOEXEC);
   bool ready = epoll_ >= 0;
   const auto watch = [this](int fd) {
@@ -35,7 +35,7 @@ bool Waiter::open(std::span<const int> sources, SetupError& error) {
     ready = watch(sources[i]);
     if (only_counts(sources[i])) counting_.push_back(sources[i]);
   }
-  if (ready && sources.empty()) {
+  if (ready && (sources.empty() || !certain)) {
     timer_ = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
     ready = timer_ >= 0 && watch(timer_);
     if (ready) set_pace(0);

@@ -22,7 +22,8 @@ class Waiter {
 
   // `sources` become readable with packets; none: a timer. The sources stay the caller's. Those
   // that only count (eventfd(2)) are read here, all others by who receives.
-  bool open(std::span<const int> sources, SetupError& error);
+  // `certain`: they never fail to; else the timer looks as well.
+  bool open(std::span<const int> sources, bool certain, SetupError& error);
   void close();
   int fd() const { return epoll_; }
   bool is_timer() const { return timer_ >= 0; }

@@ -25,6 +25,7 @@ const machine: MachineFacts = {
       txChecksumOffload: false,
     },
   ],
+  dpdkBuilt: true,
   hugePages: { total: 4, free: 3, sizeKib: 2048 },
 };
 
