@@ -250,8 +250,8 @@ RepairedSocket::Started RepairedSocket::start(const net::ConnectionState& state)
   if (state.fin_queued && started.unsent_bytes == 0) shutdown(fd, SHUT_WR);
   if (state.fin_received) {
     shutdown(fd, SHUT_RD);
-    // Behind our FIN the kernel will wait for the one that has come already: not for long, because a
-    // new connection from the same port would be reset meanwhile.
+    // Behind our FIN the kernel will wait for the one that has come already: not for long, because
+    // a new connection from the same port would be reset meanwhile.
     static_cast<void>(set(fd, IPPROTO_TCP, TCP_LINGER2, 1));
   }
   unlock_buffers(fd, send_buffer_bytes_);
