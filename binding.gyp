@@ -1,5 +1,6 @@
 {
   "variables": {
+    "dpdk_found": "<!(pkg-config --exists libdpdk 2>/dev/null && echo 1 || echo 0)",
     "stack_dirs": "native/base native/wire native/packet native/net native/udp native/tcp native/steer native/control native/port native/stack"
   },
   "target_defaults": {
@@ -15,7 +16,7 @@
       "cflags_cc!": ["-std=gnu++17", "-std=gnu++20"],
       "cflags_cc": ["-std=c++20", "-fPIC"],
       "include_dirs": ["native"],
-      "sources": ["<!@(find <(stack_dirs) -name '*.cc' | sort)"]
+      "sources": ["<!@(find <(stack_dirs) -name '*.cc' -not -path '*/port/dpdk/*' -not -path '*/steer/rte_flow/*' | sort)"]
     },
     {
       "target_name": "millrace",
@@ -23,8 +24,37 @@
       "cflags_cc!": ["-std=gnu++17", "-std=gnu++20"],
       "cflags_cc": ["-std=c++20"],
       "include_dirs": ["native", "<!(node -p \"require('node-addon-api').include_dir\")"],
-      "defines": ["NAPI_VERSION=8", "NAPI_DISABLE_CPP_EXCEPTIONS", "NODE_ADDON_API_DISABLE_DEPRECATED"],
-      "sources": ["<!@(find native/addon -name '*.cc' | sort)"]
+      # A worker thread that is being ended takes no exceptions any more: without the last one that aborts the process.
+      "defines": [
+        "NAPI_VERSION=8",
+        "NAPI_DISABLE_CPP_EXCEPTIONS",
+        "NODE_ADDON_API_DISABLE_DEPRECATED",
+        "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS"
+      ],
+      "sources": ["<!@(find native/addon -name '*.cc' | sort)"],
+      "libraries": ["-ldl"]
     }
+  ],
+  "conditions": [
+    ["dpdk_found==1", {
+      "targets": [
+        {
+          "target_name": "millrace_dpdk",
+          "type": "shared_library",
+          "product_prefix": "",
+          "product_dir": "<(PRODUCT_DIR)/dpdk",
+          "cflags_cc!": ["-std=gnu++17", "-std=gnu++20"],
+          "cflags_cc": ["-std=c++20", "-fPIC", "<!@(pkg-config --cflags libdpdk | sed 's,-I,-isystem ,g')"],
+          "include_dirs": ["native"],
+          "defines": ["ALLOW_EXPERIMENTAL_API"],
+          "sources": [
+            "<!@(find native/plugin native/port/dpdk native/steer/rte_flow -name '*.cc' | sort)",
+            "native/packet/frame_pool.cc",
+            "native/base/os_memory.cc"
+          ],
+          "libraries": ["-lrte_ethdev", "-lrte_eal", "-lrte_mempool", "-lrte_mbuf"]
+        }
+      ]
+    }]
   ]
 }

@@ -2,6 +2,7 @@
 import { hookUdp } from './dgram/hooks';
 import type { Gate } from './gate';
 import { acquireInternals } from './internals';
+import { hookCluster } from './net/cluster';
 import { hookTcp } from './net/hooks';
 import { reportUnusable } from './self-test';
 
@@ -28,7 +29,6 @@ export function install(gate: Gate): boolean {
     reportUnusable(found);
     return false;
   }
-  hookTcp(found, gate);
-  hookUdp(found, gate);
+  hookCluster(found, gate, hookTcp(found, gate), hookUdp(found, gate));
   return true;
 }

@@ -13,6 +13,15 @@ export interface NativeConfig {
   /** Receive queues to take on each interface; 0: all. */
   readonly queues: number;
   readonly xdpMode: string;
+  readonly dpdkArgs: string;
+  readonly dpdkDevice: string;
+  readonly dpdkAddress: string;
+  readonly dpdkNeighbors: string;
+  readonly dpdkTap: string;
+  /** The shared object that holds port dpdk. */
+  readonly dpdkObject: string;
+  /** The port says what it does on stderr. */
+  readonly debug: boolean;
   readonly fault: string;
   readonly pcapFile: string;
   readonly frames: number;
@@ -80,6 +89,8 @@ export interface NativeStack {
   tcpReaches(remotePort: number): boolean;
   tcpConnect(remotePort: number, localPort: number): number;
   tcpListen(port: number, dualStack: boolean, backlog: number): number;
+  closeAtExit(descriptor: number): void;
+  keepAtExit(descriptor: number): void;
   /** The slot of the other end of a connection inside this process; -1: there is none. */
   tcpPeer(slot: number): number;
   /** Makes the kernel go on with connections: their sockets, in the same order, or a negative errno. */

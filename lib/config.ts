@@ -104,6 +104,11 @@ class Collector {
   #portAndInterfaces(options: Options): Pick<Options, 'port' | 'interface'> {
     const port = this.#given.get('port');
     const named = this.#given.get('interface');
+    if (port !== undefined && options.port === 'dpdk') {
+      if (options.dpdkArgs !== '') return options;
+      const allowed = `dpdk together with ${variableOf('dpdkArgs')}, which names its device`;
+      throw new OptionError(port.label, port.given, allowed, 'no device is named');
+    }
     if (options.interface.length === 0) {
       if (port === undefined || options.port !== 'af_xdp') return options;
       const allowed = `af_xdp together with ${variableOf('interface')}, which names its interfaces`;

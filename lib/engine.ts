@@ -187,6 +187,11 @@ export interface Engine {
    */
   listen(local: SocketAddress, dualStack: boolean, backlog: number, sink: ListenerSink): Listener | number | null;
   /**
+   * Has the descriptor of a kernel's listener closed before the stack waits for its peers at the end of the process, so
+   * that nobody gets through to a program that is gone. Call what it returns before the descriptor is closed otherwise.
+   */
+  closeAtExit(descriptor: number): () => void;
+  /**
    * Begins to take datagrams for a socket that is bound in the kernel. null, or a negative errno when it is wanted but
    * cannot be had (an address that is not of an accelerated interface, a limit): the kernel's alone.
    */

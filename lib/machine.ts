@@ -6,6 +6,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { arch, release } from 'node:os';
 import { basename, join } from 'node:path';
+import { DPDK_OBJECT } from './dpdk-object';
 import { interfaceNames } from './interfaces';
 
 export interface InterfaceFacts {
@@ -43,6 +44,8 @@ export interface MachineFacts {
   /** A seccomp filter is active (a container): system calls may be refused whatever the capabilities say. */
   readonly seccomp: boolean;
   readonly interfaces: readonly InterfaceFacts[];
+  /** The shared object of port dpdk is there. */
+  readonly dpdkBuilt: boolean;
   readonly hugePages: { readonly total: number; readonly free: number; readonly sizeKib: number };
 }
 
@@ -76,6 +79,7 @@ export function readMachine(): MachineFacts {
     memlockBytes: memlockOf(readText('/proc/self/limits')),
     seccomp: (/^Seccomp:\s*(\d)/m.exec(status)?.[1] ?? '0') !== '0',
     interfaces: readInterfaces(),
+    dpdkBuilt: existsSync(DPDK_OBJECT),
     hugePages: hugePagesOf(readText('/proc/meminfo')),
   };
 }

@@ -3,6 +3,8 @@
  * value (millrace.config.json), and says in words what it accepts.
  */
 
+import { parseAddress, parsePrefix } from './policy-address';
+
 /** Thrown by {@link Kind.read}; loading turns it into an OptionError that names the option and its source. */
 export class ValueError extends Error {
   /** What would have been accepted, when it is narrower than {@link Kind.allowed}. */
@@ -128,6 +130,33 @@ export function file(): Kind<string> {
   return text('file', 'the name of a file', (value) => {
     if (value.includes('\0')) throw new ValueError('holds a NUL');
   });
+}
+
+/** Items separated by commas, each of which `isItem`; kept as one text. */
+export function items(type: string, allowed: string, isItem: (item: string) => boolean): Kind<string> {
+  const plain = text(type, allowed);
+  return {
+    ...plain,
+    read(value) {
+      const parts = plain.read(Array.isArray(value) ? value.join(',') : value).split(/\s*,\s*/);
+      const wrong = parts.find((part) => part !== '' && !isItem(part));
+      if (wrong !== undefined) throw new ValueError(`'${wrong}' is not understood`);
+      return parts.filter((part) => part !== '').join(',');
+    },
+  };
+}
+
+/** An address with its prefix length. */
+export function isPrefix(item: string): boolean {
+  const prefix = /^[^[\]]+\/\d+$/.test(item) ? parsePrefix(item) : undefined;
+  return prefix !== undefined && prefix.length > 0;
+}
+
+/** An address with the link address of who has it. */
+export function isNeighbor(item: string): boolean {
+  const [address = '', link = '', ...rest] = item.split('=');
+  const known = !address.includes('%') && parseAddress(address) !== null;
+  return known && rest.length === 0 && /^[\da-f]{2}(?::[\da-f]{2}){5}$/i.test(link);
 }
 
 /** Names of network interfaces, separated by commas. */

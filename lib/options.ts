@@ -10,6 +10,9 @@ import {
   integer,
   integerOrAuto,
   interfaces,
+  isNeighbor,
+  isPrefix,
+  items,
   type Kind,
   text,
   toggle,
@@ -31,6 +34,14 @@ function option<T>(kind: Kind<T>, standard: T, unit: string, meaning: string): O
   return { kind, default: standard, unit, meaning };
 }
 
+function checkText(value: string): void {
+  if (value.includes('\0')) throw new ValueError('holds a NUL');
+}
+
+function checkTap(value: string): void {
+  if (!/^[\w.-]{0,15}$/.test(value)) throw new ValueError('no name of an interface');
+}
+
 function checkPolicy(value: string): void {
   try {
     compilePolicy(value);
@@ -46,16 +57,50 @@ const BUFFER = { min: 4096, max: 67_108_864 };
 export const REGISTRY = {
   enabled: option(toggle(), true, '', 'off: the program runs as under plain Node, whatever the other options say'),
   port: option(
-    choice(['none', 'loopback', 'af_xdp']),
+    choice(['none', 'loopback', 'af_xdp', 'dpdk']),
     'none',
     '',
-    'where accelerated packets go: loopback (sockets of this process among themselves, needs no privilege), af_xdp (the named interfaces), none (nothing is accelerated)',
+    'where accelerated packets go: loopback (sockets of this process among themselves, needs no privilege), af_xdp (the named interfaces), dpdk (a device of DPDK, see dpdkArgs), none (nothing is accelerated)',
   ),
   interface: option(
     interfaces(),
     [],
     '',
-    'the interfaces to use, by name; naming one implies port af_xdp, and no other interface is ever touched',
+    'the interfaces to use, by name; naming one implies port af_xdp unless port is dpdk, and no other interface is ever touched; with dpdk: the interface that shares the device with the kernel',
+  ),
+  dpdkArgs: option(
+    text('arguments', 'arguments of DPDK, separated by spaces: --vdev=... or -a <PCI address>, and more', checkText),
+    '',
+    '',
+    'port dpdk: what DPDK is started with; --in-memory, --no-telemetry and (without a PCI address) --no-pci are added, and --no-huge where there are no huge pages',
+  ),
+  dpdkDevice: option(
+    text('name', 'the name that DPDK has for the device', checkText),
+    '',
+    '',
+    'port dpdk: which device, when the arguments name several',
+  ),
+  dpdkAddress: option(
+    items('addresses', 'addresses with their prefix lengths, separated by commas: 10.0.0.1/24', isPrefix),
+    '',
+    '',
+    'port dpdk: our addresses on a device that the kernel has no interface for; with dpdkTap they are given to that',
+  ),
+  dpdkNeighbors: option(
+    items(
+      'neighbours',
+      'addresses with their link addresses, separated by commas: 10.0.0.2=02:00:00:00:00:02',
+      isNeighbor,
+    ),
+    '',
+    '',
+    'port dpdk: the neighbours on the link of such a device, which nobody resolves',
+  ),
+  dpdkTap: option(
+    text('name', 'the name of a tap interface, new or made before', checkTap),
+    '',
+    '',
+    "port dpdk: the kernel's interface on a device that it does not have; it gets dpdkAddress, and what is not ours goes to it and comes from it",
   ),
   accelerate: option(
     text('rules', RULE_FORM, checkPolicy),

@@ -14,7 +14,7 @@ export interface Gap {
 }
 
 export interface PortReadiness {
-  readonly port: 'loopback' | 'af_xdp';
+  readonly port: 'loopback' | 'af_xdp' | 'dpdk';
   readonly usable: boolean;
   /** One line. */
   readonly why: string;
@@ -43,12 +43,13 @@ const GRANT = '+net_raw,+net_admin,+bpf,+perfmon,+ipc_lock';
 /** Starts a command with the capabilities and without the rest of root. File capabilities on node would not do: then Node ignores NODE_OPTIONS. */
 export const GRANT_COMMAND = `sudo setpriv --reuid "$(id -u)" --regid "$(id -g)" --init-groups --inh-caps ${GRANT} --ambient-caps ${GRANT} -- npx millrace run ...`;
 
-/** The readiness of both ports. `named`: the interfaces that were named, none if none were. */
+/** The readiness of each port. `named`: the interfaces that were named, none if none were. */
 export function readiness(machine: MachineFacts, named: readonly string[]): PortReadiness[] {
   const common = commonGaps(machine);
   return [
     conclude('loopback', common, 'sockets of one process reach each other'),
     conclude('af_xdp', [...common, ...xdpGaps(machine, named)], describeNamed(machine, named)),
+    conclude('dpdk', [...common, ...dpdkGaps(machine)], 'a device of DPDK that is named'),
   ];
 }
 
@@ -85,6 +86,13 @@ function xdpGaps(machine: MachineFacts, named: readonly string[]): Gap[] {
   }
   gaps.push(...capabilityGaps(machine), ...interfaceGaps(machine, named));
   return gaps;
+}
+
+/** What a device needs is its driver's to say: it says it when it is opened. */
+function dpdkGaps(machine: MachineFacts): Gap[] {
+  if (machine.platform !== 'linux' || machine.dpdkBuilt) return [];
+  const mend = 'sudo apt-get install libdpdk-dev pkg-config && npm rebuild millrace --build-from-source';
+  return [{ level: 'error', what: 'port dpdk is not built', missing: 'dpdk', mend }];
 }
 
 function capabilityGaps(machine: MachineFacts): Gap[] {
@@ -148,7 +156,7 @@ function gapsOfOne(facts: InterfaceFacts): Gap[] {
     });
   if (facts.xdpProgram !== null) {
     // A warning only: the link of a process that was killed a moment ago is on its way out.
-    const what = `${name} already has an XDP program (id ${facts.xdpProgram}); attaching ours will be refused`;
+    const what = `${name} already has an XDP program (id ${facts.xdpProgram}); unless it is another millrace's, attaching ours will be refused`;
     const mend = `sudo ip link set dev ${name} xdp off (see first whose it is: sudo bpftool prog show id ${facts.xdpProgram})`;
     gaps.push({ level: 'warning', what, missing: 'xdp', mend });
   }

@@ -4,6 +4,7 @@
  */
 import type { NativeConfig } from './binding';
 import { loadOptions } from './config';
+import { DPDK_OBJECT } from './dpdk-object';
 import type { Engine } from './engine';
 import { UnavailableError } from './errors';
 import { checkInterfaces } from './interfaces';
@@ -14,10 +15,11 @@ import type { StackEngine } from './stack';
 
 const LOOPBACK_FRAME_BYTES = 16_384;
 const ETHERNET_FRAME_BYTES = 2048;
-const FRAMES = { loopback: 8192, af_xdp: 32_768 } as const;
+const FRAMES = { loopback: 8192, network: 32_768 } as const;
 const SEND_BUFFER_BYTES = 262_144;
 const RECEIVE_BUFFER_BYTES = 262_144;
 const UDP_RECEIVE_BUFFER_BYTES = 2_097_152;
+const NO_CLUSTER = 'port dpdk serves one process: cluster workers cannot share its device; use port af_xdp for them';
 /** How long the end of the process waits for peers to acknowledge what was written. */
 const LINGER_MS = 5000;
 
@@ -65,6 +67,7 @@ export function acquireEngine(): Engine | null {
     // Loaded here: the preload reaches many processes that never get as far.
     const { StackEngine } = require('./stack') as typeof import('./stack');
     const { loadBinding } = require('./binding') as typeof import('./binding');
+    if (options.port === 'dpdk' && isClusterWorker()) throw new Error(NO_CLUSTER);
     engine = new StackEngine(loadBinding(), nativeConfig(options), policy);
   } catch (error) {
     fallBack(options, error instanceof Error ? error.message : String(error));
@@ -97,17 +100,28 @@ function automaticQueues(): number {
   return cluster.isWorker || Object.keys(cluster.workers ?? {}).length > 0 ? 1 : 0;
 }
 
+function isClusterWorker(): boolean {
+  return (require('node:cluster') as import('node:cluster').Cluster).isWorker;
+}
+
 function nativeConfig(options: Options): NativeConfig {
   const loopback = options.port === 'loopback';
   const auto = (value: number | 'auto', standard: number): number => (value === 'auto' ? standard : value);
   return {
     port: options.port,
     interfaces: options.interface,
+    dpdkArgs: options.dpdkArgs,
+    dpdkDevice: options.dpdkDevice,
+    dpdkAddress: options.dpdkAddress,
+    dpdkNeighbors: options.dpdkNeighbors,
+    dpdkTap: options.dpdkTap,
+    dpdkObject: DPDK_OBJECT,
+    debug: options.debug,
     queues: options.queues === 'auto' ? automaticQueues() : options.queues,
     xdpMode: options.xdpMode,
     fault: options.fault === null ? '' : formatValue('fault', options.fault),
     pcapFile: options.pcap.replaceAll('%p', String(process.pid)),
-    frames: auto(options.frames, loopback ? FRAMES.loopback : FRAMES.af_xdp),
+    frames: auto(options.frames, loopback ? FRAMES.loopback : FRAMES.network),
     frameBytes: auto(options.frameBytes, loopback ? LOOPBACK_FRAME_BYTES : ETHERNET_FRAME_BYTES),
     socketsMax: options.connectionsMax + options.listenersMax + options.udpSocketsMax,
     connectionsMax: options.connectionsMax,

@@ -166,6 +166,11 @@ export class StackEngine implements Engine, ConnectionHost {
     return listener;
   }
 
+  closeAtExit(descriptor: number): () => void {
+    this.#native.closeAtExit(descriptor);
+    return () => this.#native.keepAtExit(descriptor);
+  }
+
   bind(local: SocketAddress, dualStack: boolean, sink: DatagramSink): DatagramSocket | number | null {
     if (isScoped(local.address)) return null;
     const policy = this.#policy;

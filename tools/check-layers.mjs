@@ -15,7 +15,9 @@ const NATIVE = {
   port: ['base', 'wire', 'packet'],
   steer: ['base', 'wire', 'packet'],
   control: ['base', 'wire', 'net'],
-  stack: ['base', 'wire', 'packet', 'net', 'udp', 'tcp', 'port', 'steer', 'control'],
+  // A shared object of its own: what is in it, and the table that the stack opens it by.
+  plugin: ['base', 'wire', 'packet', 'port', 'steer'],
+  stack: ['base', 'wire', 'packet', 'net', 'udp', 'tcp', 'port', 'steer', 'control', 'plugin/dpdk/abi.h'],
   testing: ['base', 'wire', 'packet', 'net', 'udp', 'tcp', 'port/port.h'],
   addon: ['base', 'wire', 'packet', 'net', 'udp', 'tcp', 'stack', 'steer', 'control', 'port/port.h'],
 };

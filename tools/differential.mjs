@@ -54,9 +54,15 @@ async function exchanges(program, args, seconds) {
   return parseExchanges(output);
 }
 
+/** Both families, at once. */
+async function both(program, wanted, seconds) {
+  const families = await Promise.all(['4', '6'].map((family) => exchanges(program, [family, ...wanted], seconds)));
+  return new Map(families.flatMap((one) => [...one]));
+}
+
 /** Exact names from a program that selects by parts of them. */
 async function again(name) {
-  return (await exchanges('exchanges_kernel', [name], 120)).get(name);
+  return (await exchanges('exchanges_kernel', [name.startsWith('v6 ') ? '6' : '4', name], 120)).get(name);
 }
 
 async function main() {
@@ -66,22 +72,23 @@ async function main() {
   }
   await build();
   const wanted = process.argv.slice(2);
-  const ours = await exchanges('exchanges', wanted, 120);
-  const kernel = await exchanges('exchanges_kernel', wanted, 900);
+  const ours = await both('exchanges', wanted, 120);
+  const kernel = await both('exchanges_kernel', wanted, 900);
   const reasons = new Map(DIFFERENCES.flatMap(({ exchanges: names, why }) => names.map((name) => [name, why])));
+  const reasonOf = (name) => reasons.get(name) ?? reasons.get(name.replace(/^v6 /, ''));
   const counts = { same: 0, listed: 0, unexpected: 0 };
   for (const [name, packets] of ours) {
+    const reason = reasonOf(name);
     let found = difference(packets, kernel.get(name) ?? []);
     // Times of the kernel are real: what is not a difference of behaviour does not come again.
-    for (let n = 1; n < TRIES && found !== null && !reasons.has(name); n++) {
+    for (let n = 1; n < TRIES && found !== null && reason === undefined; n++) {
       found = difference(packets, (await again(name)) ?? []);
     }
-    if (found === null && !reasons.has(name)) counts.same++;
-    else if (found !== null && reasons.has(name)) counts.listed++;
+    if (found === null && reason === undefined) counts.same++;
+    else if (found !== null && reason !== undefined) counts.listed++;
     else counts.unexpected++;
-    if (found !== null)
-      console.log(`${name}: ${found}${reasons.has(name) ? ` (${reasons.get(name)})` : ' UNEXPECTED'}`);
-    else if (reasons.has(name)) console.log(`${name}: no difference any more: take it out of the list`);
+    if (found !== null) console.log(`${name}: ${found} ${reason === undefined ? 'UNEXPECTED' : `(${reason})`}`);
+    else if (reason !== undefined) console.log(`${name}: no difference any more: take it out of the list`);
   }
   mkdirSync(BUILD, { recursive: true });
   writeFileSync(join(BUILD, 'exchanges.json'), JSON.stringify({ ours: [...ours], kernel: [...kernel] }, null, 1));

@@ -1,6 +1,6 @@
 // What the checks and tests need beyond npm: installs it from Debian when it may, and says what is missing when not.
 // `node tools/setup.mjs` does only that.
-import { accessSync, constants, existsSync } from 'node:fs';
+import { accessSync, constants, existsSync, rmSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { run } from './run.mjs';
@@ -10,6 +10,8 @@ const NEEDS = [
   { package: 'g++', program: 'g++', groups: ['build', 'native', 'sim', 'threads', 'fuzz', 'e2e', 'bench'] },
   { package: 'make', program: 'make', groups: ['build'] },
   { package: 'python3', program: 'python3', groups: ['build'] },
+  { package: 'pkg-config', program: 'pkg-config', groups: ['build', 'native'] },
+  { package: 'libdpdk-dev', file: '/usr/include/dpdk/rte_ethdev.h', groups: ['build', 'native', 'e2e'] },
   { package: 'cmake', program: 'cmake', groups: ['native', 'sim', 'threads', 'fuzz'] },
   { package: 'ninja-build', program: 'ninja', groups: ['native', 'sim', 'threads', 'fuzz'] },
   { package: 'doctest-dev', file: '/usr/include/doctest/doctest.h', groups: ['native', 'threads'] },
@@ -38,6 +40,7 @@ const NEEDS = [
   // The matrix of tools/ecosystem: each server only when a row wants it.
   { package: 'postgresql', file: '/usr/share/doc/postgresql/copyright', groups: ['ecosystem-postgresql'] },
   { package: 'mariadb-server-core', program: 'mariadbd', groups: ['ecosystem-mariadb'] },
+  { package: 'mariadb-client', program: 'my_print_defaults', groups: ['ecosystem-mariadb'] },
   { package: 'mosquitto', program: 'mosquitto', groups: ['ecosystem-mosquitto'] },
   { package: 'nats-server', program: 'nats-server', groups: ['ecosystem-nats'] },
   { package: 'rabbitmq-server', program: 'rabbitmq-server', groups: ['ecosystem-rabbitmq'] },
@@ -69,6 +72,20 @@ export function installCommand(needs) {
   return `${sudo}apt-get install -y --no-install-recommends ${needs.map((need) => need.package).join(' ')}`;
 }
 
+/** What Debian's packages ask before they start their service; absent, they all do. */
+const POLICY = '/usr/sbin/policy-rc.d';
+
+/** Runs `install` while no package may start a service: the tests start what they need themselves. */
+async function withoutServices(install) {
+  if (existsSync(POLICY)) return install();
+  writeFileSync(POLICY, '#!/bin/sh\nexit 101\n', { mode: 0o755 });
+  try {
+    return await install();
+  } finally {
+    rmSync(POLICY, { force: true });
+  }
+}
+
 /** Installs what is missing when that is possible. Returns what is missing still. */
 export async function setUp(groups, log = console.log) {
   const missing = missingFor(groups);
@@ -81,14 +98,10 @@ export async function setUp(groups, log = console.log) {
   log(`installing: ${names}`);
   const env = { DEBIAN_FRONTEND: 'noninteractive' };
   const options = { env, timeoutSeconds: 300 };
-  // Packages that start a service on installation are kept from it: the tests start what they need themselves.
   const policy = ['-o', 'DPkg::Options::=--force-confold', '-o', 'DPkg::Lock::Timeout=120'];
   await run('apt-get', ['update', ...policy], options);
-  const result = await run(
-    'apt-get',
-    ['install', '-y', '--no-install-recommends', ...policy, ...names.split(' ')],
-    options,
-  );
+  const args = ['install', '-y', '--no-install-recommends', ...policy, ...names.split(' ')];
+  const result = await withoutServices(() => run('apt-get', args, options));
   const still = missingFor(groups);
   if (still.length > 0)
     log(`${result.output.slice(-2000)}\nstill missing: ${still.map((need) => need.package).join(' ')}`);

@@ -5,6 +5,7 @@ export const UNTESTED = {
   'lib/option-kinds.ts': 'test/lib/options.test.ts',
   'lib/policy-address.ts': 'test/lib/policy.test.ts',
   'lib/errors.ts': 'test/lib/config.test.ts',
+  'lib/dpdk-object.ts': 'test/e2e/dpdk.test.ts',
   'lib/binding.ts': 'test/lib/stack.test.ts',
   'lib/connection.ts': 'test/lib/stack.test.ts',
   'lib/datagram.ts': 'test/lib/stack.test.ts',

@@ -29,12 +29,25 @@ export interface BoundHandle {
   readonly whole: boolean;
 }
 
-export function hookUdp(internals: Internals, gate: Gate): void {
-  hookFamily(internals, gate, 'bind', 'connect');
-  hookFamily(internals, gate, 'bind6', 'connect6');
+/** Offers a socket that cluster's primary has bound and its workers share. */
+export type OfferShared = (handle: UdpHandle, address: string, flags: number) => void;
+
+export function hookUdp(internals: Internals, gate: Gate): OfferShared {
+  const four = hookFamily(internals, gate, 'bind', 'connect');
+  const six = hookFamily(internals, gate, 'bind6', 'connect6');
+  return (handle, address, flags) => {
+    const wide = localOf(internals, handle)?.family === 'IPv6';
+    // It receives already, through the kernel.
+    offerBound(internals, gate, handle, wide ? six : four, address, flags)?.setReading(true);
+  };
 }
 
-function hookFamily(internals: Internals, gate: Gate, bind: 'bind' | 'bind6', connect: 'connect' | 'connect6'): void {
+function hookFamily(
+  internals: Internals,
+  gate: Gate,
+  bind: 'bind' | 'bind6',
+  connect: 'connect' | 'connect6',
+): KernelMethods {
   const { prototype } = internals.UDP;
   const kernel = { bind: prototype[bind], connect: prototype[connect] } as KernelMethods;
   const hooks = {
@@ -50,6 +63,7 @@ function hookFamily(internals: Internals, gate: Gate, bind: 'bind' | 'bind6', co
     },
   };
   for (const name of [bind, connect]) replaceMethod(prototype, name, () => hooks[name] as () => unknown);
+  return kernel;
 }
 
 /** Where the kernel has bound a socket of this program; null: it is none of ours to take. */
@@ -72,14 +86,14 @@ function offerBound(
   kernel: KernelMethods,
   address: string,
   flags: number,
-): void {
-  if ((flags & ~IPV6_ONLY) !== 0) return;
+): import('./twin').Twin | null {
+  if ((flags & ~IPV6_ONLY) !== 0) return null;
   const local = localOf(internals, handle);
-  if (local === null) return;
+  if (local === null) return null;
   const whole = gate.wants('udp', 'bind', address, local.port as number);
-  if ((!whole && !gate.mayWant('udp', 'connect')) || !isUsable(internals)) return;
+  if ((!whole && !gate.mayWant('udp', 'connect')) || !isUsable(internals)) return null;
   const { attach } = require('./twin') as typeof import('./twin');
-  attach(gate, { handle, local, flags, kernel, whole });
+  return attach(gate, { handle, local, flags, kernel, whole });
 }
 
 /** Sockets that were not bound by bind(), but opened with a descriptor. */

@@ -341,5 +341,13 @@ export function attach(gate: Gate, bound: BoundHandle): Twin | null {
   for (const name of ['connect', 'send'] as const) {
     if (Object.hasOwn(handle, name)) handle[name] = methods[name] as UdpHandle['send'] & UdpHandle['connect'];
   }
+  if (Object.hasOwn(handle, 'close')) {
+    // cluster's own, which tells the primary.
+    const { close } = handle;
+    handle.close = function (this: UdpHandle, ...args: [(() => void)?]) {
+      twin.close();
+      return Reflect.apply(close, this, args);
+    };
+  }
   return twin;
 }

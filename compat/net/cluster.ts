@@ -1,8 +1,10 @@
 /**
- * listen() in a worker of the cluster module. The listening socket is the primary's, and what the worker's server gets is
+ * listen() and bind() in a worker of the cluster module. The listening socket is the primary's, and what the worker's server gets is
  * a stand-in for a handle, to which the primary sends connections. That stands for the kernel's listener here: the
- * engine's is opened beside it, on the worker's own queue, and what comes by no such queue goes the old way.
+ * engine's is opened beside it, on the worker's own queue, and what comes by no such queue goes the old way. A UDP socket
+ * is the kernel's own, which all workers receive from.
  */
+import type { OfferShared } from '../dgram/hooks';
 import type { Gate } from '../gate';
 import type { Internals, TcpHandle } from '../internals';
 import { replaceMethod } from '../replace';
@@ -11,6 +13,7 @@ import { replaceMethod } from '../replace';
 const IPV6_ONLY = 1;
 
 interface Query {
+  readonly address?: string | null;
   readonly flags?: number | null;
 }
 
@@ -27,9 +30,8 @@ export type TryListen = (
 ) => number | null;
 
 /** Hooks this process's cluster module, if it is a worker's. */
-export function hookCluster(internals: Internals, gate: Gate, tryListen: TryListen): void {
-  // Without a channel to a parent it is nobody's worker, and the module need not be loaded to learn that.
-  if (!gate.sharesPorts || process.connected === undefined) return;
+export function hookCluster(internals: Internals, gate: Gate, tryListen: TryListen, offerShared: OfferShared): void {
+  if (!gate.sharesPorts || !mayBeWorker()) return;
   const cluster = require('node:cluster') as import('node:cluster').Cluster & { _getServer?: unknown };
   if (!cluster.isWorker || typeof cluster._getServer !== 'function') return;
   replaceMethod(cluster, '_getServer', (original) => {
@@ -37,10 +39,19 @@ export function hookCluster(internals: Internals, gate: Gate, tryListen: TryList
       const dressed: Listening = (errno, handle, ...rest) => {
         if (errno === 0 && handle !== null) dress(internals, tryListen, handle, query);
         listening(errno, handle, ...rest);
+        if (errno !== 0 || !(handle instanceof internals.UDP)) return;
+        offerShared(handle, query.address ?? '', query.flags ?? 0);
       };
       return Reflect.apply(original, this, [server, query, dressed]);
     };
   });
+}
+
+/** Without loading the module, and half of net with it, into every process that the preload reaches. */
+function mayBeWorker(): boolean {
+  if (process.connected === undefined) return false;
+  const { moduleLoadList } = process as { moduleLoadList?: unknown };
+  return !Array.isArray(moduleLoadList) || moduleLoadList.includes('NativeModule internal/cluster/child');
 }
 
 /** Gives a stand-in for a TCP handle the engine's half of listen(). One for a pipe has no address. */

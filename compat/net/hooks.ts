@@ -6,7 +6,7 @@ import type { Gate } from '../gate';
 import { type Internals, ownerSymbolOf, type Request, type TcpHandle } from '../internals';
 import { replaceMethod } from '../replace';
 import { isUsable } from '../self-test';
-import { hookCluster } from './cluster';
+import type { TryListen } from './cluster';
 import { hookTls } from './tls';
 
 /** UV_TCP_IPV6ONLY */
@@ -37,7 +37,7 @@ function ours(internals: Internals): Ours {
   return loaded;
 }
 
-export function hookTcp(internals: Internals, gate: Gate): void {
+export function hookTcp(internals: Internals, gate: Gate): TryListen {
   const { prototype } = internals.TCP;
   hookConnect(internals, gate, 'connect');
   hookConnect(internals, gate, 'connect6');
@@ -60,8 +60,8 @@ export function hookTcp(internals: Internals, gate: Gate): void {
       },
   );
   hookIsStreamBase(internals);
-  hookCluster(internals, gate, (...args) => tryListen(internals, gate, ...args));
   if (internals.tls !== null) hookTls(internals.tls, internals.TCP);
+  return (...args) => tryListen(internals, gate, ...args);
 }
 
 function hookConnect(internals: Internals, gate: Gate, name: 'connect' | 'connect6'): void {

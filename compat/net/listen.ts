@@ -32,6 +32,7 @@ export function listenOurs(
   const local = out as SocketAddress;
   const dualStack = local.family === 'IPv6' && !ipv6Only;
   let closed = false;
+  let keepAtExit = () => {};
   const listener = engine.listen(local, dualStack, backlog, {
     onConnection: (connection) => {
       if (closed) return refuse(connection);
@@ -50,6 +51,7 @@ export function listenOurs(
   const end = () => {
     if (closed) return;
     closed = true;
+    keepAtExit();
     listener.close();
     // Behind what may be posted in it still.
     engine.post(0, () => {
@@ -62,6 +64,9 @@ export function listenOurs(
     end();
     return errno;
   }
+  // The stand-in of a cluster worker has none: the descriptor is the primary's.
+  const descriptor: number | undefined = kernel.fd;
+  if (descriptor !== undefined && descriptor >= 0) keepAtExit = engine.closeAtExit(descriptor);
   listening.set(kernel, end);
   const close = kernel.close;
   Object.defineProperty(kernel, 'close', {

@@ -83,7 +83,10 @@ export function environmentFor(variables: Readonly<Record<string, string>>, env:
   const result: NodeJS.ProcessEnv = { ...env, ...variables };
   const port = variables[variableOf('port')];
   const named = variables[variableOf('interface')];
-  if (port !== undefined && port !== 'af_xdp' && named === undefined) delete result[variableOf('interface')];
-  if (named !== undefined && named !== '' && port === undefined) result[variableOf('port')] = 'af_xdp';
+  const takesInterfaces = port === 'af_xdp' || port === 'dpdk';
+  if (port !== undefined && !takesInterfaces && named === undefined) delete result[variableOf('interface')];
+  if (named !== undefined && named !== '' && port === undefined && result[variableOf('port')] !== 'dpdk') {
+    result[variableOf('port')] = 'af_xdp';
+  }
   return result;
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "addon/at_exit.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <mutex>
@@ -13,6 +15,7 @@ namespace {
 struct Entry {
   std::weak_ptr<Driver> driver;
   Duration at_most;
+  std::vector<int> listening;
 };
 
 // The process ends once for all its environments: this list is the one thing they share.
@@ -26,8 +29,19 @@ Registry& registry() {
   return *instance;
 }
 
+// With the registry locked. nullptr: it has settled already.
+Entry* entry_of(const std::shared_ptr<Driver>& driver) {
+  for (Entry& entry : registry().entries) {
+    if (entry.driver.lock() == driver) return &entry;
+  }
+  return nullptr;
+}
+
 void settle_all() {
   std::lock_guard lock(registry().mutex);
+  for (const Entry& entry : registry().entries) {
+    for (const int descriptor : entry.listening) close(descriptor);
+  }
   for (const Entry& entry : registry().entries) {
     if (auto driver = entry.driver.lock()) driver->settle(entry.at_most);
   }
@@ -40,7 +54,17 @@ void settle_at_exit(const std::shared_ptr<Driver>& driver, Duration at_most) {
   static const int registered = std::atexit(settle_all);
   (void)registered;
   std::lock_guard lock(registry().mutex);
-  registry().entries.push_back({driver, at_most});
+  registry().entries.push_back({driver, at_most, {}});
+}
+
+void close_at_exit(const std::shared_ptr<Driver>& driver, int descriptor) {
+  std::lock_guard lock(registry().mutex);
+  if (Entry* entry = entry_of(driver)) entry->listening.push_back(descriptor);
+}
+
+void keep_at_exit(const std::shared_ptr<Driver>& driver, int descriptor) {
+  std::lock_guard lock(registry().mutex);
+  if (Entry* entry = entry_of(driver)) std::erase(entry->listening, descriptor);
 }
 
 void settle_now(const std::shared_ptr<Driver>& driver) {

@@ -27,6 +27,13 @@ OpenConfig open_config(const Napi::Object& o) {
   for (uint32_t i = 0; i < interfaces.Length(); ++i) {
     config.interfaces.push_back(interfaces.Get(i).As<Napi::String>().Utf8Value());
   }
+  config.dpdk.arguments = text(o, "dpdkArgs");
+  config.dpdk.device = text(o, "dpdkDevice");
+  config.dpdk.addresses = text(o, "dpdkAddress");
+  config.dpdk.neighbors = text(o, "dpdkNeighbors");
+  config.dpdk.tap = text(o, "dpdkTap");
+  config.dpdk.object_file = text(o, "dpdkObject");
+  config.dpdk.verbose = o.Get("debug").As<Napi::Boolean>();
   config.queues = number(o, "queues");
   config.xdp_mode = text(o, "xdpMode");
   config.fault = text(o, "fault");
@@ -87,6 +94,8 @@ Napi::Function StackWrap::define(Napi::Env env) {
                       InstanceMethod<&W::tcp_reaches>("tcpReaches"),
                       InstanceMethod<&W::tcp_connect>("tcpConnect"),
                       InstanceMethod<&W::tcp_listen>("tcpListen"),
+                      InstanceMethod<&W::close_at_exit>("closeAtExit"),
+                      InstanceMethod<&W::keep_at_exit>("keepAtExit"),
                       InstanceMethod<&W::tcp_peer>("tcpPeer"),
                       InstanceMethod<&W::tcp_hand_over>("tcpHandOver"),
                       InstanceMethod<&W::udp_bind>("udpBind"),
@@ -284,6 +293,14 @@ Napi::Value StackWrap::tcp_hand_over(Info info) {
     out.Set(i, o);
   }
   return out;
+}
+
+void StackWrap::close_at_exit(Info info) {
+  millrace::close_at_exit(driver_, info[0].As<Napi::Number>().Int32Value());
+}
+
+void StackWrap::keep_at_exit(Info info) {
+  millrace::keep_at_exit(driver_, info[0].As<Napi::Number>().Int32Value());
 }
 
 Napi::Value StackWrap::udp_bind(Info info) {

@@ -38,6 +38,8 @@ class StackWrap : public Napi::ObjectWrap<StackWrap> {
   Napi::Value tcp_reaches(Info info);
   Napi::Value tcp_connect(Info info);
   Napi::Value tcp_listen(Info info);
+  void close_at_exit(Info info);
+  void keep_at_exit(Info info);
   Napi::Value tcp_peer(Info info);
   Napi::Value tcp_hand_over(Info info);
   Napi::Value udp_bind(Info info);

@@ -44,12 +44,15 @@ void IpLayer::receive_icmp4(Instant now, Frame* frame, const IpMeta& meta) {
     return;
   }
   uint32_t mtu = 0;
+  bool may_be_cut = false;
   if (meaning.too_big) {
     mtu = wire::load16(p + 6);
-    // 0: a router older than RFC 1191. Linux takes that for the least, too.
+    // 0: a router older than RFC 1191. As Linux: no less than the least, and what is too long for
+    // that link may be cut up on its way, or nothing would ever come through.
+    may_be_cut = mtu < path_mtu_min_bytes_;
     mtu = std::max(mtu, path_mtu_min_bytes_);
   }
-  receive_error(now, meaning, mtu, quote, meta);
+  receive_error(now, meaning, mtu, may_be_cut, quote, meta);
 }
 
 void IpLayer::receive_icmp6(Instant now, Frame* frame, const IpMeta& meta) {
@@ -75,13 +78,13 @@ void IpLayer::receive_icmp6(Instant now, Frame* frame, const IpMeta& meta) {
     ++counters_.icmp_bad_quote;
     return;
   }
-  receive_error(now, meaning, mtu, quote, meta);
+  receive_error(now, meaning, mtu, false, quote, meta);
 }
 
 // RFC 5927: the quoted packet must have come from the address that the error came to. The transport
 // protocol looks for the flow.
 void IpLayer::receive_error(Instant now, const wire::IcmpMeaning& meaning, uint32_t mtu_bytes,
-                            const wire::IcmpQuote& quote, const IpMeta& meta) {
+                            bool may_be_cut, const wire::IcmpQuote& quote, const IpMeta& meta) {
   TransportHandler* handler = handlers_[quote.protocol];
   if (!handler || quote.source != meta.destination) {
     ++counters_.icmp_bad_quote;
@@ -93,7 +96,8 @@ void IpLayer::receive_error(Instant now, const wire::IcmpMeaning& meaning, uint3
                             .quoted_transport = quote.transport,
                             .error = Error{meaning.errno_code},
                             .hard = meaning.hard,
-                            .mtu_bytes = mtu_bytes});
+                            .mtu_bytes = mtu_bytes,
+                            .may_be_cut = may_be_cut});
 }
 
 // Echo requests are not steered away from the kernel; only on links that it does not know do they

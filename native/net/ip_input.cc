@@ -88,6 +88,8 @@ void IpLayer::input_ipv4(Instant now, uint8_t index, Frame* frame, bool to_group
       return drop(frame, counters_.ip_bad_checksum);
     case IpProblem::kSourceRoute:
       return drop(frame, counters_.ip_source_routed);
+    case IpProblem::kOptions:
+      return refuse_options(now, index, frame, ip, to_group);
   }
   frame->trim_to(ip.total_bytes);
   if (!check_addresses(interfaces_[index], ip.source, ip.destination, to_group)) {
@@ -100,6 +102,23 @@ void IpLayer::input_ipv4(Instant now, uint8_t index, Frame* frame, bool to_group
     return drop(frame, counters_.ip_unknown_protocol);
   }
   deliver(now, frame, ip.header_bytes, ip.protocol, meta);
+}
+
+// RFC 1122 3.2.2.5: the sender is told, unless it is itself an error that came so, or a later
+// fragment.
+void IpLayer::refuse_options(Instant now, uint8_t index, Frame* frame, const wire::Ipv4View& ip,
+                             bool to_group) {
+  frame->trim_to(ip.total_bytes);
+  const auto bytes = frame->bytes();
+  const bool query =
+      ip.protocol != wire::kProtocolIcmp ||
+      (ip.header_bytes < bytes.size() && bytes[ip.header_bytes] == wire::icmp4::kEchoRequest);
+  if (ip.first && query &&
+      check_addresses(interfaces_[index], ip.source, ip.destination, to_group)) {
+    const IpMeta meta{ip.source, ip.destination, index, ip.ttl, ip.traffic_class};
+    send_error(now, bytes, meta, wire::icmp4::kParameterProblem, 0, uint32_t(ip.bad_option) << 24);
+  }
+  drop(frame, counters_.ip_bad_header);
 }
 
 void IpLayer::input_ipv6(Instant now, uint8_t index, Frame* frame, bool to_group) {
@@ -199,24 +218,25 @@ void IpLayer::deliver(Instant now, Frame* frame, uint32_t header_bytes, uint8_t 
 // --- what is another stack's
 
 // The frame that a datagram came in, with a link header made anew: the old one may have had a tag.
-std::span<const uint8_t> IpLayer::whole_frame(Frame& transport, uint8_t interface, bool v4) {
+// That of a frame which was passed on is so already.
+std::span<uint8_t> IpLayer::whole_frame(Frame& transport, uint8_t interface, bool v4) {
   const uint32_t ip_offset = transport.scratch_as<ReceivedNote>().ip_offset;
   if (ip_offset < wire::kEthernetHeaderBytes || ip_offset >= transport.offset) return {};
   uint8_t* link = transport.chunk + ip_offset - wire::kEthernetHeaderBytes;
+  uint8_t* end = transport.chunk + transport.offset + transport.length;
+  if (transport.flags & Frame::kPassedOn) return {link, end};
   std::memcpy(link, interfaces_[interface].link.mac.data(), 6);
   std::memset(link + 6, 0, 6);
   wire::store16(link + 12, v4 ? wire::kEtherTypeIpv4 : wire::kEtherTypeIpv6);
-  return {link, transport.chunk + transport.offset + transport.length};
+  return {link, end};
 }
 
 bool IpLayer::take_stray(Instant now, const wire::FlowKey& flow, Frame& transport,
                          uint8_t interface) {
   if (!strays_) [[likely]]
     return false;
-  const bool passed_on = transport.flags & Frame::kPassedOn;
-  std::span<const uint8_t> frame;
-  if (!passed_on) frame = whole_frame(transport, interface, flow.local.address.is_v4());
-  return strays_->stray_segment(now, flow, frame);
+  return strays_->stray_segment(now, flow,
+                                whole_frame(transport, interface, flow.local.address.is_v4()));
 }
 
 }  // namespace millrace::net

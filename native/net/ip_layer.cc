@@ -17,7 +17,8 @@ IpLayer::IpLayer(FramePool& pool, TimerWheel& timers, Random& random, const Limi
       mtu_expiry_(&IpLayer::on_mtu_expiry, this),
       neighbors_(pool, timers, random, counters_, *this, limits.neighbors_max,
                  limits.waiting_frames_max),
-      icmp_limiter_(random) {}
+      icmp_limiter_(random),
+      identifications_(random) {}
 
 IpLayer::~IpLayer() {
   close();
@@ -126,8 +127,9 @@ uint8_t IpLayer::group_interface(const IpAddress& address, const IpAddress& grou
   return route ? interface_index(route->ifindex) : kInterfacesMax;
 }
 
-void IpLayer::learn_path_mtu(Instant now, const IpAddress& remote, uint32_t mtu_bytes) {
-  if (!path_mtus_.learn(now, remote, mtu_bytes)) return;
+void IpLayer::learn_path_mtu(Instant now, const IpAddress& remote, uint32_t mtu_bytes,
+                             bool may_be_cut) {
+  if (!path_mtus_.learn(now, remote, mtu_bytes, may_be_cut)) return;
   timers_.arm(mtu_expiry_, path_mtus_.next_expiry());
   tables_changed();
 }
@@ -201,7 +203,9 @@ Error IpLayer::route(Path& path) {
   uint32_t mtu = std::min(interface->link.mtu_bytes, kIpPacketMaxBytes);
   if (best->mtu_bytes != 0) mtu = std::min(mtu, best->mtu_bytes);
   path.next_hop = next_hop;
-  path.mtu_bytes = std::min(mtu, path_mtus_.find(remote));
+  const PathMtuCache::Known known = path_mtus_.find(remote);
+  path.mtu_bytes = std::min(mtu, known.mtu_bytes);
+  path.may_be_cut = known.may_be_cut;
   path.interface = uint8_t(interface - interfaces_.data());
   path.neighbor = UINT32_MAX;
   path.generation = generation_;

@@ -15,6 +15,7 @@
 #include "net/counters.h"
 #include "net/group_table.h"
 #include "net/icmp_limiter.h"
+#include "net/identification.h"
 #include "net/interface.h"
 #include "net/neighbor_table.h"
 #include "net/path_mtu_cache.h"
@@ -24,6 +25,7 @@
 #include "port/port.h"
 #include "wire/icmp.h"
 #include "wire/ip_address.h"
+#include "wire/ipv4.h"
 
 namespace millrace::net {
 
@@ -50,6 +52,7 @@ struct IcmpError {
   bool from_neighbor = false;  // nobody sent it: the neighbour does not answer
   // Packet too big: the MTU to use, at least path_mtu_min_bytes (IPv4) or 1280; else 0.
   uint32_t mtu_bytes = 0;
+  bool may_be_cut = false;  // a link is narrower than that: routers are to cut our packets up
 };
 
 // A transport protocol as the Internet layer sees it.
@@ -72,15 +75,16 @@ class NeighborResolver {
 };
 
 // Who may know more of what comes here and is nobody's: other stacks share our interface. `frame`
-// is an Ethernet frame.
+// is an Ethernet frame; its source address is of no meaning to the stacks, except that it is all 0
+// until one of them has passed the frame on (Frame::kPassedOn). Empty: there is no frame to pass
+// on.
 class StrayHandler {
  public:
   virtual ~StrayHandler() = default;
   // A TCP segment without a connection or a handshake. True: it is not ours to refuse.
-  virtual bool stray_segment(Instant now, const wire::FlowKey& flow,
-                             std::span<const uint8_t> frame) = 0;
-  // An ICMP error about a packet of this address of ours.
-  virtual void icmp_error(Instant now, std::span<const uint8_t> frame) = 0;
+  virtual bool stray_segment(Instant now, const wire::FlowKey& flow, std::span<uint8_t> frame) = 0;
+  // An ICMP error about a packet of this address of ours, the first time that a stack sees it.
+  virtual void icmp_error(Instant now, std::span<uint8_t> frame) = 0;
 };
 
 struct SendOptions {
@@ -169,7 +173,9 @@ class IpLayer : private NeighborUser {
   bool take_stray(Instant now, const wire::FlowKey& flow, Frame& transport, uint8_t interface);
   // A transport protocol has checked a "packet too big" against its flow (RFC 5927): paths to
   // `remote` are narrower for ten minutes. Not called: the error has no effect on this layer.
-  void learn_path_mtu(Instant now, const IpAddress& remote, uint32_t mtu_bytes);
+  // `may_be_cut`: packets leave without DF from now on (IPv4).
+  void learn_path_mtu(Instant now, const IpAddress& remote, uint32_t mtu_bytes,
+                      bool may_be_cut = false);
   // TCP made forward progress with this neighbour: it is reachable (RFC 4861 7.3.1).
   void confirm(Instant now, Path& path);
   // Hands everything that send() collected to the ports and lets them go on. Once per turn at
@@ -217,6 +223,8 @@ class IpLayer : private NeighborUser {
   // `to_group`: the frame came to a link-layer group.
   bool strip_ethernet(const Interface& interface, Frame* frame, uint8_t& version, bool& to_group);
   void input_ipv4(Instant now, uint8_t interface, Frame* frame, bool to_group);
+  void refuse_options(Instant now, uint8_t index, Frame* frame, const wire::Ipv4View& ip,
+                      bool to_group);
   void input_ipv6(Instant now, uint8_t interface, Frame* frame, bool to_group);
   bool check_addresses(const Interface& interface, const IpAddress& source,
                        const IpAddress& destination, bool to_group);
@@ -227,9 +235,9 @@ class IpLayer : private NeighborUser {
   // ICMP: icmp.cc
   void receive_icmp4(Instant now, Frame* frame, const IpMeta& meta);
   void receive_icmp6(Instant now, Frame* frame, const IpMeta& meta);
-  std::span<const uint8_t> whole_frame(Frame& transport, uint8_t interface, bool v4);
+  std::span<uint8_t> whole_frame(Frame& transport, uint8_t interface, bool v4);
   void receive_error(Instant now, const wire::IcmpMeaning& meaning, uint32_t mtu_bytes,
-                     const wire::IcmpQuote& quote, const IpMeta& meta);
+                     bool may_be_cut, const wire::IcmpQuote& quote, const IpMeta& meta);
   void answer_echo(Instant now, const Frame& request, const IpMeta& meta);
   // About the received IP packet `original`; `argument`: the pointer of an ICMPv6 parameter
   // problem, else 0.
@@ -258,6 +266,7 @@ class IpLayer : private NeighborUser {
   NeighborTable neighbors_;
   StrayHandler* strays_ = nullptr;
   IcmpLimiter icmp_limiter_;
+  Identifications identifications_;
   std::array<TransportHandler*, 256> handlers_{};
   std::array<Interface, kInterfacesMax> interfaces_;
 };

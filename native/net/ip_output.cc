@@ -95,11 +95,13 @@ inline void IpLayer::push_ip_header(const Path& path, Frame* frame, const SendOp
   const uint32_t payload_bytes = frame->length;
   if (path.remote.is_v4()) {
     // RFC 6864 4.1: the identification of a packet that cannot be fragmented means nothing.
-    const uint16_t identification = options.dont_fragment ? 0 : uint16_t(random_.next_u32());
+    const bool whole = options.dont_fragment && !path.may_be_cut;
+    const uint16_t identification =
+        whole ? 0 : identifications_.next(path.local, path.remote, options.protocol);
     wire::build_ipv4(frame->push_front(wire::kIpv4HeaderBytes),
                      {.total_bytes = uint16_t(wire::kIpv4HeaderBytes + payload_bytes),
                       .identification = identification,
-                      .dont_fragment = options.dont_fragment,
+                      .dont_fragment = whole,
                       .ttl = options.ttl,
                       .traffic_class = options.traffic_class,
                       .protocol = options.protocol},

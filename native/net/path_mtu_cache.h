@@ -4,6 +4,7 @@
 // one more "packet too big".
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "base/fixed_vector.h"
@@ -17,23 +18,31 @@ class PathMtuCache {
   static constexpr uint32_t kEntriesMax = 256;
   static constexpr Duration kLifetime = Duration::seconds(600);  // RFC 1191 6.3
 
+  struct Known {
+    uint32_t mtu_bytes = UINT32_MAX;  // that: nothing is known
+    // Some link is narrower still, and packets as long as this are to be cut up on their way.
+    bool may_be_cut = false;
+  };
   // False when nothing changed: the path was already known to be as narrow.
-  bool learn(Instant now, const wire::IpAddress& remote, uint32_t mtu_bytes) {
+  bool learn(Instant now, const wire::IpAddress& remote, uint32_t mtu_bytes,
+             bool may_be_cut = false) {
     for (uint32_t i = 0; i < entries_.size(); ++i) {
       if (entries_[i].remote != remote) continue;
-      if (entries_[i].mtu_bytes <= mtu_bytes) return false;
+      const Known& known = entries_[i].known;
+      if (known.mtu_bytes <= mtu_bytes && (known.may_be_cut || !may_be_cut)) return false;
+      mtu_bytes = std::min(mtu_bytes, known.mtu_bytes);
+      may_be_cut |= known.may_be_cut;
       entries_.erase(i);
       break;
     }
     if (entries_.full()) entries_.erase(0);
-    return entries_.push_back({remote, mtu_bytes, now + kLifetime});
+    return entries_.push_back({remote, {mtu_bytes, may_be_cut}, now + kLifetime});
   }
-  // UINT32_MAX when nothing is known.
-  uint32_t find(const wire::IpAddress& remote) const {
+  Known find(const wire::IpAddress& remote) const {
     for (const Entry& entry : entries_) {
-      if (entry.remote == remote) return entry.mtu_bytes;
+      if (entry.remote == remote) return entry.known;
     }
-    return UINT32_MAX;
+    return {};
   }
   // True when something was forgotten.
   bool expire(Instant now) {
@@ -49,7 +58,7 @@ class PathMtuCache {
  private:
   struct Entry {
     wire::IpAddress remote;
-    uint32_t mtu_bytes;
+    Known known;
     Instant expires;
   };
   FixedVector<Entry> entries_{kEntriesMax};  // by expiry: the lifetime is the same for all

@@ -47,6 +47,7 @@ struct Path {
   uint32_t generation = 0;
   uint32_t neighbor = UINT32_MAX;  // index in the neighbour table, or none
   uint8_t interface = 0;
+  bool may_be_cut = false;  // IPv4: a link is narrower than any MTU that is believed; no DF
 };
 
 }  // namespace millrace::net

@@ -363,7 +363,7 @@ void KernelDirector::end_handed_over(const wire::FlowKey& key) {
 // --- what came to us and is not ours
 
 bool KernelDirector::stray_segment(Instant now, const wire::FlowKey& flow,
-                                   std::span<const uint8_t> frame) {
+                                   std::span<uint8_t> frame) {
   for (Interface& interface : interfaces_) {
     const steer::Whose whose = interface.steering->pass_on(steer::Protocol::kTcp, flow, frame);
     if (whose == steer::Whose::kPassedOn) ++strays_passed_on_;
@@ -375,7 +375,14 @@ bool KernelDirector::stray_segment(Instant now, const wire::FlowKey& flow,
     ++strays_unasked_;
     return true;
   }
-  if (!kernel_flows_.has(flow)) return false;
+  if (!kernel_flows_.has(flow)) {
+    // A handshake has no rule yet: whoever began it knows.
+    const bool along = std::any_of(
+        interfaces_.begin(), interfaces_.end(),
+        [frame](Interface& interface) { return interface.steering->pass_along(frame); });
+    strays_passed_on_ += along;
+    return along;
+  }
   // This segment is lost, and repeated; from then on the kernel gets them.
   ++strays_kernel_;
   if (set_flow(flow, steer::Owner::kKernel)) return true;
@@ -384,7 +391,7 @@ bool KernelDirector::stray_segment(Instant now, const wire::FlowKey& flow,
   return true;
 }
 
-void KernelDirector::icmp_error(Instant now, std::span<const uint8_t> frame) {
+void KernelDirector::icmp_error(Instant now, std::span<uint8_t> frame) {
   if (!may_ask(now)) return;
   for (Interface& interface : interfaces_) interface.steering->pass_on_to_all(frame);
 }

@@ -87,9 +87,8 @@ class KernelDirector final : public FlowDirector,
 
   void address(uint32_t ifindex, const wire::IpAddress& address, uint8_t prefix_length,
                bool present) override;
-  bool stray_segment(Instant now, const wire::FlowKey& flow,
-                     std::span<const uint8_t> frame) override;
-  void icmp_error(Instant now, std::span<const uint8_t> frame) override;
+  bool stray_segment(Instant now, const wire::FlowKey& flow, std::span<uint8_t> frame) override;
+  void icmp_error(Instant now, std::span<uint8_t> frame) override;
   bool may_ask(Instant now);
   Error block_reserved(uint8_t protocol, uint16_t first_port) override;
   void block_returned(uint8_t protocol, uint16_t first_port) override;

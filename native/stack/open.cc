@@ -9,6 +9,7 @@
 #include "port/wrap/fault_port.h"
 #include "port/wrap/pcap_port.h"
 #include "stack/kernel_director.h"
+#include "stack/open_parts.h"
 #include "steer/xdp_steering.h"
 
 namespace millrace {
@@ -20,8 +21,10 @@ constexpr uint32_t kLoopbackRing = 8192;
 // The link number of interfaces that the kernel does not know.
 constexpr uint32_t kNoIfindex = 0;
 
-std::unique_ptr<Port> wrap(std::unique_ptr<Port> port, Stack& stack, const OpenConfig& config,
-                           OpenError& error) {
+}  // namespace
+
+std::unique_ptr<Port> wrap_port(std::unique_ptr<Port> port, Stack& stack, const OpenConfig& config,
+                                OpenError& error) {
   if (!config.fault.empty()) {
     const FaultParse faults = parse_faults(config.fault);
     if (!faults.error.empty()) {
@@ -45,10 +48,12 @@ std::unique_ptr<Port> wrap(std::unique_ptr<Port> port, Stack& stack, const OpenC
   return port;
 }
 
+namespace {
+
 bool open_loopback(Stack& stack, const OpenConfig& config, OpenError& error) {
   const uint32_t mtu = config.stack.frame_bytes - FramePool::kTxHeadroom;
-  auto port =
-      wrap(std::make_unique<LoopbackPort>(stack.pool(), mtu, kLoopbackRing), stack, config, error);
+  auto port = wrap_port(std::make_unique<LoopbackPort>(stack.pool(), mtu, kLoopbackRing), stack,
+                        config, error);
   if (!port) return false;
   net::LinkConfig link;
   link.ifindex = kNoIfindex;
@@ -99,7 +104,7 @@ bool add_interface(Stack& stack, KernelDirector& director, const std::string& na
     return false;
   }
   const net::LinkConfig link{port->ifindex(), port->mac(), port->info().mtu_bytes, true};
-  auto wrapped = wrap(std::move(port), stack, config, error);
+  auto wrapped = wrap_port(std::move(port), stack, config, error);
   if (!wrapped) return false;
   stack.add_port(std::move(wrapped), link, false);
   director.add_interface(link.ifindex, std::move(steering), shared);
@@ -131,6 +136,8 @@ std::unique_ptr<Stack> open_stack(const OpenConfig& config, OpenError& error) {
     opened = open_loopback(*stack, config, error);
   } else if (config.port == "af_xdp") {
     opened = open_af_xdp(*stack, config, error);
+  } else if (config.port == "dpdk") {
+    opened = open_dpdk(*stack, config, error);
   } else {
     error = {EINVAL, "port " + config.port + " is not known"};
   }

@@ -10,13 +10,24 @@
 
 namespace millrace {
 
+struct DpdkConfig {
+  std::string arguments;    // for DPDK's environment
+  std::string device;       // its DPDK name; empty: the only one
+  std::string addresses;    // of a device that the kernel has no interface for
+  std::string neighbors;    // on such a device's link
+  std::string tap;          // the kernel's interface on a device that it does not have
+  std::string object_file;  // the shared object that holds the port
+  bool verbose = false;     // DPDK's log goes to stderr
+};
+
 struct OpenConfig {
-  std::string port;                     // "loopback" or "af_xdp"
-  std::vector<std::string> interfaces;  // af_xdp: the interfaces to work on
-  uint32_t queues = 0;                  // af_xdp: receive queues to take on each; 0: all
-  std::string xdp_mode = "auto";        // "auto", "zero-copy", "copy", "generic"
-  std::string fault;                    // text for the fault wrapper; empty: none
-  std::string pcap_file;                // capture file; empty: none
+  std::string port;                     // "loopback", "af_xdp" or "dpdk"
+  std::vector<std::string> interfaces;  // to work on; dpdk: the kernel's, which has the addresses
+  uint32_t queues = 0;                  // receive queues to take on each; 0: all, dpdk: one
+  DpdkConfig dpdk;
+  std::string xdp_mode = "auto";  // "auto", "zero-copy", "copy", "generic"
+  std::string fault;              // text for the fault wrapper; empty: none
+  std::string pcap_file;          // capture file; empty: none
   StackConfig stack;
 };
 

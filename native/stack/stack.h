@@ -54,6 +54,8 @@ class Stack final : tcp::Handler, udp::Handler {
   // Who steers flows to us and reserves ports with the kernel; null where there is nothing to
   // steer.
   void set_director(std::unique_ptr<FlowDirector> director);
+  // Whoever answers for neighbours where no director does: lives as long as the layer it answers.
+  void keep(std::unique_ptr<net::NeighborResolver> resolver) { resolver_ = std::move(resolver); }
 
   // --- running
   // One turn. Returns true when there is more to do at once (the budget of frames was used up, or
@@ -208,6 +210,7 @@ class Stack final : tcp::Handler, udp::Handler {
   uint32_t port_count_ = 0;
   bool local_everywhere_ = false;
   std::unique_ptr<FlowDirector> director_;
+  std::unique_ptr<net::NeighborResolver> resolver_;
   Counters counters_;
   uint32_t event_tail_ = 0;
   uint32_t data_slot_ = ~0u;  // whose bytes were published last, and what the tail was then

@@ -81,12 +81,16 @@ class Steering {
   virtual Error add_address(const wire::IpAddress& address) = 0;
   virtual Error remove_address(const wire::IpAddress& address) = 0;
 
-  // `frame`: an Ethernet frame of a flow that this stack does not know.
-  virtual Whose pass_on(Protocol, const wire::FlowKey&, std::span<const uint8_t> frame) {
+  // `frame`: an Ethernet frame of a flow that this stack does not know. Its source address, all 0
+  // at first, holds notes of the steering's.
+  virtual Whose pass_on(Protocol, const wire::FlowKey&, std::span<uint8_t> frame) {
     return Whose::kNobodys;
   }
+  // The same where no rule tells: to the next of the other stacks, if there is one that has not
+  // seen it. The last of them gets false.
+  virtual bool pass_along(std::span<uint8_t> frame) { return false; }
   // An ICMP error: it comes by whatever queue, and may be about any stack's flow.
-  virtual void pass_on_to_all(std::span<const uint8_t> frame) {}
+  virtual void pass_on_to_all(std::span<uint8_t> frame) {}
 
   virtual SteeringCounters counters() const = 0;
   // Takes every rule away; all packets are the kernel's from here on.

@@ -351,20 +351,45 @@ SteeringCounters XdpSteering::counters() const {
 
 // --- other stacks on the interface
 
-Whose XdpSteering::pass_on(Protocol protocol, const wire::FlowKey& flow,
-                           std::span<const uint8_t> frame) {
+namespace {
+// In the source address of a frame that is passed on: who began it, and how often it was.
+constexpr size_t kOriginByte = 6, kHopsByte = 7;
+constexpr uint8_t kHopsMax = MR_MEMBERS_MAX + 8;
+
+bool note_hop(std::span<uint8_t> frame, uint8_t member) {
+  if (frame.size() < 14 || frame[kHopsByte] >= kHopsMax) return false;
+  if (frame[kOriginByte] == 0) frame[kOriginByte] = member;
+  ++frame[kHopsByte];
+  return true;
+}
+}  // namespace
+
+Whose XdpSteering::pass_on(Protocol protocol, const wire::FlowKey& flow, std::span<uint8_t> frame) {
   const mr_flow_key key = to_abi(protocol, flow);
   uint8_t owner = 0;
-  if (bpf::lookup(map(XdpMap::kFlows), &key, &owner) < 0 || frame.empty()) return Whose::kNobodys;
+  if (bpf::lookup(map(XdpMap::kFlows), &key, &owner) < 0) return Whose::kNobodys;
   if (owner == MR_OWNER_KERNEL) return Whose::kKernels;
-  if (owner == sharing_->member()) return Whose::kNobodys;
+  if (owner == sharing_->member() || !note_hop(frame, sharing_->member())) return Whose::kNobodys;
   const Error error = sharing_->send(owner, frame);
   if (error.code != ECONNREFUSED && error.code != ENOENT) return Whose::kPassedOn;  // or lost
   static_cast<void>(bpf::remove(map(XdpMap::kFlows), &key));
   return Whose::kNobodys;
 }
 
-void XdpSteering::pass_on_to_all(std::span<const uint8_t> frame) {
+// Round the members from the one that got it: it has been everywhere when that is the next.
+bool XdpSteering::pass_along(std::span<uint8_t> frame) {
+  const uint8_t us = sharing_->member();
+  if (!note_hop(frame, us)) return false;
+  for (unsigned i = 0; i < MR_MEMBERS_MAX; ++i) {
+    const auto next = uint8_t((us + i) % MR_MEMBERS_MAX + 1);
+    if (next == frame[kOriginByte] || next == us) return false;
+    const Error error = sharing_->send(next, frame);
+    if (error.code != ECONNREFUSED && error.code != ENOENT) return true;  // or lost
+  }
+  return false;
+}
+
+void XdpSteering::pass_on_to_all(std::span<uint8_t> frame) {
   for (unsigned member = 1; member <= MR_MEMBERS_MAX; ++member) {
     if (member == sharing_->member()) continue;
     static_cast<void>(sharing_->send(uint8_t(member), frame));

@@ -66,9 +66,9 @@ class XdpSteering final : public Steering {
   Error remove_local(Protocol protocol, const wire::Endpoint& local) override;
   Error add_address(const wire::IpAddress& address) override;
   Error remove_address(const wire::IpAddress& address) override;
-  Whose pass_on(Protocol protocol, const wire::FlowKey& flow,
-                std::span<const uint8_t> frame) override;
-  void pass_on_to_all(std::span<const uint8_t> frame) override;
+  Whose pass_on(Protocol protocol, const wire::FlowKey& flow, std::span<uint8_t> frame) override;
+  bool pass_along(std::span<uint8_t> frame) override;
+  void pass_on_to_all(std::span<uint8_t> frame) override;
   SteeringCounters counters() const override;
   void close() override;
 

@@ -44,7 +44,7 @@ void take_icmp_error(Core& core, Instant now, const net::IcmpError& e) {
     return;
   }
   if (e.error.code == EMSGSIZE) {
-    if (!opening) lower_mtu(core, now, c, e.mtu_bytes);
+    if (!opening) lower_mtu(core, now, c, e.mtu_bytes, e.may_be_cut);
   } else if (opening) {
     // RFC 1122 4.2.3.9 would wait after the soft ones. Linux does not: a connect() to a host that a
     // router calls unreachable fails at once.

@@ -127,7 +127,7 @@ void input_segment(Core& core, Instant now, Frame* frame, const net::IpMeta& met
       ++core.counters.tcp_no_memory;
       return;
     }
-    copy->flags |= Frame::kPassedOn;  // the headers stayed behind: it cannot be passed on
+    std::memset(copy->scratch, 0, sizeof(copy->scratch));  // the headers stayed behind
     frame = copy;
   }
   Segment s;

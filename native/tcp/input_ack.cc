@@ -142,6 +142,7 @@ bool input_ack(Core& core, Instant now, Connection& c, const Segment& s) {
   Sender& t = c.snd;
   if (!ack_in_range(core, now, c, s)) return false;
   c.last_received_at = now;
+  c.soft_error = 0;  // what works is no error (Linux)
   c.keepalive_sent = 0;
   c.loss.probes = 0;
   take_timestamp(now, c, s);

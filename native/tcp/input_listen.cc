@@ -168,7 +168,11 @@ void input_half_open(Core& core, Instant now, HalfOpen& h, Segment& s) {
   }
   const bool paws =
       h.timestamps && s.options.has_timestamps && int32_t(s.options.ts_value - h.ts_recent) < 0;
-  if (s.end() < expected || s.seq > expected + h.window_bytes || (paws && !s.has(wire::kTcpRst))) {
+  // RFC 9293 3.10.7.4, first; Linux takes an empty segment at the right edge too.
+  const Seq edge = expected + h.window_bytes;
+  const bool acceptable = s.seq == expected || (s.end() > expected && s.seq < edge) ||
+                          (s.seq == edge && s.end() == edge);
+  if (!acceptable || (paws && !s.has(wire::kTcpRst))) {
     if (!s.has(wire::kTcpRst)) send_half_open_ack(core, now, h);
     return;
   }

@@ -58,6 +58,10 @@ bool has_number_of_fin(const Connection& c, const Segment& s) {
 bool check_acceptable(Core& core, Instant now, Connection& c, const Segment& s) {
   const Receiver& r = c.rcv;
   const bool rst = s.has(wire::kTcpRst);
+  if (!rst && core.options.timestamps_required && c.timestamps && !s.options.has_timestamps) {
+    ++core.counters.tcp_paws_dropped;
+    return false;
+  }
   if (!rst && paws_rejects(now, c, s, kTicksForgiven) && !is_late_duplicate_ack(core, c, s)) {
     ++core.counters.tcp_paws_dropped;
     answer_unacceptable(core, now, c, s);

@@ -85,6 +85,8 @@ struct StackOptions {
   bool sack = true;
   bool window_scaling = true;
   bool slow_start_after_idle = true;
+  // RFC 7323 3.2: a segment without the agreed timestamp should be dropped. Linux takes it.
+  bool timestamps_required = false;
   ConnectionOptions defaults;
   // Tests that name absolute numbers: every connection begins at `isn`, and its timestamp clock has
   // no offset. Against RFC 6528; nothing but native/testing sets it.

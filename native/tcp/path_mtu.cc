@@ -38,12 +38,13 @@ void follow_path(Core& core, Connection& c) {
   if (core.ip.refresh(c.path) && c.path.mtu_bytes != seen_mtu) update_mss(core, c);
 }
 
-void lower_mtu(Core& core, Instant now, Connection& c, uint32_t mtu_bytes) {
+void lower_mtu(Core& core, Instant now, Connection& c, uint32_t mtu_bytes, bool may_be_cut) {
   const bool v4 = c.path.remote.is_v4();
   mtu_bytes = std::max(mtu_bytes, v4 ? core.ip.path_mtu_min_bytes() : kMtuFloorV6);
-  if (mtu_bytes >= c.path.mtu_bytes) return;
+  const bool cut_anew = may_be_cut && !c.path.may_be_cut;
+  if (mtu_bytes >= c.path.mtu_bytes && !cut_anew) return;
   ++core.counters.tcp_pmtu_lowered;
-  core.ip.learn_path_mtu(now, c.path.remote, mtu_bytes);
+  core.ip.learn_path_mtu(now, c.path.remote, mtu_bytes, may_be_cut);
   follow_path(core, c);
   // What is too big was dropped: again, smaller, at once, and it was no congestion (RFC 1191 6.4).
   TxQueue& q = c.snd.queue;

@@ -12,7 +12,7 @@ namespace millrace::tcp {
 // Before anything is built: when the tables have changed, the path's MTU may have.
 void follow_path(Core& core, Connection& c);
 // A checked ICMP error: packets to the peer must not be longer.
-void lower_mtu(Core& core, Instant now, Connection& c, uint32_t mtu_bytes);
+void lower_mtu(Core& core, Instant now, Connection& c, uint32_t mtu_bytes, bool may_be_cut);
 
 // The connection is established, or its timeouts repeat themselves.
 void begin_mtu_probing(Core& core, Instant now, Connection& c);

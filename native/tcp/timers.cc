@@ -31,6 +31,14 @@ Duration retries_span(const Core& core, uint8_t retries) {
   return {ns};
 }
 
+// How long an attempt to connect goes on: what `retries` doublings of a second take, however many
+// SYNs that was (Linux: those at a constant second are more). 6: 127 s.
+Duration syn_patience(uint8_t retries) {
+  constexpr int kDoublings = 6;  // those that stay below Linux's longest RTO, two minutes
+  const int64_t s = (2ll << std::min<int>(retries, kDoublings)) - 1;
+  return Duration::seconds(s + 120ll * std::max(0, retries - kDoublings));
+}
+
 bool given_up(const Core& core, Instant now, const Connection& c) {
   if (c.loss.stalled_since.ns == 0) return false;
   const Duration stalled = now - c.loss.stalled_since;
@@ -219,13 +227,12 @@ void retransmit_timeout(Core& core, Instant now, Connection& c) {
   TxQueue& q = c.snd.queue;
   LossState& l = c.loss;
   if (!q.in_flight()) return;
-  if (l.stalled_since.ns == 0) l.stalled_since = note_of(q.head).sent;
+  // Linux counts patience, the user's too, from the first timeout: with a long RTO all of it might
+  // be spent before anything was sent a second time.
+  if (l.stalled_since.ns == 0) l.stalled_since = now;
   // A peer that closes its window over data in flight and goes on answering is not dead.
   const bool answering = c.snd.window_bytes == 0 && now - c.last_received_at < core.options.rto_max;
-  // With a long RTO all the patience may be spent before anything was sent a second time (Linux
-  // counts from the first retransmission).
-  const bool tried = note_of(q.head).has(TxNote::kEverResent) || c.user_timeout_ms;
-  if (tried && given_up(core, now, c) && !(answering && !c.user_timeout_ms)) {
+  if (given_up(core, now, c) && !(answering && !c.user_timeout_ms)) {
     time_out(core, c);
     return;
   }
@@ -250,7 +257,6 @@ void tail_probe_timeout(Core& core, Instant now, Connection& c) {
   if (!q.in_flight()) return;
   bool sent = false;
   follow_path(core, c);
-  if (l.stalled_since.ns == 0) l.stalled_since = note_of(q.head).sent;
   l.probe_resent = false;
   const int32_t room = (c.snd.una + c.snd.window_bytes) - c.snd.nxt;
   if (q.unsent && room >= int32_t(note_of(q.unsent).length)) {
@@ -276,7 +282,7 @@ void persist_timeout(Core& core, Instant now, Connection& c) {
   const bool impatient = c.user_timeout_ms && given_up(core, now, c);
   const bool tired = orphan && l.probe_backoff > core.options.orphan_retries;
   if (l.probes >= kPersistProbes || impatient || tired) {
-    if (orphan || impatient) send_reset(core, now, c);
+    if (orphan) send_reset(core, now, c);
     time_out(core, c);
     return;
   }
@@ -300,9 +306,10 @@ void syn_timeout(Core& core, Instant now, Connection& c) {
   const bool answer = c.state == State::kSynReceived;
   const Duration waited = now - c.loss.stalled_since;
   const bool impatient = c.user_timeout_ms && waited >= Duration::millis(c.user_timeout_ms);
-  const uint32_t doubling = c.syn_retries ? c.syn_retries : core.options.syn_retries;
-  const uint32_t retries = answer ? core.options.syn_ack_retries : doubling + kSynLinear;
-  if (l.backoff >= retries || impatient) {
+  const bool over =
+      answer ? l.backoff >= core.options.syn_ack_retries
+             : waited >= syn_patience(c.syn_retries ? c.syn_retries : core.options.syn_retries);
+  if (over || impatient) {
     ++core.counters.tcp_open_failed;
     time_out(core, c);
     return;

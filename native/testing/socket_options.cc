@@ -67,8 +67,12 @@ int Door::set_option(int fd, int level, int name, const void* value, socklen_t l
 int Door::get_socket_level(Socket& s, int name, void* value, socklen_t* length) {
   switch (name) {
     case SO_ERROR: {
-      const int result = give(s.error, value, length);
+      // Like Linux's: what ICMP told a connection that goes on, where nothing worse has happened.
+      tcp::Connection* c = s.connection;
+      const int soft = s.error == 0 && c ? c->soft_error : 0;
+      const int result = give(soft ? soft : s.error, value, length);
       if (result == 0) s.error = 0;
+      if (result == 0 && soft) c->soft_error = 0;
       return result;
     }
     case SO_TYPE:

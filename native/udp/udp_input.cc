@@ -112,7 +112,7 @@ void Udp::icmp_error(Instant now, const net::IcmpError& error) {
   Socket* socket = find_connected(local, remote);
   const bool too_big = error.mtu_bytes != 0;
   if (too_big && (socket || find_bound(local))) {
-    ip_.learn_path_mtu(now, error.remote, error.mtu_bytes);
+    ip_.learn_path_mtu(now, error.remote, error.mtu_bytes, error.may_be_cut);
   }
   // A neighbour that is silent for a moment is no news to a datagram socket: Linux counts it as
   // soft.

@@ -69,7 +69,7 @@ IcmpMeaning meaning_of_icmp4(uint8_t type, uint8_t code) {
 IcmpMeaning meaning_of_icmp6(uint8_t type, uint8_t code) {
   switch (type) {
     case icmp6::kUnreachable:
-      if (code >= std::size(kUnreachable6)) return {};
+      if (code >= std::size(kUnreachable6)) return {EPROTO, true, false};
       return {kUnreachable6[code].errno_code, kUnreachable6[code].hard, false};
     case icmp6::kPacketTooBig:
       return {EMSGSIZE, false, true};
@@ -78,7 +78,8 @@ IcmpMeaning meaning_of_icmp6(uint8_t type, uint8_t code) {
     case icmp6::kParameterProblem:
       return {EPROTO, true, false};
     default:
-      return {};
+      // RFC 4443 2.4 (a): an error of an unknown type is for the upper layer, too.
+      return type < icmp6::kFirstInformational ? IcmpMeaning{EPROTO, false, false} : IcmpMeaning{};
   }
 }
 

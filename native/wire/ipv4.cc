@@ -7,29 +7,85 @@ namespace millrace::wire {
 
 namespace {
 
-constexpr uint8_t kOptionEnd = 0;
-constexpr uint8_t kOptionNop = 1;
-constexpr uint8_t kOptionLooseRoute = 131;
-constexpr uint8_t kOptionStrictRoute = 137;
+enum OptionKind : uint8_t {
+  kOptionEnd = 0,
+  kOptionNop = 1,
+  kOptionRecordRoute = 7,
+  kOptionTimestamp = 68,
+  kOptionLooseRoute = 131,
+  kOptionStrictRoute = 137,
+  kOptionRouterAlert = 148,
+};
 
-// RFC 1122 3.2.1.8: options are skipped by length. Source routes are refused, as Linux does by
+// RFC 791 3.1: the byte of a timestamp option that is wrong; 0: none.
+uint32_t timestamp_fault(std::span<const uint8_t> option) {
+  constexpr uint8_t kWithAddress = 1, kPrespecified = 3;
+  if (option.size() < 4) return 1;
+  const size_t pointer = option[2], entry = option[3] & 15;
+  if (pointer < 5) return 2;
+  if (pointer > option.size()) {  // full: the next hop cannot even count what it leaves out
+    return entry != kPrespecified && option[3] >> 4 == 15 ? 3 : 0;
+  }
+  const size_t bytes = entry == kWithAddress || entry == kPrespecified ? 8 : 4;
+  return pointer + bytes - 1 > option.size() ? 2 : 0;
+}
+
+// The same of any option whose length fits.
+uint32_t option_fault(std::span<const uint8_t> option) {
+  switch (option[0]) {
+    case kOptionRecordRoute:
+    case kOptionLooseRoute:
+    case kOptionStrictRoute: {
+      if (option.size() < 3) return 1;
+      const size_t pointer = option[2];
+      const bool room = pointer <= option.size();
+      const bool record = option[0] == kOptionRecordRoute;
+      return pointer < 4 || (record && room && pointer + 3 > option.size()) ? 2 : 0;
+    }
+    case kOptionTimestamp:
+      return timestamp_fault(option);
+    case kOptionRouterAlert:
+      return option.size() < 4 ? 1 : 0;
+    default:
+      return 0;
+  }
+}
+
+bool once_only(uint8_t kind, uint32_t& seen) {
+  const uint32_t bit = kind == kOptionRecordRoute                                ? 1
+                       : kind == kOptionTimestamp                                ? 2
+                       : kind == kOptionLooseRoute || kind == kOptionStrictRoute ? 4
+                                                                                 : 0;
+  const bool first = (seen & bit) == 0;
+  seen |= bit;
+  return first;
+}
+
+// RFC 1122 3.2.1.8: options are skipped by length; what is malformed, and which byte of it is named
+// to the sender (`pointer`), is Linux's choice. Source routes are refused, as Linux does by
 // default: a reply must never travel along a route that the sender chose.
-IpProblem check_options(std::span<const uint8_t> options) {
-  size_t at = 0;
-  while (at < options.size()) {
-    const uint8_t kind = options[at];
+IpProblem check_options(std::span<const uint8_t> header, uint8_t& pointer) {
+  size_t at = kIpv4HeaderBytes;
+  uint32_t seen = 0;
+  bool routed = false;
+  while (at < header.size()) {
+    const uint8_t kind = header[at];
     if (kind == kOptionEnd) break;
     if (kind == kOptionNop) {
       ++at;
       continue;
     }
-    if (kind == kOptionLooseRoute || kind == kOptionStrictRoute) return IpProblem::kSourceRoute;
-    if (at + 1 >= options.size()) return IpProblem::kHeader;
-    const size_t length = options[at + 1];
-    if (length < 2 || length > options.size() - at) return IpProblem::kHeader;
+    pointer = uint8_t(at);
+    if (at + 1 >= header.size()) return IpProblem::kOptions;
+    const size_t length = header[at + 1];
+    if (length < 2 || length > header.size() - at) return IpProblem::kOptions;
+    const uint32_t fault = option_fault(header.subspan(at, length));
+    pointer = uint8_t(at + fault);
+    if (fault || !once_only(kind, seen)) return IpProblem::kOptions;
+    routed |= kind == kOptionLooseRoute || kind == kOptionStrictRoute;
     at += length;
   }
-  return IpProblem::kNone;
+  return routed ? IpProblem::kSourceRoute : IpProblem::kNone;
 }
 
 }  // namespace
@@ -49,11 +105,6 @@ IpProblem parse_ipv4(std::span<const uint8_t> packet, Ipv4View& out, bool quoted
     if (checksum_fold(checksum_partial(packet.first(out.header_bytes))) != 0xffff) {
       return IpProblem::kChecksum;
     }
-    if (out.header_bytes > kIpv4HeaderBytes) {
-      const IpProblem problem =
-          check_options(packet.subspan(kIpv4HeaderBytes, out.header_bytes - kIpv4HeaderBytes));
-      if (problem != IpProblem::kNone) return problem;
-    }
   }
   const uint16_t fragment = load16(p + 6);
   out.fragment = (fragment & 0x3fff) != 0;  // more fragments, or an offset
@@ -63,7 +114,8 @@ IpProblem parse_ipv4(std::span<const uint8_t> packet, Ipv4View& out, bool quoted
   out.protocol = p[9];
   out.source = IpAddress::v4_bytes(p + 12);
   out.destination = IpAddress::v4_bytes(p + 16);
-  return IpProblem::kNone;
+  if (quoted || out.header_bytes == kIpv4HeaderBytes) return IpProblem::kNone;
+  return check_options(packet.first(out.header_bytes), out.bad_option);
 }
 
 }  // namespace millrace::wire

@@ -22,8 +22,9 @@ inline constexpr uint32_t kIpv4HeaderBytes = 20;
 // Why a packet cannot be taken.
 enum class IpProblem : uint8_t {
   kNone,
-  kHeader,       // truncated, wrong version, impossible lengths, malformed options
+  kHeader,       // truncated, wrong version, impossible lengths
   kChecksum,     // IPv4 header checksum
+  kOptions,      // malformed ones; the view is filled
   kSourceRoute,  // asks to be forwarded along a route
 };
 
@@ -35,8 +36,9 @@ struct Ipv4View {
   uint8_t protocol = 0;
   uint8_t ttl = 0;
   uint8_t traffic_class = 0;
-  bool fragment = false;  // not a whole datagram
-  bool first = true;      // fragment offset 0
+  bool fragment = false;   // not a whole datagram
+  bool first = true;       // fragment offset 0
+  uint8_t bad_option = 0;  // kOptions: the offset in the packet of what is wrong
 };
 
 // Fills `out` from a packet that begins with the IP header. With `quoted` the packet is an excerpt

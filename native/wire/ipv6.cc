@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "wire/ipv6.h"
 
+#include <algorithm>
+
 namespace millrace::wire {
 
 namespace {
@@ -15,6 +17,8 @@ constexpr uint8_t kUnknownOption = 2;
 constexpr uint8_t kOptionPad1 = 0;
 constexpr uint8_t kOptionPadN = 1;
 constexpr uint8_t kOptionRouterAlert = 5;
+constexpr uint32_t kPaddingMaxBytes = 7;  // more aligns nothing (RFC 4942 2.1.9.5)
+constexpr uint32_t kOptionsMax = 8;       // of one header, padding aside (Linux)
 
 void note_problem(Ipv6Chain& chain, uint8_t code, uint32_t pointer) {
   if (chain.result == Ipv6Walk::kProblem) return;  // the first one is the one to tell of
@@ -23,20 +27,34 @@ void note_problem(Ipv6Chain& chain, uint8_t code, uint32_t pointer) {
   chain.pointer = pointer;
 }
 
-// RFC 8200 4.2. False when the packet is to be dropped in silence.
+bool all_zero(std::span<const uint8_t> bytes) {
+  return std::all_of(bytes.begin(), bytes.end(), [](uint8_t b) { return b == 0; });
+}
+
+// RFC 8200 4.2. False when the packet is to be dropped in silence: padding that carries something
+// or goes on and on is a hidden channel (RFC 4942 2.1.9.5).
 bool check_options(std::span<const uint8_t> packet, uint32_t begin, uint32_t end,
                    Ipv6Chain& chain) {
-  uint32_t at = begin;
+  uint32_t at = begin, padding = 0, options = 0;
   while (at < end) {
     const uint8_t type = packet[at];
     if (type == kOptionPad1) {
+      if (++padding > kPaddingMaxBytes) return false;
       ++at;
       continue;
     }
     if (at + 1 >= end) return false;
     const uint32_t length = 2u + packet[at + 1];
     if (length > end - at) return false;
-    if (type != kOptionPadN && type != kOptionRouterAlert) {
+    if (type == kOptionPadN) {
+      padding += length;
+      if (padding > kPaddingMaxBytes || !all_zero(packet.subspan(at + 2, length - 2))) return false;
+      at += length;
+      continue;
+    }
+    padding = 0;
+    if (++options > kOptionsMax) return false;
+    if (type != kOptionRouterAlert) {
       // The two highest bits say what to do with an option that is not known. 11 is 10 for a packet
       // that was not sent to a multicast address.
       const int action = type >> 6;

@@ -137,6 +137,10 @@ export class ToyEngine implements Engine {
     return client;
   }
 
+  closeAtExit(): () => void {
+    return () => {};
+  }
+
   listen(local: SocketAddress, _dualStack: boolean, _backlog: number, sink: ListenerSink): Listener {
     const listener = new ToyListener(this, local, sink);
     this.listeners.add(listener);

@@ -1,70 +1,52 @@
 // SPDX-License-Identifier: MIT
-// A table of exchanges: a connection is brought into a state of RFC 9293 3.3.2 by honest packets,
-// then one segment comes, and what the host sends in the next 300 ms is written down. The table is
-// the product of states and segments.
+// One exchange: a host is brought to a place by honest packets, then one packet comes, and what the
+// host sends in the next 300 ms and tells its user is written down. All of them are the product of
+// places and packets, for IPv4 and IPv6.
 #pragma once
 
-#include <string>
-#include <vector>
+#include <sys/socket.h>
 
-#include "scripts/runner/packet.h"
+#include "differential/probe.h"
 #include "testing/millrace_testing.h"
 
 namespace millrace::differential {
 
-enum class Place : uint8_t {
-  kClosed,
-  kListen,
-  kSynReceived,
-  kSynSent,
-  kEstablished,
-  kDataSent,
-  kUnread,
-  kFinWait1,
-  kFinWait2,
-  kClosing,
-  kTimeWait,
-  kCloseWait,
-  kLastAck,
-};
-constexpr const char* kPlaceNames[] = {
-    "CLOSED",     "LISTEN",     "SYN-RECEIVED", "SYN-SENT",  "ESTABLISHED", "DATA-SENT", "UNREAD",
-    "FIN-WAIT-1", "FIN-WAIT-2", "CLOSING",      "TIME-WAIT", "CLOSE-WAIT",  "LAST-ACK"};
-
-// The segment under test. `seq` and `ack` are offsets from what the host expects.
-struct Probe {
-  const char* name;
-  uint8_t flags;
-  int seq = 0;
-  int ack = 0;
-  uint32_t length = 0;
-  bool timestamps = false;  // the connection has them, SACK and a window scale
-  int ts_offset = 0;        // of the TSval
-  bool without_ts = false;  // although agreed
-};
-extern const std::vector<Probe> kProbes;
-
 class Exchange {
  public:
-  Exchange(mrt_stack* stack, uint16_t number, Place place, const Probe& probe);
+  Exchange(mrt_stack* stack, uint16_t number, Place place, const Probe& probe, bool v6);
   ~Exchange();
-  // One line: name, then what was sent.
+  // What was sent, in the words of the line that is printed.
   std::string run();
 
  private:
+  struct SocketAddress {
+    sockaddr_storage storage{};
+    socklen_t length = 0;
+    const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&storage); }
+  };
+  SocketAddress socket_address(const scripts::Address& address, uint16_t port) const;
+  int open_socket(int type);
   void open();
+  void open_datagram();
   void connect();
   void listen();
   void established();
   void closing();
   void send(uint8_t flags, uint32_t length = 0);
   void put(uint32_t seq, uint32_t ack, uint8_t flags, uint32_t length, bool timestamps,
-           int ts_offset = 0);
+           int ts_offset = 0, const Probe* extra = nullptr);
+  void put_datagram();
+  void put_error();
+  void put_segment();
+  uint32_t unacknowledged() const;
   void probe();
   void collect(int64_t ns);
   std::string describe(const scripts::View& view, int64_t at_ns) const;
+  std::string describe_socket();
 
   mrt_stack* const stack_;
+  const bool v6_;
+  const scripts::Address host_, peer_;
   const uint16_t host_port_, peer_port_;
   const Place place_;
   const Probe& probe_;

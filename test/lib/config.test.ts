@@ -118,6 +118,14 @@ t.test('port and interface', async (t) => {
   t.match(load({ MILLRACE_PORT: 'loopback' }, { interface: ['eth1'] }), { port: 'af_xdp', interface: ['eth1'] });
 });
 
+t.test('port dpdk needs a device; an interface may go with it', async (t) => {
+  const load = (env: Record<string, string>) => loadOptions({ env, directory: nowhere });
+  t.throws(() => load({ MILLRACE_PORT: 'dpdk' }), { message: /no device is named; allowed: .*MILLRACE_DPDK_ARGS/ });
+  const device = { MILLRACE_PORT: 'dpdk', MILLRACE_DPDK_ARGS: '--vdev net_tap0' };
+  t.match(load(device), { port: 'dpdk', dpdkArgs: '--vdev net_tap0', interface: [] });
+  t.match(load({ ...device, MILLRACE_INTERFACE: 'eth1' }), { port: 'dpdk', interface: ['eth1'] });
+});
+
 t.test('every variable is taken', async (t) => {
   for (const name of OPTION_NAMES) {
     t.match(

@@ -46,6 +46,8 @@ const cases: [OptionName, unknown, unknown][] = [
     'drop=0.01,reorder=2%,rx.cut,tx.delay_us=500,dup_at=5,seed=7',
   ],
   ['fault', '', ''],
+  ['dpdkAddress', '10.0.0.1/24, fd00::1/64', '10.0.0.1/24,fd00::1/64'],
+  ['dpdkNeighbors', '10.0.0.2=02:00:00:00:00:0A', '10.0.0.2=02:00:00:00:00:0A'],
 ];
 
 t.test('what is read', async (t) => {
@@ -57,7 +59,7 @@ t.test('what is read', async (t) => {
 const refused: [OptionName, unknown][] = [
   ['enabled', 'maybe'],
   ['enabled', 2],
-  ['port', 'dpdk'],
+  ['port', 'netmap'],
   ['port', 5],
   ['interface', 'a name'],
   ['interface', 'a-name-that-is-too-long'],
@@ -84,6 +86,13 @@ const refused: [OptionName, unknown][] = [
   ['fault', 'drop_at=0'],
   ['fault', 'seed=0.5'],
   ['report', 'a\0b'],
+  ['dpdkAddress', '10.0.0.1'],
+  ['dpdkAddress', '10.0.0.1/33'],
+  ['dpdkAddress', '10.0.0/24'],
+  ['dpdkNeighbors', '10.0.0.2'],
+  ['dpdkNeighbors', '10.0.0.2=02:00:00:00:00'],
+  ['dpdkNeighbors', 'host=02:00:00:00:00:02'],
+  ['dpdkTap', 'a/b'],
 ];
 
 t.test('what is refused', async (t) => {

@@ -23,6 +23,7 @@ const good: MachineFacts = {
   memlockBytes: Number.POSITIVE_INFINITY,
   seccomp: false,
   interfaces: [{ ...eth1, name: 'lo', driver: '', mtuBytes: 65536 }, eth1],
+  dpdkBuilt: true,
   hugePages: { total: 0, free: 0, sizeKib: 2048 },
 };
 
@@ -38,7 +39,16 @@ t.test('a machine on which all is well', async (t) => {
   t.match(readiness(good, ['eth1']), [
     { port: 'loopback', usable: true, gaps: [] },
     { port: 'af_xdp', usable: true, gaps: [], why: 'eth1 (ixgbe, 4 queues)' },
+    { port: 'dpdk', usable: true, gaps: [] },
   ]);
+});
+
+t.test('port dpdk is not built', async (t) => {
+  t.match(readiness({ ...good, dpdkBuilt: false }, []).at(-1), {
+    port: 'dpdk',
+    usable: false,
+    gaps: [{ missing: 'dpdk', mend: /apt-get install libdpdk-dev .*npm rebuild millrace/ }],
+  });
 });
 
 t.test('each missing capability is named, with the command that grants it', async (t) => {

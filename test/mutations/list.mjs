@@ -14,8 +14,8 @@ export const MUTATIONS = [
   {
     name: 'ethernet-padding-kept',
     file: 'native/net/ip_input.cc',
-    find: '    case IpProblem::kSourceRoute:\n      return drop(frame, counters_.ip_source_routed);\n  }\n  frame->trim_to(ip.total_bytes);',
-    replace: '    case IpProblem::kSourceRoute:\n      return drop(frame, counters_.ip_source_routed);\n  }\n',
+    find: '      return refuse_options(now, index, frame, ip, to_group);\n  }\n  frame->trim_to(ip.total_bytes);',
+    replace: '      return refuse_options(now, index, frame, ip, to_group);\n  }\n',
   },
   {
     name: 'udp-checksum-not-verified',

@@ -174,8 +174,10 @@ void Checker::check_segment(Instant now, uint32_t host, const Segment& s) {
   if (!syn) settle_isn(own, s.seq);
   if (syn && (!own.known || own.isn != s.seq)) {
     const bool again = own.known && (s.flags & kAck) && own.sent_to == own.isn + 1;
+    const bool reborn = own.known;
     const uint32_t other = own.isn;
     own = {};
+    own.reborn = reborn;
     own.has_other_isn = again, own.other_isn = other;
     own.known = true;
     find_connection(s.flow, own);
@@ -237,6 +239,9 @@ void Checker::check_acknowledgement(const Segment& s, Direction& own, Direction&
   settle_isn(peer, s.ack);
   if (!peer.known) return fail_("ACK of a peer that has sent no SYN");
   if (before(peer.sent_to, s.ack)) {
+    // A late copy of the first SYN has begun another handshake, and a TIME-WAIT answers from the
+    // old one.
+    if (peer.reborn && peer.sent_to == peer.isn + 1) return;
     return fail_(text("acknowledges %u, the peer has sent to %u", s.ack - peer.isn,
                       peer.sent_to - peer.isn));
   }

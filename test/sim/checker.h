@@ -64,6 +64,7 @@ class Checker final : public SimObserver {
     bool edge_known = false;
     uint32_t later_edge = 0;  // the same, without what SYNs have offered
     bool later_edge_known = false;
+    bool reborn = false;  // there was another connection between the same ports before
     uint8_t scale = 0;
     bool scales = false, stamps = false;
     uint16_t mss = 536;

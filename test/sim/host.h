@@ -35,6 +35,7 @@ class Host final : public tcp::Handler, public net::NeighborResolver {
   void hog(uint32_t left);
   void give_back();
   bool applications_done() const { return udp_.done(); }
+  uint32_t udp_unanswered() const { return udp_.unanswered(); }
   bool waits_on_purpose() const { return !udp_.next_event().is_never(); }
   // True when nothing of the run is left: no connection, no timer, no frame.
   bool quiet(std::string& what) const;

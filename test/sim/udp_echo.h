@@ -24,6 +24,8 @@ class UdpEcho final : public udp::Handler {
   // Every datagram was sent. On a perfect network also: every answer is back.
   bool done() const;
   void close();
+  // Datagrams whose answer the server could not send.
+  uint32_t unanswered() const { return unanswered_; }
   udp::Udp& udp() { return *udp_; }
 
   void on_readable(udp::Socket& socket) override { readable_ = true; }
@@ -50,6 +52,7 @@ class UdpEcho final : public udp::Handler {
   std::unique_ptr<udp::Udp> udp_;
   udp::Socket* server_ = nullptr;
   std::vector<Client> clients_;
+  uint32_t unanswered_ = 0;
   bool readable_ = false;
 };
 

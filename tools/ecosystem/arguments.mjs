@@ -8,7 +8,7 @@ every side where it can be, and compares what they record. Needs root.
 
   --only A,B     only these rows
   --list         the rows
-  --docs         writes the table to docs/compatibility.md
+  --docs         writes the table, or with --only these rows of it, to docs/compatibility.md
   --verbose      shows what each program records
   --help`;
 
@@ -32,6 +32,9 @@ export function parseArguments(args) {
   const only = values.only?.flatMap((text) => text.split(',')).filter((text) => text !== '');
   const unknown = only?.find((name) => !ROWS.some((row) => row.name === name));
   if (unknown !== undefined) return { problem: `no row '${unknown}'; --list shows them` };
-  if (values.docs && only !== undefined) return { problem: '--docs needs a whole run: no --only' };
-  return { ...values, rows: only === undefined ? ROWS : ROWS.filter((row) => only.includes(row.name)) };
+  return {
+    ...values,
+    complete: only === undefined,
+    rows: only === undefined ? ROWS : ROWS.filter((row) => only.includes(row.name)),
+  };
 }

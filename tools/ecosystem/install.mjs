@@ -1,5 +1,5 @@
 // The packages of the matrix, installed into the ignored cache by the lock beside this file.
-import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ROOT } from '../files.mjs';
@@ -25,9 +25,9 @@ export async function installPackages(log = console.log) {
     if (code !== 0) throw new Error(`npm ci: ${output.slice(-2000)}`);
     writeFileSync(mark, LOCK);
   }
-  // Beside node_modules, so that require() and import find the packages by themselves.
-  const programs = join(CACHE, 'programs');
-  rmSync(programs, { recursive: true, force: true });
+  // Beside node_modules, so that require() and import find the packages by themselves; of this run alone.
+  const programs = mkdtempSync(join(CACHE, 'programs-'));
+  process.on('exit', () => rmSync(programs, { recursive: true, force: true }));
   cpSync(join(HERE, 'programs'), programs, { recursive: true });
   return programs;
 }

@@ -20,7 +20,7 @@ function makeCertificates(lab) {
   const authority = ['basicConstraints=critical,CA:TRUE', 'keyUsage=critical,keyCertSign'];
   const extensions = authority.flatMap((text) => ['-addext', text]);
   openssl('req', '-x509', ...key, '-keyout', at('ca.key'), '-out', at('ca.pem'), '-subj', '/CN=mill', ...extensions);
-  const alternative = `subjectAltName=${names},DNS:lab.test`;
+  const alternative = `subjectAltName=${names},DNS:localhost`;
   const request = ['-out', at('server.csr'), '-subj', '/CN=server', '-addext', alternative];
   openssl('req', ...key, '-keyout', at('server.key'), ...request);
   const signed = ['-CA', at('ca.pem'), '-CAkey', at('ca.key'), '-CAcreateserial', '-copy_extensions', 'copyall'];
@@ -124,28 +124,34 @@ async function used(lab, jobs) {
   return { connections, segments };
 }
 
-/** One run: `side` is where millrace is, 'none', 'client' or 'server'. The tested side is always the lab's mill. */
-async function runOnce(row, { lab, programs, certificates, debian }, side, nodeArgs) {
-  const [clientSide, serverSide] = side === 'server' ? [lab.peer, lab.mill] : [lab.mill, lab.peer];
+/**
+ * One run: `side` is where millrace is, 'none', 'client' or 'server'. The side that is under test is always the lab's
+ * mill; a server of Debian that stands between the two is the peer's.
+ */
+async function runOnce(row, { lab, programs, certificates, debian, front }, side, nodeArgs) {
+  const tested = side === 'none' ? row.sides[0] : side;
+  const [clientSide, serverSide] = tested === 'server' ? [lab.peer, lab.mill] : [lab.mill, lab.peer];
   const main = join(programs, 'main.js');
-  const launch = (role, own, options) => {
-    const port = debian?.port ?? PORT;
-    const args = [row.program ?? row.name, role, serverSide.ipv4, own.ipv4, port, certificates];
+  const launch = (role, own, to, options) => {
+    const other = own === lab.mill ? lab.peer : lab.mill;
+    const args = [row.program ?? row.name, role, to.host, own.ipv4, other.ipv4, to.port, certificates];
     const mode = side === role ? 'millrace' : 'kernel';
     return lab.node(mode, main, args, { side: own, nodeArgs, ...options });
   };
-  const server = debian ?? new NodeServer(() => launch('server', serverSide));
+  const own = { host: serverSide.ipv4, port: PORT };
+  const server = debian ?? new NodeServer(() => launch('server', serverSide, own));
   const before = await kernelOpens(lab, lab.mill);
-  if (debian === undefined) await server.start();
-  const client = await launch('client', clientSide, { ready: null, stdin: 'pipe' });
+  // A server of Debian runs on from run to run, unless the last client had it killed.
+  if (debian === undefined || !debian.running) await server.start();
+  const client = await launch('client', clientSide, front ?? debian ?? own, { ready: null, stdin: 'pipe' });
   try {
     await serveClient(client, server);
   } catch (error) {
     throw new Error(`${error.message}\nserver:\n${server.describe()}`);
   }
   const serverJobs = server.jobs ?? [];
-  const tested = side === 'server' ? serverJobs : side === 'client' ? [client] : [];
-  const { connections, segments } = await used(lab, tested);
+  const ours = side === 'server' ? serverJobs : side === 'client' ? [client] : [];
+  const { connections, segments } = await used(lab, ours);
   for (const job of serverJobs) await job.stop('SIGTERM', 8000);
   const opens = (await kernelOpens(lab, lab.mill)) - before;
   const ok = client.code === 0 && client.stdout.includes('{"done":true}');
@@ -160,13 +166,24 @@ async function runOnce(row, { lab, programs, certificates, debian }, side, nodeA
   };
 }
 
+/** The lines around the first that differs. */
+function firstDifference(expected, came) {
+  const [plain, hooked] = [expected, came].map((text) => text.split('\n'));
+  const first = plain.findIndex((line, i) => line !== hooked[i]);
+  const at = first < 0 ? plain.length : first;
+  const part = (all) => all.slice(Math.max(0, at - 6), at + 12).join('\n');
+  return `\n--- plain\n${part(plain)}\n--- millrace\n${part(hooked)}`;
+}
+
 /** What differs between a run under millrace and the plain one, in words. */
-function differences(plain, run) {
+export function differences(plain, run) {
   const found = [];
   for (const kind of ['steps', 'stderr']) {
     for (const role of ['client', 'server']) {
-      const [expected, came] = [plain, run].map((one) => JSON.stringify(one[kind][role], null, 1));
-      if (expected !== came) found.push(`${kind} of the ${role}:\n--- plain\n${expected}\n--- millrace\n${came}`);
+      const [expected, came] = [plain, run].map((one) =>
+        JSON.stringify(one[kind][role], null, 1).replaceAll('\\n', '\n'),
+      );
+      if (expected !== came) found.push(`${kind} of the ${role}:${firstDifference(expected, came)}`);
     }
   }
   if (run.connections === 0 || run.segments === 0) found.push('nothing went through the stack');
@@ -183,10 +200,14 @@ export async function runRow(row, programs, log) {
   try {
     lab = await openLab();
     const certificates = makeCertificates(lab);
-    const debian = row.server === undefined ? undefined : await startServer(row.server, lab, lab.peer, certificates);
+    const start = (name, more) => name && startServer(name, lab, lab.peer, { certificates, ...more });
+    const debian = await start(row.server);
+    const front = await start(row.front, { upstream: `${lab.mill.ipv4}:${PORT}` });
     const nodeArgs = (row.preload ?? []).flatMap((name) => ['--require', join(programs, name)]);
     for (const side of ['none', ...row.sides]) {
-      const run = await runOnce(row, { lab, programs, certificates, debian }, side, nodeArgs);
+      const startMs = performance.now();
+      const run = await runOnce(row, { lab, programs, certificates, debian, front }, side, nodeArgs);
+      run.seconds = (performance.now() - startMs) / 1000;
       runs.push(run);
       log(`${row.name} ${side}: ${JSON.stringify(run)}`);
       if (side === 'none') continue;

@@ -8,7 +8,10 @@ import { REGISTER, runRow } from './row.mjs';
 import { tableOf, writeDocument } from './tables.mjs';
 
 function report({ row, runs, problems }, seconds) {
-  const sides = runs.slice(1).map((run) => `${run.side} (${run.connections} connections, ${run.segments} segments)`);
+  const sides = runs.map(({ side, connections, segments, seconds: took }) => {
+    const used = side === 'none' ? '' : `, ${connections} connections, ${segments} segments`;
+    return `${side} (${took.toFixed(1)} s${used})`;
+  });
   console.log(`${problems.length === 0 ? 'ok    ' : 'not ok'} ${row.name} ${seconds} s: ${sides.join(', ')}`);
   for (const problem of problems) console.log(problem.replaceAll(/^/gm, '    '));
 }
@@ -28,7 +31,7 @@ async function matrix(options) {
   console.log(`\n${tableOf(results).join('\n')}\n`);
   const failed = results.filter(({ problems }) => problems.length > 0).length;
   console.log(`${results.length - failed} rows passed, ${failed} failed`);
-  if (options.docs) writeDocument(results, process.versions.node);
+  if (options.docs) writeDocument(results, process.versions.node, options);
   return failed === 0 ? 0 : 1;
 }
 

@@ -23,7 +23,7 @@ export function tableOf(results) {
     const steps = runs[0]?.steps;
     const cells = [
       names + (row.note === undefined ? '' : ` (${row.note})`),
-      row.server ?? 'Node',
+      row.server ?? row.front ?? 'Node',
       outcome(result, 'client'),
       outcome(result, 'server'),
       steps === undefined ? 0 : steps.client.length + steps.server.length,
@@ -34,8 +34,21 @@ export function tableOf(results) {
   return out;
 }
 
-/** Writes the table between its markers in docs/compatibility.md. */
-export function writeDocument(results, nodeVersion) {
+/** What names a row in the table: its packages. */
+const nameOf = (line) => line.split(' | ', 1)[0];
+
+/** The table with the lines of `results` in it, instead of what it said of these rows before. */
+export function tableWith(table, results) {
+  const fresh = new Map(tableOf(results).map((line) => [nameOf(line), line]));
+  return table.map((line) => fresh.get(nameOf(line)) ?? line);
+}
+
+/** Writes the table between its markers in docs/compatibility.md; of a part of the rows, these alone. */
+export function writeDocument(results, nodeVersion, { complete }) {
   const text = readFileSync(DOCUMENT, 'utf8');
-  writeFileSync(DOCUMENT, replacePart(text, 'ecosystem', [`Node ${nodeVersion}:`, '', ...tableOf(results)]));
+  const before = /<!-- ecosystem -->\n([\s\S]*?)\n<!-- \/ecosystem -->/.exec(text)?.[1].split('\n') ?? [];
+  const heading = `Node ${nodeVersion}:`;
+  if (!complete && before[0] !== heading) throw new Error('the table is of another Node: --docs needs a whole run');
+  const lines = complete ? [heading, '', ...tableOf(results)] : tableWith(before, results);
+  writeFileSync(DOCUMENT, replacePart(text, 'ecosystem', lines));
 }

@@ -13,6 +13,11 @@ fail() {
   poweroff -f
 }
 
+# The kernel asks for modules outside the job's root.
+mkdir -p /sbin
+printf '#!/bin/sh\nexec /bin/chroot /merged /sbin/modprobe "$@"\n' >/sbin/modprobe
+chmod 755 /sbin/modprobe
+
 for word in $(cat /proc/cmdline); do
   case $word in guest.job=*) job=${word#guest.job=} ;; esac
 done

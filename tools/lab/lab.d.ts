@@ -23,6 +23,9 @@ export interface LabOptions {
   bridge?: BridgeSwitches | false;
   /** The kernel's bridge and netem in between (needs sch_netem); then setPath(). */
   netem?: boolean;
+  /** Two network devices of a guest, wired together, in place of a veth pair. */
+  devices?: readonly [string, string];
+  vlan?: number;
 }
 
 /** What netem does to packets, each way: ms one way, per cent, Mbit/s, kB. */

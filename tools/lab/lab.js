@@ -14,6 +14,15 @@ const { nativeTool } = require('./native-tools.js');
 const root = path.resolve(__dirname, '../..');
 const register = path.join(root, 'dist/compat/register.js');
 
+/** LAB_PORT=dpdk: the same interface through DPDK's driver for AF_XDP. */
+const viaDpdk = process.env['LAB_PORT'] === 'dpdk';
+
+function portOptions(side) {
+  if (!viaDpdk) return { MILLRACE_PORT: 'af_xdp', MILLRACE_INTERFACE: side.interface };
+  const device = `net_af_xdp0,iface=${side.interface},busy_budget=0`;
+  return { MILLRACE_PORT: 'dpdk', MILLRACE_INTERFACE: side.interface, MILLRACE_DPDK_ARGS: `--vdev ${device}` };
+}
+
 /** On the wire: an MTU of 1500 and the Ethernet header. */
 const kFrameBytes = 1514;
 
@@ -42,7 +51,9 @@ function guard() {
 /**
  * Opens a lab. Options: `queues` (of each end of the link, 1), `offload` (leave segmentation and checksum offload on),
  * `mtu`, `congestion` (cubic), `bridge` (the bridge's own switches: seed, loss, dup, reorder, corrupt, in per cent, or
- * false), `netem` (the kernel's own bridge stands in between; setPath() says what it does to packets). Needs root.
+ * false), `netem` (the kernel's own bridge stands in between; setPath() says what it does to packets), `devices` (two of
+ * the machine's own that are wired together, in place of the veth pair: only in a guest, they lose their addresses),
+ * `vlan` (both ends are this VLAN of the wire). Needs root.
  */
 async function openLab(options = {}) {
   guard();
@@ -85,7 +96,9 @@ class Lab {
     const end = (side, name) => ['name', name, 'netns', side.namespace, ...queues];
     const join = (a, nameA, b, nameB) =>
       must('ip', ['link', 'add', ...end(a, nameA), 'type', 'veth', 'peer', ...end(b, nameB)]);
-    if (bridged) {
+    if (this.options.devices) {
+      await this.takeDevices(this.options.devices);
+    } else if (bridged) {
       await join(mill, mill.interface, wire, 'wire0');
       await join(peer, peer.interface, wire, 'wire1');
       for (const name of ['wire0', 'wire1']) await this.raise(wire, name);
@@ -93,6 +106,7 @@ class Lab {
       await join(mill, mill.interface, peer, peer.interface);
     }
     for (const side of [mill, peer]) {
+      if (this.options.vlan) await this.tag(side, this.options.vlan);
       await this.raise(side, side.interface);
       await this.ip(side, ['addr', 'add', `${side.ipv4}/16`, 'dev', side.interface]);
       await this.ip(side, ['-6', 'addr', 'add', `${side.ipv6}/64`, 'dev', side.interface, 'nodad']);
@@ -108,6 +122,19 @@ class Lab {
     if (this.options.netem) await this.joinByKernel();
     else if (bridged) await this.startBridge(this.options.bridge);
     await this.waitForLink();
+  }
+
+  async takeDevices(devices) {
+    for (const [index, side] of [this.mill, this.peer].entries())
+      await must('ip', ['link', 'set', devices[index], 'netns', side.namespace, 'name', side.interface]);
+  }
+
+  /** The interface becomes a trunk, and its name that of one VLAN of it. */
+  async tag(side, vlan) {
+    await this.ip(side, ['link', 'set', side.interface, 'name', 'trunk0']);
+    await this.raise(side, 'trunk0');
+    const type = ['type', 'vlan', 'id', String(vlan)];
+    await this.ip(side, ['link', 'add', 'link', 'trunk0', 'name', side.interface, ...type]);
   }
 
   async raise(side, name) {
@@ -246,8 +273,8 @@ class Lab {
   }
 
   /**
-   * Starts a Node program on the mill's side. `mode` is 'kernel' (plain Node) or 'millrace' (the preload, AF_XDP on the
-   * side's interface). Options beside spawn's: `ready` (pattern to wait for), `nodeArgs`, `options` (more MILLRACE_*).
+   * Starts a Node program on the mill's side. `mode` is 'kernel' (plain Node) or 'millrace' (the preload, on the side's
+   * interface). Options beside spawn's: `ready` (pattern to wait for), `nodeArgs`, `options` (more MILLRACE_*).
    */
   async node(mode, script, args = [], options = {}) {
     const side = options.side ?? this.mill;
@@ -258,8 +285,7 @@ class Lab {
     if (mode === 'millrace') {
       nodeArgs.push('--require', register, '--require', path.join(__dirname, 'stats-probe.js'));
       Object.assign(env, {
-        MILLRACE_PORT: 'af_xdp',
-        MILLRACE_INTERFACE: side.interface,
+        ...portOptions(side),
         MILLRACE_REQUIRE: '1',
         MILLRACE_REPORT: report,
         LAB_STATS_FILE: live,

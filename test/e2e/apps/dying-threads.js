@@ -34,7 +34,7 @@ async function main(port, host, rounds) {
   process.stdout.write('listening on both\n');
   for (let round = 0; round < rounds; round++) {
     for (const step of STEPS) for (const way of WAYS) await live(step, way, port, host);
-    for (let ms = 0; ms < 120; ms += 7) await surprise(port, host, ms);
+    for (let ms = 0; ms < 120; ms += rounds > 1 ? 7 : 15) await surprise(port, host, ms);
   }
   process.stdout.write('done\n');
   process.stdin.on('data', () => process.exit(0)).unref();

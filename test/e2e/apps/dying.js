@@ -20,11 +20,14 @@ function reach(name) {
   else process.stdout.write(`reached ${name}\n`);
 }
 
+// A little at a time: where writes complete at once and the peer keeps up, a loop until one does not would never end.
 function flood(socket) {
-  for (let more = true; more; ) {
+  let more = true;
+  for (let i = 0; more && i < 8; i++) {
     more = socket.write(BLOCK);
     if (socket.bytesWritten > 1e6) reach('sending');
   }
+  if (more && !socket.writableEnded) setImmediate(flood, socket);
 }
 
 reach('loaded');
@@ -35,8 +38,9 @@ const server = net.createServer((socket) => {
     if (socket.bytesRead > 1e6) reach('receiving');
   });
   socket.on('drain', () => flood(socket));
-  flood(socket);
-  if (step === 'closing') {
+  if (step !== 'closing') flood(socket);
+  else {
+    socket.write(BLOCK);
     socket.end();
     server.close();
     reach('closing');

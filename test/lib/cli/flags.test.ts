@@ -52,7 +52,7 @@ t.test('wrong flags', async (t) => {
     UnknownOptionError,
     'a flag of another command',
   );
-  t.match(caught(() => parseFlags(['--port'])).message, /--port .*has no value; allowed: none, loopback, af_xdp/);
+  t.match(caught(() => parseFlags(['--port'])).message, /--port .*has no value; allowed: none, loopback, af_xdp, dpdk/);
   t.match(caught(() => parseFlags(['--no-port'])).message, /--no-port .*allowed: --port=<value>/);
   t.match(caught(() => parseFlags(['-x'])).message, /-x is not an option/);
 });
@@ -65,5 +65,10 @@ t.test('a flag silences the variable that it contradicts', async (t) => {
     MILLRACE_PORT: 'af_xdp',
     HOME: '/',
   });
+  t.match(
+    environmentFor({ MILLRACE_INTERFACE: 'eth2' }, { MILLRACE_PORT: 'dpdk' }),
+    { MILLRACE_INTERFACE: 'eth2', MILLRACE_PORT: 'dpdk' },
+    'a device of DPDK may have an interface beside it',
+  );
   t.same(environmentFor({}, env), env);
 });

@@ -165,6 +165,18 @@ TEST_CASE("af_xdp: five capabilities are enough, and each that is missing is nam
   REQUIRE(veth.ok);
   // 38: CAP_PERFMON, 39: CAP_BPF. No CAP_SYS_ADMIN.
   CHECK(open_with(veth, {CAP_NET_ADMIN, CAP_NET_RAW, CAP_IPC_LOCK, 38, 39}) == "ok");
+  {
+    // To join others no more is needed.
+    VethPair two(2);
+    Inside here(two.here);
+    SetupError error;
+    FramePool pool(1024, 2048);
+    auto steering = steer::XdpSteering::open("mrh", {}, error);
+    REQUIRE_MESSAGE(steering, error.text);
+    auto port = AfXdpPort::open("mrh", pool, {.queues_wanted = 1}, error);
+    REQUIRE_MESSAGE(port, error.text);
+    CHECK(open_with(two, {CAP_NET_ADMIN, CAP_NET_RAW, CAP_IPC_LOCK, 38, 39}) == "ok");
+  }
 
   const auto names = [](const std::string& text, const char* capability) {
     MESSAGE(text);

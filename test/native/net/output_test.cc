@@ -52,15 +52,39 @@ TEST_CASE("short frames are padded with zeros, whatever the memory held before")
 TEST_CASE("a packet that may be fragmented has an identification nobody can guess") {
   World w(LinkType::kIp);
   Path path = *w.ip.resolve(IpAddress(), w.peer4);
-  std::set<uint32_t> seen;
-  for (int i = 0; i < 100; ++i) {
+  std::set<uint16_t> seen, steps;
+  uint16_t before = 0;
+  for (int i = 0; i < 3000; ++i) {
     CHECK(!w.send(path, Bytes(20), {.protocol = 6, .dont_fragment = false}));
     const Bytes packet = w.take_ip();
     CHECK(wire::load16(packet.data() + 6) == 0);
     CHECK(naive_checksum(Bytes(packet.begin(), packet.begin() + 20)) == 0);
-    seen.insert(wire::load16(packet.data() + 4));
+    const uint16_t id = wire::load16(packet.data() + 4);
+    seen.insert(id);
+    steps.insert(uint16_t(id - before));
+    before = id;
   }
-  CHECK(seen.size() > 95);
+  CHECK(seen.size() == 3000);  // RFC 6864 4.1: none twice
+  CHECK(steps.size() > 2800);  // and no step tells of the next
+}
+
+TEST_CASE("identifications come back after all 65,536, and differ by destination and secret") {
+  Random random = Random::from_seed(5), other = Random::from_seed(6);
+  net::Identifications ids(random), others(other);
+  const IpAddress here = ip("192.0.2.1"), one = ip("192.0.2.2"), two = ip("192.0.2.3");
+  std::vector<int> seen(65536);
+  int same_as_two = 0, same_as_udp = 0, same_as_others = 0;
+  for (int i = 0; i < 65536; ++i) {
+    const uint16_t id = ids.next(here, one, 6);
+    ++seen[id];
+    same_as_two += id == ids.next(here, two, 6);
+    same_as_udp += id == ids.next(here, one, 17);
+    same_as_others += id == others.next(here, one, 6);
+  }
+  CHECK(std::count(seen.begin(), seen.end(), 1) == 65536);
+  CHECK(same_as_two < 20);  // chance makes one
+  CHECK(same_as_udp < 20);
+  CHECK(same_as_others < 20);
 }
 
 TEST_CASE("a frame is held from send() until the device is done with it") {

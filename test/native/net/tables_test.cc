@@ -176,19 +176,29 @@ TEST_CASE("addresses come and go, bounded; subnet broadcasts are known") {
 TEST_CASE("path MTUs only sink, end after ten minutes and are bounded") {
   PathMtuCache cache;
   Instant now{};
-  CHECK(cache.find(ip("10.0.0.1")) == UINT32_MAX);
+  CHECK(cache.find(ip("10.0.0.1")).mtu_bytes == UINT32_MAX);
   CHECK(cache.learn(now, ip("10.0.0.1"), 1400));
   CHECK(!cache.learn(now, ip("10.0.0.1"), 1450));
   CHECK(cache.learn(now + Duration::seconds(5), ip("10.0.0.1"), 1300));
-  CHECK(cache.find(ip("10.0.0.1")) == 1300);
+  CHECK(cache.find(ip("10.0.0.1")).mtu_bytes == 1300);
   CHECK(!cache.expire(now + Duration::seconds(604)));
   CHECK(cache.expire(now + Duration::seconds(605)));
-  CHECK(cache.find(ip("10.0.0.1")) == UINT32_MAX);
+  CHECK(cache.find(ip("10.0.0.1")).mtu_bytes == UINT32_MAX);
   for (uint32_t i = 0; i < PathMtuCache::kEntriesMax + 10; ++i) {
     CHECK(cache.learn(now, IpAddress::v4(i), 1000));
   }
-  CHECK(cache.find(IpAddress::v4(9)) == UINT32_MAX);
-  CHECK(cache.find(IpAddress::v4(10)) == 1000);
+  CHECK(cache.find(IpAddress::v4(9)).mtu_bytes == UINT32_MAX);
+  CHECK(cache.find(IpAddress::v4(10)).mtu_bytes == 1000);
+
+  // That a link is narrower than may be said is kept beside, whichever comes first.
+  PathMtuCache narrow;
+  CHECK(narrow.learn(now, ip("10.0.0.1"), 552));
+  CHECK(!narrow.find(ip("10.0.0.1")).may_be_cut);
+  CHECK(narrow.learn(now, ip("10.0.0.1"), 552, true));
+  CHECK(narrow.find(ip("10.0.0.1")).may_be_cut);
+  CHECK(!narrow.learn(now, ip("10.0.0.1"), 552, true));
+  CHECK(!narrow.learn(now, ip("10.0.0.1"), 1400));
+  CHECK(narrow.find(ip("10.0.0.1")).mtu_bytes == 552);
 }
 
 TEST_CASE("ICMP errors are limited together and per target, with a budget nobody can count") {

@@ -53,9 +53,9 @@ TEST_CASE("ICMP errors mean to a socket what they mean under Linux") {
   const Row rows6[] = {
       {1, 0, ENETUNREACH, false},  {1, 1, EACCES, true},       {1, 2, EHOSTUNREACH, false},
       {1, 3, EHOSTUNREACH, false}, {1, 4, ECONNREFUSED, true}, {1, 5, EACCES, true},
-      {1, 6, EACCES, true},        {1, 7, 0, false},           {2, 0, EMSGSIZE, false},
+      {1, 6, EACCES, true},        {1, 7, EPROTO, true},       {2, 0, EMSGSIZE, false},
       {3, 0, EHOSTUNREACH, false}, {4, 1, EPROTO, true},       {137, 0, 0, false},
-      {100, 0, 0, false},
+      {100, 0, EPROTO, false},
   };
   for (const Row& row : rows6) {
     CAPTURE(row.type);

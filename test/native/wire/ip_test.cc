@@ -118,21 +118,40 @@ TEST_CASE("IPv4 options: skipped, refused, or malformed") {
     const char* what;
     Bytes options;
     IpProblem expected;
+    uint8_t bad_option = 0;  // kOptions: the offset in the packet
   };
   const Row rows[] = {
       {"no-operation and end", {1, 1, 0, 0}, IpProblem::kNone},
       {"router alert", {148, 4, 0, 0}, IpProblem::kNone},
+      {"short router alert", {148, 3, 0, 0}, IpProblem::kOptions, 21},
       {"garbage behind the end", {0, 131, 255, 255}, IpProblem::kNone},
+      {"unknown, well formed", {200, 3, 0, 0}, IpProblem::kNone},
       {"record route", {7, 7, 4, 0, 0, 0, 0, 0}, IpProblem::kNone},
-      {"timestamp with an absurd pointer", {68, 4, 255, 255}, IpProblem::kNone},
+      {"full record route", {7, 7, 8, 0, 0, 0, 0, 0}, IpProblem::kNone},
+      {"record route without room for an address",
+       {7, 7, 5, 0, 0, 0, 0, 0},
+       IpProblem::kOptions,
+       22},
+      {"record route with pointer 3", {7, 7, 3, 0, 0, 0, 0, 0}, IpProblem::kOptions, 22},
+      {"record route of length 2", {7, 2, 0, 0}, IpProblem::kOptions, 21},
+      {"two record routes", {7, 3, 4, 7, 3, 4, 0, 0}, IpProblem::kOptions, 23},
+      {"timestamps", {68, 8, 5, 0, 0, 0, 0, 0}, IpProblem::kNone},
+      {"timestamp without room", {68, 8, 6, 0, 0, 0, 0, 0}, IpProblem::kOptions, 22},
+      {"timestamp without room for an address", {68, 8, 5, 1, 0, 0, 0, 0}, IpProblem::kOptions, 22},
+      {"timestamp of length 3", {68, 3, 5, 0}, IpProblem::kOptions, 21},
+      {"full timestamps, one more may be counted", {68, 4, 5, 0xe0}, IpProblem::kNone},
+      {"timestamp with an absurd pointer", {68, 4, 255, 255}, IpProblem::kOptions, 23},
+      {"full plain timestamps, no more can be counted", {68, 4, 5, 0xf0}, IpProblem::kOptions, 23},
       {"loose source route", {131, 7, 4, 10, 0, 0, 1, 0}, IpProblem::kSourceRoute},
       {"strict source route of length 3", {137, 3, 4, 0}, IpProblem::kSourceRoute},
-      {"source route of length 0", {131, 0, 0, 0}, IpProblem::kSourceRoute},
-      {"length 0", {7, 0, 0, 0}, IpProblem::kHeader},
-      {"length 1", {7, 1, 0, 0}, IpProblem::kHeader},
-      {"length beyond the header", {7, 5, 4, 0}, IpProblem::kHeader},
-      {"length 255", {68, 255, 5, 0}, IpProblem::kHeader},
-      {"kind as the last byte", {1, 1, 1, 7}, IpProblem::kHeader},
+      {"source route of length 2", {137, 2, 0, 0}, IpProblem::kOptions, 21},
+      {"two source routes", {137, 3, 4, 131, 3, 4, 0, 0}, IpProblem::kOptions, 23},
+      {"source route of length 0", {131, 0, 0, 0}, IpProblem::kOptions, 20},
+      {"length 0", {7, 0, 0, 0}, IpProblem::kOptions, 20},
+      {"length 1", {7, 1, 0, 0}, IpProblem::kOptions, 20},
+      {"length beyond the header", {1, 7, 5, 4}, IpProblem::kOptions, 21},
+      {"length 255", {68, 255, 5, 0}, IpProblem::kOptions, 20},
+      {"kind as the last byte", {1, 1, 1, 7}, IpProblem::kOptions, 23},
       {"forty bytes of no-operation", Bytes(40, 1), IpProblem::kNone},
   };
   for (const Row& row : rows) {
@@ -140,6 +159,7 @@ TEST_CASE("IPv4 options: skipped, refused, or malformed") {
     const Bytes packet = ipv4(kA4, kB4, Bytes(8), {.options = row.options});
     wire::Ipv4View view;
     CHECK(wire::parse_ipv4(packet, view) == row.expected);
+    if (row.expected == IpProblem::kOptions) CHECK(view.bad_option == row.bad_option);
   }
 }
 
@@ -226,7 +246,7 @@ TEST_CASE("extension headers are walked to the transport header") {
   // bytes.
   const Bytes options = {5, 2, 0, 0, 1, 0};
   chain = walk(0, extension(43, 0, options) + extension(60, 1, {2, 0}) +
-                      extension(6, 1, {0, 0, 1, 10}) + udp_header);
+                      extension(6, 1, {0, 0, 0x3e, 10}) + udp_header);
   CHECK(chain.result == Ipv6Walk::kTransport);
   CHECK(chain.protocol == 6);
   CHECK(chain.offset == 40 + 8 + 16 + 16);
@@ -247,6 +267,25 @@ TEST_CASE("extension headers that end the walk") {
   CHECK(walk(60, extension(17, 0, {0x40, 0}) + rest).result == Ipv6Walk::kDrop);  // 01: in silence
   CHECK(walk(60, extension(17, 0, {0x3e, 2}) + rest).result ==
         Ipv6Walk::kTransport);  // 00: skipped
+}
+
+TEST_CASE("padding that aligns nothing, or carries something, ends the walk (RFC 4942 2.1.9.5)") {
+  const Bytes rest(8);
+  const auto verdict = [&](uint8_t more, const Bytes& options) {
+    return walk(60, extension(17, more, options) + rest).result;
+  };
+  CHECK(verdict(0, {1, 4, 0, 0, 0, 0}) == Ipv6Walk::kTransport);
+  CHECK(verdict(0, {1, 4, 0, 0, 0, 1}) == Ipv6Walk::kDrop);
+  CHECK(verdict(0, {0, 0, 0, 0, 0, 0}) == Ipv6Walk::kTransport);
+  CHECK(verdict(1, {1, 5, 0, 0, 0, 0, 0, 0x3e, 5}) == Ipv6Walk::kTransport);  // 7, an option of 7
+  CHECK(verdict(1, {1, 6, 0, 0, 0, 0, 0, 0, 0x3e, 4}) == Ipv6Walk::kDrop);    // 8
+  CHECK(verdict(1, {1, 4, 0, 0, 0, 0, 0, 0, 0x3e, 4}) == Ipv6Walk::kDrop);    // 6 and 2 of one byte
+  CHECK(verdict(1, Bytes(14)) == Ipv6Walk::kDrop);
+  // Eight options, and one too many.
+  Bytes many;
+  for (int i = 0; i < 8; ++i) many = many + Bytes{0x3e, 0};
+  CHECK(verdict(2, many + Bytes{1, 4}) == Ipv6Walk::kTransport);
+  CHECK(verdict(2, many + Bytes{0x3e, 4}) == Ipv6Walk::kDrop);
 }
 
 TEST_CASE("extension headers that ask for a parameter problem name the byte") {

@@ -127,7 +127,10 @@ bool Machine::judge(ssize_t result, const Words& words, ssize_t usual) {
     return result == usual || fail("returned " + got + ", not " + std::to_string(usual));
   }
   if (equals + 1 >= words.size()) return fail("= what?");
-  const std::string& wanted = words[equals + 1];
+  std::string wanted = words[equals + 1];
+  if (const size_t bar = wanted.find('|'); bar != std::string::npos) {  // NUMBER|ERRNO: either
+    wanted = result < 0 ? wanted.substr(bar + 1) : wanted.substr(0, bar);
+  }
   if (is_errno_name(wanted)) return got == wanted || fail("returned " + got + ", not " + wanted);
   std::string difference;
   if (!match_number("the result", wanted, result, difference)) return false;

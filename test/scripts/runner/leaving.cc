@@ -146,8 +146,12 @@ bool Machine::compare_tcp(Flow& flow, const Words& words, const View& v, std::st
   uint8_t flags = 0;
   std::string length = "0";
   if (v.protocol != kTcp) difference = "not TCP";
-  if ((kernel_ || !options_.fixed_isn) && (v.flags & kSyn) && owner_of(v) == &flow)
-    flow.host_isn = v.seq;
+  if ((kernel_ || !options_.fixed_isn) && (v.flags & kSyn) && owner_of(v) == &flow) {
+    // A SYN numbered otherwise is another connection's, counted from the first one's.
+    const auto seq = std::find(words.begin(), words.end(), "seq");
+    const std::string number = words.end() - seq > 1 ? seq[1] : "0";
+    if (number == "0" || number == "*") flow.host_isn = v.seq;
+  }
   bool unpushed = false;
   for (size_t at = 0; at < words.size() && difference.empty(); ++at) {
     const std::string& word = words[at];
@@ -171,7 +175,11 @@ bool Machine::compare_tcp(Flow& flow, const Words& words, const View& v, std::st
     if (word == "len") {
       length = value;
     } else if (word == "seq") {
-      if (!match_number(word, value, v.seq - flow.host_isn, difference)) return false;
+      // A reset that answers no ACK is numbered 0 absolutely (RFC 9293 3.10.7.1).
+      const bool absolute = kernel_ && (v.flags & kRst) && v.seq == 0;
+      if (!match_number(word, value, absolute ? 0 : v.seq - flow.host_isn, difference)) {
+        return false;
+      }
     } else if (word == "ack") {
       if (!match_number(word, value, v.ack - flow.peer_isn, difference)) return false;
     } else if (word == "win") {
@@ -251,7 +259,7 @@ bool Machine::compare_icmp(const Words& words, const View& v, std::string& diffe
     const int64_t got = word == "id"        ? v.rest >> 16
                         : word == "num"     ? v.rest & 0xffff
                         : word == "len"     ? int64_t(v.payload.size())
-                        : word == "pointer" ? v.rest
+                        : word == "pointer" ? (v.protocol == kIcmp4 ? v.rest >> 24 : v.rest)
                                             : -1;
     if (got < 0) return fail("what is " + word + "?");
     if (!match_number(word, value, got, difference)) return false;

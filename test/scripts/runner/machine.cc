@@ -12,6 +12,7 @@ namespace {
 constexpr int64_t kToleranceNs = 1'000'000;
 // The kernel counts in jiffies, and the machine has other things to do.
 constexpr int64_t kKernelToleranceNs = 12'000'000;
+constexpr int64_t kKernelAtOnceNs = 4'000'000;
 }  // namespace
 
 uint8_t host_byte(uint64_t p) {
@@ -88,20 +89,29 @@ bool Machine::run(std::string& report) {
   return false;
 }
 
-bool Machine::beyond_kernel(int64_t most_ns) {
-  if (!expand()) return true;
-  int64_t sum = 0;
+std::string Machine::beyond_kernel(int64_t& takes_ns) {
+  // Its initial numbers are its own, and learnt.
+  static constexpr const char* kSettings[] = {"v6",  "mtu",         "isn",
+                                              "ecn", "mtu-probing", "random-isn"};
+  takes_ns = 0;
+  std::string why;
+  if (!expand()) return why;
   for (const Step& s : steps_) {
     const Words& words = s.line->words;
-    sum += s.line->when.kind == When::kAt ? 0 : s.line->when.to_ns;
-    if (words[0] == "wait" && words.size() > 1) sum += parse_duration(words[1]).value_or(0);
-    if (words[0] == "block") return true;
-    if (words[0] == "stack" && words[1] != "v6" && words[1] != "mtu" && words[1] != "isn" &&
-        words[1] != "ecn" && words[1] != "mtu-probing")
-      return true;
+    if (s.line->when.kind == When::kAt) {
+      takes_ns = std::max(takes_ns, s.line->when.to_ns);
+    } else {
+      takes_ns += s.line->when.to_ns;
+    }
+    if (words[0] == "wait" && words.size() > 1) takes_ns += parse_duration(words[1]).value_or(0);
+    if (words[0] == "block") why = "blocking calls";
+    if (words[0] != "stack" || words.size() < 2) continue;
+    const bool known =
+        std::find(std::begin(kSettings), std::end(kSettings), words[1]) != std::end(kSettings);
+    if (!known) why = "stack " + words[1];
   }
   steps_.clear();
-  return sum > most_ns;
+  return why;
 }
 
 bool Machine::step() {
@@ -143,7 +153,8 @@ bool Machine::execute(const When& when, const Words& words) {
   if (verb == "flow") return define_flow(words);
   if (verb == "out") return leave(when, words);
   if (!pass_time(when) || !quiet()) return false;
-  last_ns_ = now();
+  // Against the kernel by the plan, or what each statement is late would add up.
+  last_ns_ = kernel_ && when.kind == When::kAfter ? last_ns_ + when.from_ns : now();
   if (verb == "in") return arrive(words);
   if (verb == "wait") {
     const auto duration = words.size() == 2 ? parse_duration(words[1]) : std::nullopt;
@@ -257,7 +268,7 @@ bool Machine::number(const std::string& word, int64_t& value) {
 }
 
 bool Machine::pass_time(const When& when) {
-  if (when.kind == When::kNow) return collect(false, now());
+  if (when.kind == When::kNow) return kernel_ || collect(false, now());  // quiet() will
   const int64_t base = when.kind == When::kAfter ? last_ns_ : 0;
   if (base + when.from_ns < now() && !kernel_) return fail("that time is over");
   return collect(false, base + when.from_ns);
@@ -265,6 +276,7 @@ bool Machine::pass_time(const When& when) {
 
 // Lets time pass and takes over what the stack sends meanwhile.
 bool Machine::collect(bool only_until_packet, int64_t until_ns) {
+  if (kernel_ && only_until_packet && !arrived_.empty()) return true;  // real time costs
   while (true) {
     (void)mrt_advance_until_event(stack_, start_ns_ + std::max(until_ns, now()));
     while (mrt_packets_waiting(stack_) > 0) {
@@ -294,7 +306,8 @@ bool Machine::await_packet(const When& when) {
   const int64_t base = when.kind == When::kAfter ? last_ns_ : 0;
   const int64_t tolerance = kernel_ ? kKernelToleranceNs + when.to_ns / 5 : kToleranceNs;
   const int64_t from = when.kind == When::kNow ? now() : base + when.from_ns;
-  const int64_t to = when.kind == When::kNow ? now() : base + when.to_ns + tolerance;
+  int64_t to = base + when.to_ns + tolerance;
+  if (when.kind == When::kNow) to = now() + (kernel_ ? kKernelAtOnceNs : 0);
   if (!collect(true, to)) return false;
   if (arrived_.empty()) {
     return fail("no packet left by " + format_seconds(to) + " s");

@@ -42,9 +42,9 @@ class Machine {
   ~Machine();
   // True when all went as written; otherwise `report` says what did not, with what came before.
   bool run(std::string& report);
-  // True for a script that cannot run against the kernel: blocking calls, settings that a kernel
-  // does not have, or more than `most_ns` of time.
-  bool beyond_kernel(int64_t most_ns);
+  // What keeps a script from running against the kernel; empty when nothing does. `takes_ns`: how
+  // much time it lets pass.
+  std::string beyond_kernel(int64_t& takes_ns);
 
  private:
   using Words = std::vector<std::string>;

@@ -40,6 +40,7 @@ constexpr OptionName kOptions[] = {{"nodelay", IPPROTO_TCP, TCP_NODELAY},
                                    {"rcvbuf", SOL_SOCKET, SO_RCVBUF},
                                    {"sndbuf", SOL_SOCKET, SO_SNDBUF},
                                    {"broadcast", SOL_SOCKET, SO_BROADCAST},
+                                   {"oobinline", SOL_SOCKET, SO_OOBINLINE},
                                    {"error", SOL_SOCKET, SO_ERROR},
                                    {"ttl", IPPROTO_IP, IP_TTL},
                                    {"tos", IPPROTO_IP, IP_TOS},
@@ -168,6 +169,14 @@ bool Machine::call_info(const Words& words) {
   int64_t value = 0;
   if (!field_of(info, words[2], value)) return fail("no such field: " + words[2]);
   std::string difference;
+  const bool measured =
+      words[2] == "rtt" || words[2] == "rttvar" || words[2] == "minrtt" || words[2] == "rto";
+  int64_t wanted = 0;
+  if (kernel_ && measured && words[4].find("..") == std::string::npos) {
+    // Real time, within what await_packet() allows.
+    if (!number(words[4], wanted)) return false;
+    if (std::abs(value - wanted) <= wanted / 5 + 12'000) return true;
+  }
   if (!match_number(words[2], words[4], value, difference)) return false;
   return difference.empty() || fail(difference);
 }

@@ -74,9 +74,11 @@ class Builder {
   bool value(int bytes) {
     if (done()) return false;
     const std::string& word = words_[at_++];
-    const auto number = word == "last" ? context_.ts_last : parse_number(word, context_.i);
+    const bool from_last = word.rfind("last", 0) == 0;  // "last", "last-200"
+    const std::string rest = from_last ? "0" + word.substr(4) : word;
+    const auto number = parse_number(rest, context_.i);
     if (!number) return false;
-    put(out_, uint32_t(*number), bytes);
+    put(out_, uint32_t(*number) + (from_last ? context_.ts_last : 0), bytes);
     return true;
   }
   const std::vector<std::string>& words_;

@@ -116,7 +116,7 @@ std::string format_seconds(int64_t ns) {
 
 std::optional<Script> parse_script(const std::string& path, const std::string& text,
                                    std::string& problem) {
-  Script script{path, {}};
+  Script script{path, {}, {}};
   std::istringstream stream(text);
   std::string raw;
   bool linux_stated = false;
@@ -126,6 +126,8 @@ std::optional<Script> parse_script(const std::string& path, const std::string& t
       return std::nullopt;
     }
     linux_stated |= raw.rfind("# Linux: ", 0) == 0;
+    const std::string ours = "# Ours only: ";
+    if (raw.rfind(ours, 0) == 0) script.ours_only = raw.substr(ours.size());
     Line line{number, raw, {}, {}};
     std::istringstream words(raw.substr(0, raw.find('#')));
     for (std::string word; words >> word;) line.words.push_back(word);

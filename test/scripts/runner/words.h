@@ -25,6 +25,7 @@ struct Line {
 
 struct Script {
   std::string path;
+  std::string ours_only;  // "# Ours only: REASON": why it does not run against the kernel
   std::vector<Line> lines;
 };
 

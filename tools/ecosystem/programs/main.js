@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
-// One side of a row of the matrix: node main.js <program> <server|client> <host> <own address> <port> [certificates].
+// One side of a row of the matrix: node main.js <program> <server|client> <host> <own address> <peer's>
+// <port> <certificates>.
 // The program knows nothing of millrace; the same file runs under plain Node and under it. What it checked goes to
 // stdout, one line of JSON each, and must be the same on both.
 
 const fs = require('node:fs');
 const path = require('node:path');
 
-const [program, role, host, own, port, certificates] = process.argv.slice(2);
+const [program, role, host, own, peer, port, certificates] = process.argv.slice(2);
 
 function say(line) {
   fs.writeSync(1, `${JSON.stringify(line)}\n`);
@@ -33,6 +34,7 @@ const file = (name) => fs.readFileSync(path.join(certificates, name));
 const context = {
   host,
   own,
+  peer,
   port: Number(port),
   url: (protocol, at = Number(port)) => `${protocol}://${host}:${at}`,
   /** A fact that must be the same under plain Node. */

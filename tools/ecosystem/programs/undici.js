@@ -1,26 +1,11 @@
 // SPDX-License-Identifier: MIT
 
 const assert = require('node:assert/strict');
-const http = require('node:http');
-const http2 = require('node:http2');
-const https = require('node:https');
 const undici = require('undici');
-const { blob, blobStream, digest, digestOf, failure, once } = require('./support.js');
+const { blob, blobStream, digest, digestOf, failure } = require('./support.js');
 const web = require('./web.js');
 
 const kBytes = 3 << 20;
-
-async function server({ host, port, tlsServer }) {
-  const servers = [
-    http.createServer(web.answer),
-    https.createServer(tlsServer, web.answer),
-    http2.createSecureServer({ ...tlsServer, allowHTTP1: false }, web.answer),
-  ];
-  for (const [i, one] of servers.entries()) {
-    one.listen(port + i, host);
-    await once(one, 'listening');
-  }
-}
 
 async function fetches(base, dispatcher, record) {
   const get = await undici.fetch(`${base}/json?a=b`, { dispatcher, headers: { 'x-mill': 'stone' } });
@@ -94,4 +79,4 @@ async function client({ url, port, record, ca, ask }) {
   await Promise.all([plain.destroy(), secure.destroy(), second.destroy()]);
 }
 
-module.exports = { server, client };
+module.exports = { server: web.server, client };

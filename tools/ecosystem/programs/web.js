@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT
-// The server of the http clients' rows: one listener for node:http, node:https and node:http2.
+// The server of the http clients' rows: http, https and http/2, each on a port of its own.
 
-const { blob, blobStream, digest } = require('./support.js');
+const http = require('node:http');
+const http2 = require('node:http2');
+const https = require('node:https');
+const { blob, blobStream, digest, once } = require('./support.js');
 
 function json(response, value) {
   const text = JSON.stringify(value);
@@ -55,4 +58,13 @@ function answer(request, response) {
   found(request, response, url.searchParams);
 }
 
-module.exports = { answer };
+async function server({ host, port, tlsServer }) {
+  const servers = [http.createServer(answer), https.createServer(tlsServer, answer)];
+  servers.push(http2.createSecureServer({ ...tlsServer, allowHTTP1: false }, answer));
+  for (const [i, one] of servers.entries()) {
+    one.listen(port + i, host);
+    await once(one, 'listening');
+  }
+}
+
+module.exports = { answer, server };

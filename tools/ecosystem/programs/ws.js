@@ -116,6 +116,13 @@ async function client(context) {
   await ask('stop');
   record('the server ends', await end);
   await ask('start');
+  const widow = await open(url('ws'));
+  await ask('kill');
+  // Nobody could say goodbye: what is sent now is answered by a reset.
+  const alone = closing(widow);
+  widow.send('are you there');
+  record('the server is killed', await alone);
+  await ask('start');
   await echoes(context, url('ws'));
 }
 

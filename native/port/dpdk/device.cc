@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: MIT
+#include "port/dpdk/device.h"
+
+#include <dirent.h>
+#include <rte_errno.h>
+#include <rte_flow.h>
+#include <rte_mbuf.h>
+#include <rte_mbuf_pool_ops.h>
+#include <rte_mempool.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <iterator>
+#include <string_view>
+#include <utility>
+
+#include "port/dpdk/eal.h"
+
+namespace millrace::dpdk {
+namespace {
+
+constexpr uint16_t kReceiveSlots = 2048;
+constexpr uint16_t kTransmitSlots = 1024;
+constexpr uint32_t kSpareBuffers = 512;  // being copied, or on the way within a driver
+constexpr uint32_t kPoolCache = 250;
+constexpr int kFamilyXdp = 44;
+
+// Open AF_XDP sockets of this process, in the order of their numbers.
+std::vector<int> xdp_sockets() {
+  std::vector<int> found;
+  DIR* folder = opendir("/proc/self/fd");
+  if (!folder) return found;
+  while (const dirent* entry = readdir(folder)) {
+    const int fd = std::atoi(entry->d_name);
+    int family = 0;
+    socklen_t length = sizeof(family);
+    if (entry->d_name[0] == '.' || fd == dirfd(folder)) continue;
+    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &length) == 0 && family == kFamilyXdp) {
+      found.push_back(fd);
+    }
+  }
+  closedir(folder);
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+// Bifurcated: the kernel has an interface of its own on the card, and gets what no rule takes.
+bool shares_with_kernel(std::string_view driver) {
+  return driver.starts_with("mlx5") || driver == "net_mlx4" || driver == "net_tap";
+}
+
+// As rte_pktmbuf_pool_create() makes it, but for one thing. The driver for AF_XDP gives the pool to
+// the kernel as packet memory and takes it for an array of buffers, one behind the other; DPDK
+// leaves gaps so that no buffer crosses a page, after which the last ones lie outside of what the
+// driver has registered. That driver has no use for buffers within a page.
+rte_mempool* create_pool(const char* name, uint32_t buffers, bool packed) {
+  const unsigned flags = packed ? RTE_MEMPOOL_F_NO_IOVA_CONTIG : 0;
+  const unsigned bytes = sizeof(rte_mbuf) + RTE_MBUF_DEFAULT_BUF_SIZE;
+  rte_mempool* pool = rte_mempool_create_empty(
+      name, buffers, bytes, kPoolCache, sizeof(rte_pktmbuf_pool_private), SOCKET_ID_ANY, flags);
+  if (!pool) return nullptr;
+  rte_pktmbuf_pool_private room{};
+  room.mbuf_data_room_size = RTE_MBUF_DEFAULT_BUF_SIZE;
+  if (const int result = rte_mempool_set_ops_byname(pool, rte_mbuf_best_mempool_ops(), nullptr)) {
+    rte_errno = -result;
+    rte_mempool_free(pool);
+    return nullptr;
+  }
+  rte_pktmbuf_pool_init(pool, &room);
+  if (const int result = rte_mempool_populate_default(pool); result < 0) {
+    rte_errno = -result;
+    rte_mempool_free(pool);
+    return nullptr;
+  }
+  rte_mempool_obj_iter(pool, rte_pktmbuf_init, nullptr);
+  return pool;
+}
+
+void say_devices(char* text, size_t bytes) {
+  size_t used = 0;
+  text[0] = '\0';
+  uint16_t id;
+  RTE_ETH_FOREACH_DEV(id) {
+    char name[RTE_ETH_NAME_MAX_LEN] = "";
+    if (rte_eth_dev_get_name_by_port(id, name) != 0) continue;
+    const int n = snprintf(text + used, bytes - used, "%s%s", used ? ", " : "", name);
+    if (n < 0 || size_t(n) >= bytes - used) return;
+    used += size_t(n);
+  }
+}
+
+}  // namespace
+
+bool Device::fail(SetupError& error, int result, const char* what) const {
+  const int code = result < 0 ? -result : EIO;
+  const char* said = last_complaint();
+  error.set(code, "DPDK device %s (%s): %s: %s%s%s", name_, driver(), what, std::strerror(code),
+            *said ? ": " : "", said);
+  return false;
+}
+
+bool Device::find(const char* name, SetupError& error) {
+  if (*name) {
+    if (rte_eth_dev_get_port_by_name(name, &id_) == 0) return true;
+    id_ = RTE_MAX_ETHPORTS;
+    char known[160];
+    say_devices(known, sizeof(known));
+    error.set(ENODEV, "there is no DPDK device \"%s\"; those there are: %s", name,
+              *known ? known : "none");
+    return false;
+  }
+  const uint16_t count = rte_eth_dev_count_avail();
+  if (count == 1) {
+    id_ = uint16_t(rte_eth_find_next(0));
+    return true;
+  }
+  if (count == 0) {
+    const char* said = last_complaint();
+    error.set(ENODEV, "DPDK found none of the devices that MILLRACE_DPDK_ARGS names%s%s",
+              *said ? ": " : "", said);
+  } else {
+    char known[160];
+    say_devices(known, sizeof(known));
+    error.set(EINVAL, "DPDK has several devices (%s): name one with MILLRACE_DPDK_DEVICE", known);
+  }
+  return false;
+}
+
+bool Device::open(const DeviceSettings& settings, SetupError& error) {
+  static_cast<void>(last_complaint());
+  if (!find(settings.name, error)) return false;
+  rte_eth_dev_get_name_by_port(id_, name_);
+  if (rte_eth_dev_is_valid_port(id_) && rte_eth_dev_info_get(id_, &info_) != 0) {
+    const uint16_t id = std::exchange(id_, uint16_t(RTE_MAX_ETHPORTS));
+    error.set(EIO, "DPDK device %s (%u) says nothing about itself", name_, id);
+    return false;
+  }
+  const bool shared = settings.isolate && shares_with_kernel(driver());
+  if (configure(settings, error) && set_up_queues(settings, error) && (!shared || isolate(error)) &&
+      start(error)) {
+    return true;
+  }
+  close();
+  return false;
+}
+
+bool Device::configure(const DeviceSettings& settings, SetupError& error) {
+  if (settings.queues > info_.max_rx_queues) {
+    error.set(E2BIG, "DPDK device %s (%s) has %u receive queues, not %u", name_, driver(),
+              unsigned(info_.max_rx_queues), settings.queues);
+    return false;
+  }
+  queues_ = uint16_t(settings.queues);
+  rte_eth_conf configuration{};
+  if (queues_ > 1) {
+    configuration.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
+    configuration.rx_adv_conf.rss_conf.rss_hf =
+        info_.flow_type_rss_offloads & (RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP);
+  }
+  constexpr uint64_t kChecks =
+      RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_TCP_CKSUM | RTE_ETH_RX_OFFLOAD_UDP_CKSUM;
+  if ((info_.rx_offload_capa & kChecks) == kChecks) {
+    configuration.rxmode.offloads |= kChecks;
+    checks_received_ = true;
+  }
+  configuration.intr_conf.rxq = 1;
+  int result = rte_eth_dev_configure(id_, queues_, 1, &configuration);
+  wants_interrupts_ = result == 0;
+  if (result != 0) {
+    configuration.intr_conf.rxq = 0;
+    result = rte_eth_dev_configure(id_, queues_, 1, &configuration);
+  }
+  if (result != 0) return fail(error, result, "refuses its configuration");
+  rte_eth_dev_get_mtu(id_, &mtu_);
+  return true;
+}
+
+bool Device::set_up_queues(const DeviceSettings& settings, SetupError& error) {
+  uint16_t receive_slots = kReceiveSlots;
+  uint16_t transmit_slots = kTransmitSlots;
+  if (const int result = rte_eth_dev_adjust_nb_rx_tx_desc(id_, &receive_slots, &transmit_slots)) {
+    return fail(error, result, "says nothing about its rings");
+  }
+  const uint32_t needed = (uint32_t(receive_slots) + transmit_slots) * queues_ + kSpareBuffers;
+  const uint32_t buffers = std::max(settings.receive_buffers, needed);
+  char pool_name[RTE_MEMPOOL_NAMESIZE];
+  snprintf(pool_name, sizeof(pool_name), "mr_rx_%u", unsigned(id_));
+  pool_ = create_pool(pool_name, buffers, std::string_view(driver()) == "net_af_xdp");
+  if (!pool_) {
+    error.set(ENOMEM,
+              "DPDK has no memory for %u packet buffers (%u KiB): give it more huge pages, or -m "
+              "with --no-huge (%s)",
+              buffers, unsigned(uint64_t(buffers) * RTE_MBUF_DEFAULT_BUF_SIZE >> 10),
+              rte_strerror(rte_errno));
+    return false;
+  }
+  std::vector<int> before = xdp_sockets();
+  for (uint16_t q = 0; q < queues_; ++q) {
+    const int result = rte_eth_rx_queue_setup(id_, q, receive_slots, SOCKET_ID_ANY, nullptr, pool_);
+    if (result != 0) return fail(error, result, "cannot set up a receive queue");
+    const std::vector<int> after = xdp_sockets();
+    std::set_difference(after.begin(), after.end(), before.begin(), before.end(),
+                        std::back_inserter(sockets_));
+    before = after;
+  }
+  // More than one per queue: not what we think they are.
+  if (sockets_.size() != queues_) sockets_.clear();
+  const int result = rte_eth_tx_queue_setup(id_, 0, transmit_slots, SOCKET_ID_ANY, nullptr);
+  if (result != 0) return fail(error, result, "cannot set up a transmit queue");
+  return true;
+}
+
+// Before the start, so that not one packet comes to us which no rule asked for; behind the queues,
+// because net_tap forgets to take its own rules away when it has none yet.
+bool Device::isolate(SetupError& error) {
+  rte_flow_error why{};
+  const int result = rte_flow_isolate(id_, 1, &why);
+  isolated_ = result == 0;
+  if (isolated_) return true;
+  const int code = result < 0 ? -result : ENOTSUP;
+  error.set(code,
+            "DPDK device %s (%s) cannot be isolated, so its packets cannot be shared with the "
+            "kernel by rte_flow: %s",
+            name_, driver(), why.message ? why.message : std::strerror(code));
+  return false;
+}
+
+bool Device::start(SetupError& error) {
+  const int result = rte_eth_dev_start(id_);
+  if (result != 0) return fail(error, result, "does not start");
+  started_ = true;
+  // Whoever joins groups, or answers neighbour solicitations, does so out of the card's sight.
+  // Cards that are shared have heard it from the kernel; virtual devices filter nothing.
+  if (!isolated_) rte_eth_allmulticast_enable(id_);
+  find_interrupts();
+  return true;
+}
+
+void Device::find_interrupts() {
+  for (uint16_t q = 0; wants_interrupts_ && q < queues_; ++q) {
+    const int fd = rte_eth_dev_rx_intr_ctl_q_get_fd(id_, q);
+    if (fd < 0) break;
+    // Drivers whose descriptors are always armed do not have the call.
+    const int result = rte_eth_dev_rx_intr_enable(id_, q);
+    if (result != 0 && result != -ENOTSUP) break;
+    interrupts_.push_back(fd);
+  }
+  if (interrupts_.size() != queues_) interrupts_.clear();
+  static_cast<void>(last_complaint());  // that a driver has none is no complaint
+}
+
+bool Device::link_up() const {
+  rte_eth_link link{};
+  return rte_eth_link_get_nowait(id_, &link) != 0 || link.link_status == RTE_ETH_LINK_UP;
+}
+
+void Device::close() {
+  if (id_ != RTE_MAX_ETHPORTS) {
+    if (started_) rte_eth_dev_stop(id_);
+    // A device that could not be set up stays, so that the next try finds it again.
+    if (started_) rte_eth_dev_close(id_);
+    id_ = RTE_MAX_ETHPORTS;
+  }
+  started_ = false;
+  if (pool_) rte_mempool_free(pool_);
+  pool_ = nullptr;
+}
+
+}  // namespace millrace::dpdk

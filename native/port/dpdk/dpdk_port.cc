@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: MIT
+#include "port/dpdk/dpdk_port.h"
+
+#include <linux/if_xdp.h>
+#include <rte_dev.h>
+#include <rte_eal.h>
+#include <rte_errno.h>
+#include <rte_mempool.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <new>
+#include <string_view>
+
+#include "port/dpdk/eal.h"
+
+namespace millrace::dpdk {
+namespace {
+
+constexpr uint32_t kEthernetHeader = 14;
+constexpr uint32_t kHeaders = 4095;  // frames that the driver may hold at a time
+constexpr uint32_t kFrameBytesMax = 32768;
+constexpr Duration kReclaimEvery = Duration::millis(1);
+
+// Drivers over an interface of the kernel's: a virtual one hands us what its other end never
+// finished.
+bool over_kernel_interface(std::string_view driver) {
+  return driver == "net_af_xdp" || driver == "net_af_packet" || driver == "net_tap";
+}
+
+}  // namespace
+
+DpdkPort::DpdkPort(FramePool& pool)
+    : pool_(pool),
+      shared_memory_(size_t(pool.capacity()) * sizeof(rte_mbuf_ext_shared_info)),
+      shared_(reinterpret_cast<rte_mbuf_ext_shared_info*>(shared_memory_.data())) {}
+
+DpdkPort::~DpdkPort() {
+  close();
+}
+
+std::unique_ptr<DpdkPort> DpdkPort::open(const DeviceSettings& settings, FramePool& pool,
+                                         SetupError& error) {
+  if (pool.frame_bytes() > kFrameBytesMax) {
+    error.set(EINVAL, "port dpdk takes frames of at most %u bytes, not %u", kFrameBytesMax,
+              pool.frame_bytes());
+    return nullptr;
+  }
+  std::unique_ptr<DpdkPort> port(new (std::nothrow) DpdkPort(pool));
+  if (!port || !port->shared_) {
+    error.set(ENOMEM, "out of memory");
+    return nullptr;
+  }
+  if (!port->start(settings, error)) return nullptr;
+  return port;
+}
+
+bool DpdkPort::start(const DeviceSettings& settings, SetupError& error) {
+  register_thread();
+  if (!device_.open(settings, error)) return false;
+  char name[RTE_MEMPOOL_NAMESIZE];
+  snprintf(name, sizeof(name), "mr_tx_%u", unsigned(device_.id()));
+  // Sending copies needs whole buffers, wrapping none; which of the two is known after this.
+  choose_sending();
+  headers_ = rte_pktmbuf_pool_create(
+      name, kHeaders, 0, 0, copies_out_ ? uint16_t(RTE_MBUF_DEFAULT_BUF_SIZE) : 0, SOCKET_ID_ANY);
+  if (!headers_) {
+    error.set(ENOMEM, "DPDK has no memory for %u transmit buffers (%s)", kHeaders,
+              rte_strerror(rte_errno));
+    return false;
+  }
+  const bool sockets = !device_.sockets().empty();
+  // An interrupt that does not come would leave peers waiting: cards are looked at now and then.
+  // (net_e1000_em behind vfio was seen to send none.)
+  const bool certain = sockets || std::string_view(device_.driver()) == "net_tap";
+  if (!waiter_.open(sockets ? device_.sockets() : device_.interrupts(), certain, error)) {
+    return false;
+  }
+  rte_eth_dev_callback_register(device_.id(), RTE_ETH_EVENT_INTR_RMV, on_removed, this);
+  partial_checksums_ = over_kernel_interface(device_.driver());
+  describe();
+  return true;
+}
+
+void DpdkPort::choose_sending() {
+  // A driver that wants physical addresses would need pages that never move; the kernel moves ours
+  // as it likes. Those that take virtual ones, or map them for the card, send from where we lie.
+  if (rte_eal_iova_mode() == RTE_IOVA_PA) {
+    copies_out_ = true;
+    return;
+  }
+  uint8_t* memory = pool_.memory();
+  const size_t bytes = pool_.memory_bytes();
+  registered_ = rte_extmem_register(memory, bytes, nullptr, 0, size_t(getpagesize())) == 0;
+  rte_eth_dev_info info{};
+  rte_eth_dev_info_get(device_.id(), &info);
+  mapped_ = registered_ && info.device &&
+            rte_dev_dma_map(info.device, memory, uint64_t(uintptr_t(memory)), bytes) == 0;
+  // Virtual devices have no mapping and need none; a card that refuses gets copies.
+  const bool needs_mapping = info.device && !mapped_ && rte_errno != ENOTSUP;
+  copies_out_ = needs_mapping;
+  static_cast<void>(last_complaint());
+}
+
+void DpdkPort::describe() {
+  const char* wait = !device_.sockets().empty()     ? "waits on sockets"
+                     : device_.interrupts().empty() ? "waits by timer"
+                     : waiter_.is_timer()           ? "waits on interrupts and by timer"
+                                                    : "waits on interrupts";
+  snprintf(mode_, sizeof(mode_), "%s %s, %s, %s, received checksums by %s, sends %s%s",
+           device_.driver(), device_.name(), eal_memory(), wait,
+           device_.checks_received() ? "device" : "software", copies_out_ ? "copies" : "in place",
+           device_.isolated() ? ", isolated" : "");
+  info_.name = "dpdk";
+  info_.link = LinkType::kEthernet;
+  info_.mtu_bytes = std::min(device_.mtu_bytes(), pool_.frame_bytes() - FramePool::kTxHeadroom);
+  info_.queues = device_.queues();
+  info_.mode = mode_;
+}
+
+void DpdkPort::mac(uint8_t out[6]) const {
+  rte_ether_addr address{};
+  rte_eth_macaddr_get(device_.id(), &address);
+  std::memcpy(out, address.addr_bytes, 6);
+}
+
+int DpdkPort::on_removed(uint16_t, rte_eth_event_type, void* port, void*) {
+  static_cast<DpdkPort*>(port)->gone_.store(true);
+  return 0;
+}
+
+PortStats DpdkPort::stats() const {
+  PortStats out = stats_;
+  rte_eth_stats device{};
+  if (device_.is_open() && rte_eth_stats_get(device_.id(), &device) == 0) {
+    out.rx_dropped += device.imissed + device.rx_nombuf;
+    out.tx_dropped += device.oerrors;
+  }
+  // What the kernel had for the driver's sockets and could not give them, which no driver counts.
+  for (const int fd : device_.sockets()) {
+    xdp_statistics kernel{};
+    socklen_t length = sizeof(kernel);
+    if (getsockopt(fd, SOL_XDP, XDP_STATISTICS, &kernel, &length) != 0) continue;
+    out.rx_dropped +=
+        std::max(kernel.rx_dropped, kernel.rx_fill_ring_empty_descs) + kernel.rx_ring_full;
+    out.tx_dropped += kernel.tx_invalid_descs;
+  }
+  return out;
+}
+
+// --- receiving
+
+// Takes what the device has, if nothing waits already. Also the only way to know whether there is
+// something: drivers that count without taking are few.
+bool DpdkPort::look() {
+  if (staged_head_ != staged_tail_) return true;
+  register_thread();
+  staged_head_ = staged_tail_ = 0;
+  const uint32_t count = device_.queues();
+  for (uint32_t i = 0; i < count && staged_tail_ < kBurst; ++i) {
+    const auto queue = uint16_t((next_queue_ + i) % count);
+    const uint16_t n = rte_eth_rx_burst(device_.id(), queue, staged_ + staged_tail_,
+                                        uint16_t(kBurst - staged_tail_));
+    for (uint32_t k = 0; k < n; ++k) staged_from_[staged_tail_ + k] = queue;
+    staged_tail_ += n;
+  }
+  next_queue_ = (next_queue_ + 1) % count;
+  return staged_tail_ > 0;
+}
+
+Frame* DpdkPort::copy_in(const rte_mbuf& packet) {
+  Frame* frame = pool_.alloc();
+  if (!frame) return nullptr;
+  if (packet.pkt_len > frame->tailroom()) {
+    pool_.release(frame);
+    return nullptr;
+  }
+  uint8_t* to = frame->data();
+  for (const rte_mbuf* part = &packet; part; part = part->next) {
+    std::memcpy(to, rte_pktmbuf_mtod(part, const uint8_t*), part->data_len);
+    to += part->data_len;
+  }
+  frame->length = packet.pkt_len;
+  if (partial_checksums_) frame->flags |= Frame::kChecksumMayBePartial;
+  constexpr uint64_t kGood = RTE_MBUF_F_RX_L4_CKSUM_GOOD;
+  if (device_.checks_received() && (packet.ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == kGood) {
+    frame->flags |= Frame::kChecksumVerified;
+  }
+  return frame;
+}
+
+uint32_t DpdkPort::receive(Instant now, std::span<Frame*> out) {
+  if (gone()) return 0;
+  reclaim(now);
+  uint32_t received = 0;
+  waiter_.look();
+  const bool found = look();
+  while (received < out.size() && staged_head_ != staged_tail_) {
+    rte_mbuf* packet = staged_[staged_head_];
+    const uint16_t queue = staged_from_[staged_head_++];
+    Frame* frame = copy_in(*packet);
+    rte_pktmbuf_free(packet);
+    if (!frame) {
+      ++stats_.rx_dropped;
+      continue;
+    }
+    frame->rx_queue = uint8_t(queue);
+    stats_.rx_bytes += frame->length;
+    out[received++] = frame;
+  }
+  stats_.rx_frames += received;
+  waiter_.looked(found);
+  if (!found) arm_interrupts();
+  return received;
+}
+
+// Interrupts are one-shot in most drivers: armed when there was nothing, and after that the caller
+// looks once more (Stack::rx_ready) before it sleeps.
+void DpdkPort::arm_interrupts() {
+  for (uint16_t q = 0; q < device_.interrupts().size(); ++q) {
+    rte_eth_dev_rx_intr_enable(device_.id(), q);
+  }
+}
+
+// --- sending
+
+void DpdkPort::sent(void* memory, void* self) {
+  auto& port = *static_cast<DpdkPort*>(self);
+  const auto offset = size_t(static_cast<uint8_t*>(memory) - port.pool_.memory());
+  Frame* frame = port.pool_.at(uint32_t(offset / port.pool_.frame_bytes()));
+  MR_ASSERT(frame->tx_pending > 0);
+  --frame->tx_pending;
+  --port.in_flight_;
+  port.pool_.release(frame);
+}
+
+rte_mbuf* DpdkPort::wrap(Frame* frame) {
+  rte_mbuf* packet = rte_pktmbuf_alloc(headers_);
+  if (!packet) return nullptr;
+  rte_mbuf_ext_shared_info& shared = shared_[frame->index];
+  // One that the driver still has is sent again: it comes back once, after both.
+  if (shared.free_cb && rte_mbuf_ext_refcnt_read(&shared) > 0) {
+    rte_mbuf_ext_refcnt_update(&shared, 1);
+  } else {
+    shared.free_cb = sent;
+    shared.fcb_opaque = this;
+    rte_mbuf_ext_refcnt_set(&shared, 1);
+    pool_.retain(frame);
+    ++frame->tx_pending;
+    ++in_flight_;
+  }
+  rte_pktmbuf_attach_extbuf(packet, frame->chunk, rte_iova_t(uintptr_t(frame->chunk)),
+                            uint16_t(std::min(frame->capacity, 65535u)), &shared);
+  packet->data_off = uint16_t(frame->offset);
+  packet->data_len = uint16_t(frame->length);
+  packet->pkt_len = frame->length;
+  return packet;
+}
+
+rte_mbuf* DpdkPort::copy_out(const Frame& frame) {
+  rte_mbuf* packet = rte_pktmbuf_alloc(headers_);
+  if (!packet) return nullptr;
+  char* to = rte_pktmbuf_append(packet, uint16_t(frame.length));
+  if (!to) {
+    rte_pktmbuf_free(packet);
+    return nullptr;
+  }
+  std::memcpy(to, frame.data(), frame.length);
+  return packet;
+}
+
+uint32_t DpdkPort::transmit(Instant now, std::span<Frame* const> frames) {
+  if (gone()) {
+    stats_.tx_dropped += frames.size();
+    return uint32_t(frames.size());
+  }
+  register_thread();
+  uint32_t taken = 0;
+  while (taken < frames.size()) {
+    rte_mbuf* packets[kBurst];
+    uint64_t bytes[kBurst];
+    const uint32_t wanted = std::min<uint32_t>(kBurst, uint32_t(frames.size()) - taken);
+    uint16_t ready = 0;
+    for (; ready < wanted; ++ready) {
+      Frame* frame = frames[taken + ready];
+      rte_mbuf* packet = copies_out_ ? copy_out(*frame) : wrap(frame);
+      if (!packet) break;
+      bytes[ready] = frame->length;
+      packets[ready] = packet;
+    }
+    const uint16_t sent = rte_eth_tx_burst(device_.id(), 0, packets, ready);
+    for (uint16_t i = 0; i < sent; ++i) stats_.tx_bytes += bytes[i];
+    stats_.tx_frames += sent;
+    taken += sent;
+    for (uint16_t i = sent; i < ready; ++i) rte_pktmbuf_free(packets[i]);
+    if (sent == wanted) continue;
+    ++stats_.tx_full;
+    // A wire that is not there loses what is put on it; waiting for it would hold the frames.
+    if (sent == 0 && !device_.link_up()) {
+      stats_.tx_dropped += frames.size() - taken;
+      return uint32_t(frames.size());
+    }
+    break;
+  }
+  return taken;
+}
+
+// Drivers free what they sent when they need the room, which may be never.
+void DpdkPort::reclaim(Instant now) {
+  if (in_flight_ == 0 || now < reclaim_at_) return;
+  reclaim_at_ = now + kReclaimEvery;
+  rte_eth_tx_done_cleanup(device_.id(), 0, 0);
+}
+
+// --- the end
+
+void DpdkPort::close() {
+  if (!device_.is_open()) return;
+  register_thread();
+  waiter_.close();
+  rte_eth_dev_callback_unregister(device_.id(), RTE_ETH_EVENT_INTR_RMV, on_removed, this);
+  const PortStats last = stats();
+  for (; staged_head_ != staged_tail_; ++staged_head_) rte_pktmbuf_free(staged_[staged_head_]);
+  if (mapped_) {
+    rte_eth_dev_info info{};
+    rte_eth_dev_info_get(device_.id(), &info);
+    rte_dev_dma_unmap(info.device, pool_.memory(), uint64_t(uintptr_t(pool_.memory())),
+                      pool_.memory_bytes());
+  }
+  device_.close();  // the driver frees what it holds, which gives the frames back
+  stats_ = last;
+  if (registered_) rte_extmem_unregister(pool_.memory(), pool_.memory_bytes());
+  mapped_ = registered_ = false;
+  // What a driver keeps even now is lost to it: better a leak at the end than a wild reference.
+  if (headers_ && in_flight_ == 0) rte_mempool_free(headers_);
+  headers_ = nullptr;
+}
+
+}  // namespace millrace::dpdk

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: MIT
+// The DPDK port: one device of any DPDK driver. Received packets are copied out of the driver's
+// buffers into frames (whose memory no driver needs to know); frames are sent from where they lie,
+// as external buffers, and come back when the driver has freed them. Where a driver addresses
+// memory physically, and the stack's memory is not pinned for it, frames are copied on the way out
+// too. Compiled into the DPDK shared object only. It knows nothing of rules.
+#pragma once
+
+#include <rte_mbuf.h>
+
+#include <atomic>
+#include <memory>
+
+#include "base/os_memory.h"
+#include "port/dpdk/device.h"
+#include "port/dpdk/waiter.h"
+#include "port/port.h"
+
+namespace millrace::dpdk {
+
+class DpdkPort final : public Port {
+ public:
+  // Null, and `error` says why. `pool` outlives the port.
+  static std::unique_ptr<DpdkPort> open(const DeviceSettings& settings, FramePool& pool,
+                                        SetupError& error);
+  ~DpdkPort() override;
+
+  const Device& device() const { return device_; }
+  void mac(uint8_t out[6]) const;
+
+  const PortInfo& info() const override { return info_; }
+  PortStats stats() const override;
+  uint32_t receive(Instant now, std::span<Frame*> out) override;
+  uint32_t transmit(Instant now, std::span<Frame* const> frames) override;
+  void flush(Instant now) override {}
+  int poll_fd() const override { return waiter_.fd(); }
+  bool rx_ready() const override { return !gone() && const_cast<DpdkPort*>(this)->look(); }
+  void close() override;
+
+ private:
+  static constexpr uint32_t kBurst = 64;
+
+  explicit DpdkPort(FramePool& pool);
+  bool start(const DeviceSettings& settings, SetupError& error);
+  void choose_sending();
+  void describe();
+
+  bool gone() const { return gone_.load(std::memory_order_relaxed) || !device_.is_open(); }
+  bool look();
+  Frame* copy_in(const rte_mbuf& packet);
+  void arm_interrupts();
+  rte_mbuf* wrap(Frame* frame);
+  rte_mbuf* copy_out(const Frame& frame);
+  void reclaim(Instant now);
+  static void sent(void* memory, void* port);
+  static int on_removed(uint16_t id, rte_eth_event_type event, void* port, void* result);
+
+  FramePool& pool_;
+  Device device_;
+  Waiter waiter_;
+  rte_mempool* headers_ = nullptr;  // mbufs without memory of their own, to wrap frames
+  OsMemory shared_memory_;
+  rte_mbuf_ext_shared_info* shared_;  // by frame: how many mbufs of the driver's refer to it
+  rte_mbuf* staged_[kBurst];          // received, not handed out yet
+  uint16_t staged_from_[kBurst];      // and their queues
+  uint32_t staged_head_ = 0;
+  uint32_t staged_tail_ = 0;
+  uint32_t next_queue_ = 0;
+  uint32_t in_flight_ = 0;  // frames that the driver refers to
+  Instant reclaim_at_{};
+  bool copies_out_ = false;
+  bool registered_ = false;  // the stack's memory, with DPDK
+  bool mapped_ = false;      // and for the device
+  bool partial_checksums_ = false;
+  bool armed_ = false;
+  std::atomic<bool> gone_{false};
+  PortInfo info_;
+  char mode_[160] = "";
+  PortStats stats_;
+};
+
+}  // namespace millrace::dpdk

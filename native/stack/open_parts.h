@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: MIT
+// What the files that open ports share. Not for others: see stack/open.h.
+#pragma once
+
+#include <memory>
+
+#include "stack/open.h"
+
+namespace millrace {
+
+// Puts the fault and capture wrappers around a port, as the settings say. Null: `error` says why.
+std::unique_ptr<Port> wrap_port(std::unique_ptr<Port> port, Stack& stack, const OpenConfig& config,
+                                OpenError& error);
+
+// open_dpdk.cc
+bool open_dpdk(Stack& stack, const OpenConfig& config, OpenError& error);
+
+}  // namespace millrace

@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: MIT
+#include "steer/rte_flow/rte_flow_steering.h"
+
+#include <rte_errno.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+namespace millrace::steer {
+namespace {
+
+constexpr uint8_t kIcmp = 1;
+constexpr uint8_t kIcmpv6 = 58;
+// RFC 792: destination unreachable, time exceeded, parameter problem. RFC 4443: those, and packet
+// too big.
+constexpr uint8_t kIcmpErrors[] = {3, 11, 12};
+constexpr uint8_t kIcmpv6Errors[] = {1, 2, 3, 4};
+
+bool valid(const wire::FlowKey& flow) {
+  return flow.local.address.is_v4() == flow.remote.address.is_v4() && flow.local.port != 0 &&
+         flow.remote.port != 0 && !flow.local.address.is_unspecified() &&
+         !flow.remote.address.is_unspecified();
+}
+
+}  // namespace
+
+RteFlowSteering::RteFlowSteering(std::unique_ptr<FlowDevice> device, const RteFlowOptions& options)
+    : device_(std::move(device)), options_(options) {}
+
+// --- what is asked for
+
+Error RteFlowSteering::set_flow(Protocol protocol, const wire::FlowKey& flow, Owner owner) {
+  if (!valid(flow)) return {EINVAL};
+  const Wish wish{Kind::kFlow, protocol, flow};
+  const auto known = wishes_.find(wish);
+  if (known == wishes_.end()) return grant(wish, owner);
+  if (known->second.owner == owner) return kOk;
+  // The new rule first: between the two the packets are somebody's, not nobody's.
+  Granted old = std::move(known->second);
+  wishes_.erase(known);
+  const Error error = grant(wish, owner);
+  if (error) {
+    wishes_.emplace(wish, std::move(old));
+    return error;
+  }
+  unmake(old.made, 0);
+  return kOk;
+}
+
+Error RteFlowSteering::remove_flow(Protocol protocol, const wire::FlowKey& flow) {
+  return withdraw({Kind::kFlow, protocol, flow});
+}
+
+Error RteFlowSteering::add_port_block(Protocol protocol, uint16_t first_port) {
+  if (first_port == 0 || first_port % kPortBlockSize != 0) return {EINVAL};
+  return grant({Kind::kBlock, protocol, {{{}, first_port}, {}}}, Owner::kOurs);
+}
+
+Error RteFlowSteering::remove_port_block(Protocol protocol, uint16_t first_port) {
+  return withdraw({Kind::kBlock, protocol, {{{}, first_port}, {}}});
+}
+
+Error RteFlowSteering::add_local(Protocol protocol, const wire::Endpoint& local) {
+  if (local.port == 0) return {EINVAL};
+  return grant({Kind::kLocal, protocol, {local, {}}}, Owner::kOurs);
+}
+
+Error RteFlowSteering::remove_local(Protocol protocol, const wire::Endpoint& local) {
+  return withdraw({Kind::kLocal, protocol, {local, {}}});
+}
+
+Error RteFlowSteering::add_address(const wire::IpAddress& address) {
+  if (address.is_unspecified() || address.is_multicast()) return {EINVAL};
+  if (std::find(addresses_.begin(), addresses_.end(), address) != addresses_.end()) return kOk;
+  addresses_.push_back(address);
+  Error first = kOk;
+  for (auto& [wish, granted] : wishes_) {
+    const bool family =
+        wish.kind == Kind::kBlock || wish.flow.local.address.is_v4() == address.is_v4();
+    if (!for_any_address(wish) || !family) continue;
+    const Error error = make(wish, granted.owner, address, granted.made);
+    if (!first) first = error;
+  }
+  // ICMP errors help; no connection depends on them.
+  if (options_.icmp_errors) static_cast<void>(make_icmp(address));
+  return first;
+}
+
+Error RteFlowSteering::remove_address(const wire::IpAddress& address) {
+  const auto known = std::find(addresses_.begin(), addresses_.end(), address);
+  if (known == addresses_.end()) return {ENOENT};
+  addresses_.erase(known);
+  for (auto& [wish, granted] : wishes_) {
+    if (!for_any_address(wish) && wish.kind != Kind::kIcmp) continue;
+    const auto gone = std::stable_partition(granted.made.begin(), granted.made.end(),
+                                            [&](const Made& m) { return m.address != address; });
+    unmake(granted.made, size_t(gone - granted.made.begin()));
+  }
+  wishes_.erase({Kind::kIcmp, Protocol::kTcp, {{address, 0}, {}}});
+  return kOk;
+}
+
+void RteFlowSteering::close() {
+  for (auto& [wish, granted] : wishes_) unmake(granted.made, 0);
+  wishes_.clear();
+  addresses_.clear();
+}
+
+// --- what becomes of it
+
+bool RteFlowSteering::for_any_address(const Wish& wish) const {
+  return wish.kind == Kind::kBlock ||
+         (wish.kind == Kind::kLocal && wish.flow.local.address.is_unspecified());
+}
+
+Error RteFlowSteering::grant(const Wish& wish, Owner owner) {
+  if (wishes_.contains(wish)) return kOk;
+  Granted granted{owner, {}};
+  Error error = kOk;
+  if (for_any_address(wish)) {
+    for (const wire::IpAddress& address : addresses_) {
+      const bool family =
+          wish.kind == Kind::kBlock || wish.flow.local.address.is_v4() == address.is_v4();
+      if (family && !error) error = make(wish, owner, address, granted.made);
+    }
+  } else {
+    error = make(wish, owner, wish.flow.local.address, granted.made);
+  }
+  if (error) {
+    unmake(granted.made, 0);
+    return error;
+  }
+  wishes_.emplace(wish, std::move(granted));
+  return kOk;
+}
+
+Error RteFlowSteering::withdraw(const Wish& wish) {
+  const auto known = wishes_.find(wish);
+  if (known == wishes_.end()) return {ENOENT};
+  unmake(known->second.made, 0);
+  wishes_.erase(known);
+  return kOk;
+}
+
+// Listeners spread their connections over all queues; what belongs to a block of ports goes to one,
+// the same for the block and for each flow of it.
+void RteFlowSteering::aim(FlowRule& rule) const {
+  if (spreads_ && options_.queues > 1 && rule.priority == FlowPriority::kLocal) {
+    rule.target = FlowRule::Target::kSpread;
+    rule.queues = options_.queues;
+    return;
+  }
+  rule.target = FlowRule::Target::kQueue;
+  rule.queue = uint16_t(rule.port / kPortBlockSize % options_.queues);
+}
+
+Error RteFlowSteering::make(const Wish& wish, Owner owner, const wire::IpAddress& address,
+                            std::vector<Made>& made) {
+  FlowRule rule;
+  rule.protocol = uint8_t(wish.protocol);
+  rule.local = address;
+  rule.port = wish.flow.local.port;
+  rule.exact = wish.kind == Kind::kFlow;
+  rule.remote = wish.flow.remote;
+  rule.priority = wish.kind == Kind::kLocal   ? FlowPriority::kLocal
+                  : wish.kind == Kind::kBlock ? FlowPriority::kBlock
+                  : owner == Owner::kKernel   ? FlowPriority::kKernelFlow
+                                              : FlowPriority::kOurFlow;
+  aim(rule);
+  if (owner == Owner::kKernel) rule.target = FlowRule::Target::kKernel;
+  if (wish.kind != Kind::kBlock) return make_one(rule, made);
+  if (options_.masked_ports) {
+    rule.port_mask = uint16_t(~(kPortBlockSize - 1));
+    return make_one(rule, made);
+  }
+  const size_t before = made.size();
+  for (uint16_t i = 0; i < kPortBlockSize; ++i, ++rule.port) {
+    if (const Error error = make_one(rule, made)) {
+      unmake(made, before);
+      return error;
+    }
+  }
+  return kOk;
+}
+
+Error RteFlowSteering::make_icmp(const wire::IpAddress& address) {
+  const Wish wish{Kind::kIcmp, Protocol::kTcp, {{address, 0}, {}}};
+  Granted granted;
+  FlowRule rule;
+  rule.protocol = address.is_v4() ? kIcmp : kIcmpv6;
+  rule.local = address;
+  rule.priority = FlowPriority::kIcmp;
+  Error error = kOk;
+  const auto each = [&](const auto& types) {
+    for (const uint8_t type : types) {
+      rule.icmp_type = type;
+      if (!error) error = make_one(rule, granted.made);
+    }
+  };
+  address.is_v4() ? each(kIcmpErrors) : each(kIcmpv6Errors);
+  if (error) {
+    unmake(granted.made, 0);
+    return error;
+  }
+  wishes_.emplace(wish, std::move(granted));
+  return kOk;
+}
+
+Error RteFlowSteering::make_one(FlowRule rule, std::vector<Made>& made) {
+  if (rules_ >= options_.rules_max) return refuse(rule, ENOBUFS, "as many rules as are allowed");
+  rule.whole = tells_fragments_;
+  rte_flow_error why{};
+  int result;
+  {
+    const FlowTexts texts(rule);
+    if (!texts.expressible) {
+      return refuse(rule, ENOTSUP, "this version of DPDK has no action for that");
+    }
+    result = device_->validate(texts.attributes, texts.items, texts.actions, why);
+  }
+  if (result != 0 && rule.whole && rule.local.is_v4()) {
+    // It may be the fragments that the device cannot tell: then their first ones come to us, and
+    // are not joined.
+    rule.whole = false;
+    const FlowTexts texts(rule);
+    rte_flow_error again{};
+    if (device_->validate(texts.attributes, texts.items, texts.actions, again) == 0) {
+      tells_fragments_ = false;
+      result = 0;
+    }
+  }
+  if (result != 0 && rule.target == FlowRule::Target::kSpread) {
+    // All queues are this stack's: spreading is for speed, not for who gets what.
+    spreads_ = false;
+    aim(rule);
+    return make_one(rule, made);
+  }
+  if (result != 0) return refuse(rule, result < 0 ? -result : ENOTSUP, why.message);
+  const FlowTexts texts(rule);
+  why = {};
+  rte_flow* handle = device_->create(texts.attributes, texts.items, texts.actions, why);
+  if (!handle) return refuse(rule, rte_errno > 0 ? rte_errno : EIO, why.message);
+  made.push_back({rule.local, handle});
+  ++rules_;
+  return kOk;
+}
+
+void RteFlowSteering::unmake(std::vector<Made>& made, size_t from) {
+  while (made.size() > from) {
+    rte_flow_error why{};
+    // A rule that the device has lost already is gone as well.
+    static_cast<void>(device_->destroy(made.back().handle, why));
+    made.pop_back();
+    --rules_;
+  }
+}
+
+Error RteFlowSteering::refuse(const FlowRule& rule, int code, const char* reason) {
+  refusal_ = describe(rule) + ": " + (reason ? reason : std::strerror(code));
+  return {code};
+}
+
+}  // namespace millrace::steer

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: MIT
+// Port dpdk with devices that need no card: the driver for AF_XDP behind our own XDP program, memif between two
+// programs that both run millrace, the whole of an interface with the exception path, and what goes wrong.
+
+import { existsSync, rmSync } from 'node:fs';
+import path from 'node:path';
+import t from 'tap';
+import { app, cannotRun, example, type Lab, lab, mode, root, sleep, stopAndReport } from './support/context';
+
+const PLUGIN = path.join(root, 'build', 'Release', 'dpdk', 'millrace_dpdk.so');
+
+function cannotRunDpdk(): string | false {
+  const reason = cannotRun('curl', 'nc', 'ping');
+  if (reason !== false || existsSync(PLUGIN)) return reason;
+  const missing = 'needs port dpdk (apt-get install libdpdk-dev pkg-config, npm run build:native)';
+  if (process.env['CI']) throw new Error(`end-to-end tests cannot run: ${missing}`);
+  return missing;
+}
+const skip = mode === 'kernel' ? 'there is nothing of DPDK under plain Node' : cannotRunDpdk();
+t.setTimeout(300_000);
+const STARTS = { readyTimeoutMs: 30000 };
+
+/** Options of port dpdk; an interface is not implied. */
+const device = (args: string, more: Record<string, string> = {}): Record<string, string> => ({
+  MILLRACE_PORT: 'dpdk',
+  MILLRACE_INTERFACE: '',
+  MILLRACE_DPDK_ARGS: args,
+  ...more,
+});
+const overXdp = (home: Lab): string => `--vdev=net_af_xdp0,iface=${home.mill.interface},busy_budget=0`;
+const programOn = async (home: Lab): Promise<boolean> =>
+  (await home.must(home.mill, 'ip', ['-d', 'link', 'show', 'dev', home.mill.interface])).includes('prog/xdp');
+
+async function fetches(home: Lab, side: Lab['mill'], url: string): Promise<string> {
+  return (await home.run(side, 'curl', ['-s', '-g', '-m', '10', url], { timeoutMs: 20000 })).stdout;
+}
+
+t.test('net_af_xdp: our own program in front, the kernel beside', { skip }, async (t) => {
+  const home = await lab(t);
+  const server = await home.node(mode, example('http-server'), [8080], { options: device(overXdp(home)), ...STARTS });
+  for (const host of [home.mill.ipv4, `[${home.mill.ipv6}]`]) {
+    t.equal(await fetches(home, home.peer, `http://${host}:8080/`), 'Hello, world\n', host);
+  }
+  await home.must(home.peer, 'ping', ['-c', '1', '-W', '2', home.mill.ipv4]);
+  t.ok(await programOn(home), 'a program is attached');
+  const stats = await home.liveStats(server);
+  t.match(JSON.stringify(stats), /"tcp_passive_opens":2\b/, 'both connections were ours');
+  server.kill('SIGKILL');
+  await server.exit;
+  for (let i = 0; i < 50 && (await programOn(home)); i++) await sleep(100);
+  t.notOk(await programOn(home), 'kill -9 leaves no program');
+  const again = await home.node(mode, example('http-server'), [8080], { options: device(overXdp(home)), ...STARTS });
+  t.equal(
+    await fetches(home, home.peer, `http://${home.mill.ipv4}:8080/`),
+    'Hello, world\n',
+    'and the next one starts',
+  );
+  await stopAndReport(t, home, again);
+});
+
+t.test('net_memif: two programs, no kernel in between', { skip }, async (t) => {
+  const home = await lab(t);
+  const socket = path.join(home.folder, 'memif.sock');
+  const end = (role: 'server' | 'client', own: number, other: number): Record<string, string> =>
+    device(`--vdev=net_memif0,role=${role},socket=${socket},socket-abstract=no,mac=02:00:00:00:00:0${own}`, {
+      MILLRACE_DPDK_ADDRESS: `10.88.0.${own}/24,fd88::${own}/64`,
+      MILLRACE_DPDK_NEIGHBORS: [`10.88.0.${other}`, `fd88::${other}`]
+        .map((address) => `${address}=02:00:00:00:00:0${other}`)
+        .join(','),
+    });
+  const http = await home.node(mode, example('http-server'), [8080], { options: end('server', 1, 2), ...STARTS });
+  for (const host of ['10.88.0.1', '[fd88::1]']) {
+    const client = await home.node(mode, app('http-client'), [`http://${host}:8080/`, 100, 4], {
+      options: end('client', 2, 1),
+      side: home.peer,
+      ready: null,
+    });
+    await client.finish(60000);
+    t.match(JSON.parse(client.stdout || '{}'), { count: 100, distinct: [{ status: 200, bytes: 13 }] }, host);
+  }
+  const stats = await stopAndReport(t, home, http);
+  t.match(JSON.stringify(stats), /"tcp_passive_opens":8\b/, 'every connection came by memif');
+  rmSync(socket, { force: true });
+  const echo = await home.node(mode, example('udp-echo'), [9001], { options: end('server', 1, 2), ...STARTS });
+  const client = await home.node(mode, app('udp-client'), ['10.88.0.1', 9001, 200, 300], {
+    options: end('client', 2, 1),
+    side: home.peer,
+    ready: null,
+  });
+  await client.finish(60000);
+  t.match(JSON.parse(client.stdout || '{}'), { received: 200, wrong: 0, duplicates: 0 }, 'datagrams');
+  await stopAndReport(t, home, echo);
+});
+
+t.test('a whole interface: what is not ours goes to the kernel by a tap, and back', { skip }, async (t) => {
+  const home = await lab(t);
+  const { mill, peer } = home;
+  await home.must(mill, 'ip', ['addr', 'flush', 'dev', mill.interface]);
+  const options = device(overXdp(home), {
+    MILLRACE_DPDK_TAP: 'kernel0',
+    MILLRACE_DPDK_ADDRESS: `${mill.ipv4}/16,${mill.ipv6}/64`,
+  });
+  const server = await home.node(mode, example('http-server'), [8080], { options, ...STARTS });
+  for (const host of [mill.ipv4, `[${mill.ipv6}]`]) {
+    t.equal(await fetches(home, peer, `http://${host}:8080/`), 'Hello, world\n', host);
+  }
+  for (const host of [mill.ipv4, mill.ipv6]) {
+    t.equal((await home.run(peer, 'ping', ['-c', '2', '-W', '2', host], {})).code, 0, `ping ${host}`);
+  }
+  t.equal((await home.run(mill, 'ping', ['-c', '2', '-W', '2', peer.ipv4], {})).code, 0, 'ping from here');
+  const kernel = await home.node('kernel', example('tcp-echo'), [2222]);
+  const bytes = 'through the kernel '.repeat(20_000);
+  const echoed = await home.run(peer, 'nc', ['-N', '-w', '10', mill.ipv4, '2222'], { input: bytes, timeoutMs: 30000 });
+  t.ok(echoed.stdout === bytes, 'a service of the kernel answers while ours runs');
+  await kernel.stop();
+  const stats = await stopAndReport(t, home, server);
+  t.match(JSON.stringify(stats), /"tcp_passive_opens":2\b/, 'ours were two');
+});
+
+t.test('what goes wrong is said in one line, and the program runs on the kernel', { skip }, async (t) => {
+  const home = await lab(t);
+  const cases: [string, Record<string, string>, RegExp][] = [
+    ['no such driver', device('--vdev=net_nosuch0'), /DPDK/],
+    ['no device named', device('-l 0'), /no DPDK device is named: give --vdev/],
+    ['an argument that DPDK does not know', device('--vdev=net_null0 --nonsense'), /DPDK does not start/],
+    ['no such interface', device('--vdev=net_af_xdp0,iface=nothere'), /DPDK/],
+    ['more queues than there are', device(overXdp(home), { MILLRACE_QUEUES: '4' }), /has 1 receive queues, not 4/],
+    [
+      'several devices',
+      device('--vdev=net_null0 --vdev=net_null1', { MILLRACE_DPDK_ADDRESS: '10.88.0.1/24' }),
+      /several devices \(net_null0, net_null1\): name one with MILLRACE_DPDK_DEVICE/,
+    ],
+    [
+      'a device that is not there',
+      device('--vdev=net_null0', { MILLRACE_DPDK_DEVICE: 'net_null7' }),
+      /no DPDK device "net_null7"; those there are: net_null0/,
+    ],
+    ['no addresses for it', device('--vdev=net_null0'), /MILLRACE_DPDK_TAP, or give our addresses/],
+    [
+      'no memory',
+      device('--vdev=net_null0 --no-huge -m 16', { MILLRACE_DPDK_ADDRESS: '10.88.0.1/24' }),
+      /no memory for \d+ packet buffers/,
+    ],
+    ['a card without huge pages', device('-a 0000:00:1f.7'), /huge pages|none of the devices/],
+  ];
+  for (const [what, options, said] of cases) {
+    const server = await home.node(mode, example('http-server'), [8080], {
+      options: { ...options, MILLRACE_REQUIRE: '0' },
+      ...STARTS,
+    });
+    t.match(server.stderr, /^(?:.*\n)*millrace: sockets stay with the kernel: .*\n/, `${what}: one line`);
+    t.match(server.stderr, said, what);
+    t.equal(await fetches(home, home.peer, `http://${home.mill.ipv4}:8080/`), 'Hello, world\n', `${what}: it serves`);
+    await server.stop();
+  }
+});
+
+t.test('a device that is taken away does not take the program along', { skip }, async (t) => {
+  const home = await lab(t);
+  const server = await home.node(mode, example('http-server'), [8080], { options: device(overXdp(home)), ...STARTS });
+  t.equal(await fetches(home, home.peer, `http://${home.mill.ipv4}:8080/`), 'Hello, world\n');
+  await home.must(home.mill, 'ip', ['link', 'del', home.mill.interface]);
+  await sleep(500);
+  t.equal(
+    await fetches(home, home.mill, 'http://127.0.0.1:8080/'),
+    'Hello, world\n',
+    'the kernel still brings clients',
+  );
+  await server.stop();
+  t.equal(server.signal, null, 'it ends as it is asked to');
+});

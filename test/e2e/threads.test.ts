@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: MIT
+// Worker threads, each with a stack and a queue of its own in one process; threads and programs that end at each step of
+// their life, beside others that go on.
+
+import path from 'node:path';
+import t from 'tap';
+import { app, cannotRun, count, lab, mode, root, type Job, type Lab, type Stats } from './support/context';
+import { progress, type Seen } from './support/progress';
+
+t.setTimeout(120_000);
+const skip = cannotRun();
+/** More rounds, and every way to end a program. */
+const rounds = Number(process.env['E2E_ROUNDS'] ?? 1);
+const thorough = rounds > 1;
+
+function start(home: Lab, name: string, args: readonly (string | number)[], env: Record<string, string> = {}): Job {
+  const millrace = {
+    NODE_OPTIONS: `--require ${path.join(root, 'dist/compat/register.js')}`,
+    MILLRACE_PORT: 'af_xdp',
+    MILLRACE_INTERFACE: home.mill.interface,
+  };
+  return home.spawn(home.mill, process.execPath, [app(name), ...args.map(String)], {
+    stdin: 'pipe',
+    env: mode === 'millrace' ? { ...millrace, ...env } : env,
+  });
+}
+
+t.test(`threads serve, one is terminated (${mode})`, { skip }, async (t) => {
+  const home = await lab(t, { queues: 2 });
+  const library = mode === 'millrace' ? { LAB_LIBRARY: path.join(root, 'dist/lib/index.js') } : undefined;
+  const server = start(home, 'threads-http', [2, 7000, '0.0.0.0'], library);
+  await server.waitFor(/^listening on/m, 20_000);
+  const clients = [7000, 7001].map((port) =>
+    home.spawn(home.peer, process.execPath, [app('cluster-client'), home.mill.ipv4, String(port), '6'], {
+      stdin: 'pipe',
+    }),
+  ) as [Job, Job];
+  for (const client of clients) {
+    const seen = await progress(client);
+    t.same(seen.failures, []);
+  }
+  if (mode === 'millrace') {
+    const { threads } = await server.ask<{ threads: Stats[] }>('stats');
+    for (const stats of threads)
+      t.ok(count(stats, /^connections_accepted$/) > 0, 'each thread has connections of its own');
+  }
+  const served = (await clients[1].ask<Seen>('report')).kept;
+  server.child.stdin?.write('terminate 0\n');
+  await server.waitFor(/thread 0 ended[\s\S]*thread 0 listens/, 15_000);
+  for (const client of clients) await progress(client);
+  const other = await clients[1].ask<Seen>('stop');
+  t.same(other.failures, [], "the other thread's connections go on");
+  t.equal(other.refused, 0);
+  t.ok(other.kept > served);
+  const again = await clients[0].ask<Seen>('stop');
+  t.notOk(
+    again.failures.some((failure) => failure.code === 'NO_ANSWER'),
+    'its own fail, they do not hang',
+  );
+  if (mode === 'millrace') {
+    const { threads } = await server.ask<{ threads: Stats[] }>('stats');
+    t.ok(count(threads[0] as Stats, /^connections_accepted$/) > 0, 'the thread in its place has its queue');
+  }
+  await server.stop('SIGTERM', 8000);
+  t.equal(server.code, 0);
+  t.equal(server.stderr, '', 'nothing on stderr');
+});
+
+t.test(`threads that end at every step of their life (${mode})`, { skip }, async (t) => {
+  const home = await lab(t, { queues: 2 });
+  const program = start(home, 'dying-threads', [7000, home.mill.ipv4, rounds]);
+  await program.waitFor(/^listening on both/m, 20_000);
+  const args = [app('dying-peer'), home.mill.ipv4, '7000', 'echo'];
+  const peer = home.spawn(home.peer, process.execPath, args, { stdin: 'pipe' });
+  await program.waitFor(/^done/m, 60_000 * rounds);
+  const seen = await peer.ask<{ connected: number; echoes: number; wrong: number; broken: number }>('report');
+  t.comment(JSON.stringify(seen));
+  for (const line of program.stdout.split('\n').filter((text) => /^(not )?ok /.test(text))) {
+    t.ok(line.startsWith('ok'), line);
+  }
+  t.ok(seen.connected > 0 && seen.echoes > 0);
+  t.equal(seen.wrong, 0);
+  t.equal(seen.broken, 0, 'the thread beside them was not disturbed');
+  program.child.stdin?.write('end\n');
+  t.same(await program.finish(10_000), { code: 0, signal: null });
+  t.equal(program.stderr, '', 'nothing on stderr');
+});
+
+t.test(`programs that end at every step of their life (${mode})`, { skip }, async (t) => {
+  const home = await lab(t, { queues: 2 });
+  const peer = home.spawn(home.peer, process.execPath, [app('dying-peer'), home.mill.ipv4, '7000']);
+  for (const step of ['loaded', 'opening', 'listening', 'connected', 'sending', 'receiving', 'closing']) {
+    for (const way of thorough ? ['exit', 'throw', 'SIGKILL', 'SIGTERM'] : ['exit', 'SIGKILL']) {
+      const told = way.startsWith('SIG');
+      const program = start(home, 'dying', [step, told ? 'told' : way, 7000, home.mill.ipv4]);
+      if (told) {
+        await program.waitFor(/^reached/m, 20_000);
+        program.kill(way as NodeJS.Signals);
+      }
+      const { code, signal } = await program.finish(15_000);
+      const right = told ? signal === way : signal === null && code === (way === 'throw' ? 1 : 0);
+      t.ok(right, `${step} ${way}: ended with ${signal ?? code}`);
+      if (way !== 'throw') t.equal(program.stderr, '', 'nothing on stderr');
+    }
+  }
+  t.ok(peer.running);
+  const link = await home.ip(home.mill, ['-d', 'link', 'show', 'dev', home.mill.interface]);
+  t.notMatch(link, /prog\/xdp|xdp /, 'no program is left on the interface');
+});
