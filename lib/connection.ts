@@ -3,7 +3,7 @@
  * straight into transmit frames; the stack sends and retransmits from the same memory.
  */
 import type { Connection, ConnectionSink, ContextId, SocketAddress } from './engine';
-import { COMMAND, FRAMES_SHARE, FRAMES_SHARE_MIN, HEADER, OPTION, SOCKET, type Rings } from './rings';
+import { COMMAND, DEAD_FLAG, FRAMES_SHARE, FRAMES_SHARE_MIN, HEADER, OPTION, SOCKET, type Rings } from './rings';
 
 const ENOTCONN = 107;
 // RFC 9293 leaves it to the implementation; Linux checks the same range.
@@ -66,6 +66,10 @@ export class StackConnection implements Connection {
 
   get closed(): boolean {
     return this.#closed;
+  }
+
+  get dead(): boolean {
+    return !this.#closed && ((this.#rings.words[this.#line + SOCKET.sendBuffer] as number) & DEAD_FLAG) !== 0;
   }
 
   get unacknowledgedBytes(): number {
@@ -164,7 +168,10 @@ export class StackConnection implements Connection {
     // While peers that do not read hold much memory, everybody gets less, so that nobody gets nothing.
     const share = Math.max(FRAMES_SHARE_MIN, Math.trunc((words[HEADER.framesFree] as number) / FRAMES_SHARE));
     const shareBytes = share * (words[this.#line + SOCKET.payloadMss] as number);
-    return Math.max(0, Math.min(words[this.#line + SOCKET.sendBuffer] as number, shareBytes) - unacknowledged);
+    return Math.max(
+      0,
+      Math.min((words[this.#line + SOCKET.sendBuffer] as number) & ~DEAD_FLAG, shareBytes) - unacknowledged,
+    );
   }
 
   #writeSome(data: Uint8Array, from: number, total: number): number {

@@ -65,6 +65,8 @@ export interface Connection extends Channel {
   sink: ConnectionSink;
   readonly local: SocketAddress;
   readonly remote: SocketAddress;
+  /** It has died; onError has told or will. */
+  readonly dead: boolean;
   /** Bytes accepted by write() and not yet acknowledged by the peer. */
   readonly unacknowledgedBytes: number;
   /** Takes as much as fits and returns the number of bytes taken; the rest is the caller's to offer again at onWritable. */

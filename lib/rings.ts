@@ -59,6 +59,9 @@ export const SOCKET = {
   published: 7,
 } as const;
 
+/** Beside the bytes in `sendBuffer`: the connection has died, whether or not an event has told. */
+export const DEAD_FLAG = 0x8000_0000;
+
 /** tcp::Option of native/tcp/options.h. */
 export const OPTION = {
   nodelay: 0,

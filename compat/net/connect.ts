@@ -34,6 +34,7 @@ export function connectOurs(
   const connection = engine.connect(address, port, local, link);
   if (connection === null || typeof connection === 'number') {
     link.discard();
+    if (connection !== null && local === null) showUnbound(kernel, address);
     return connection;
   }
   link.connect(connection, request);
@@ -49,6 +50,20 @@ export function connectOurs(
   // Not a close() that the program put there: that is for the socket's handle.
   if (local === null) Reflect.apply(internals().TCP.prototype.close, kernel, []);
   return 0;
+}
+
+/**
+ * The error of a connect that failed at once tells the local address. Over the kernel there is a socket by then, without
+ * an address yet.
+ */
+function showUnbound(kernel: TcpHandle, remote: string): void {
+  const wide = remote.includes(':');
+  const unbound = { address: wide ? '::' : '0.0.0.0', family: wide ? 'IPv6' : 'IPv4', port: 0 };
+  const value = (out: AddressOut): number => {
+    Object.assign(out, unbound);
+    return 0;
+  };
+  Object.defineProperty(kernel, 'getsockname', { value, configurable: true, writable: true });
 }
 
 function localAddress(kernel: TcpHandle): SocketAddress | null {

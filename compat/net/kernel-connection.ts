@@ -20,6 +20,8 @@ export class KernelConnection implements Connection {
   context: ContextId = 0;
   readonly local: SocketAddress;
   readonly remote: SocketAddress;
+  /** Its handle knows. */
+  readonly dead = false;
   /** Of Node's own class: what can be sent to another process or thread. */
   readonly handle: TcpHandle;
   readonly #engine: Engine;

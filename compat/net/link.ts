@@ -173,11 +173,16 @@ export class Link implements ConnectionSink {
 
   address(which: 'local' | 'remote', out: AddressOut): number {
     const known: SocketAddress | undefined = this.#connection?.[which];
-    if (known === undefined || (which === 'remote' && this.connecting)) return ENOTCONN;
+    if (known === undefined || (which === 'remote' && (this.connecting || this.#isDead()))) return ENOTCONN;
     out.address = known.address;
     out.family = known.family;
     out.port = known.port;
     return 0;
+  }
+
+  /** The kernel does not know the peer of such a connection any more; Node remembers it if it has asked before. */
+  #isDead(): boolean {
+    return this.#errno !== 0 || this.#connection?.dead === true;
   }
 
   setReading(on: boolean): void {

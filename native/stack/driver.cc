@@ -134,6 +134,12 @@ void Driver::loop_waits() {
 void Driver::loop_runs() {
   waiting_.store(0, std::memory_order_release);
   last_turn_ns_.store(monotonic().ns, std::memory_order_relaxed);
+  rouse_guardian();
+}
+
+// Where the loop runs and there is something to guard since.
+void Driver::rouse_guardian() {
+  if (waiting_.load(std::memory_order_relaxed)) return;
   if (asleep_.load(std::memory_order_seq_cst) && worth_guarding_.load(std::memory_order_relaxed)) {
     asleep_.store(0, std::memory_order_seq_cst);
     futex_wake(asleep_);

@@ -56,6 +56,7 @@ class Driver {
     auto result = operation(*stack_, monotonic());
     worth_guarding_.store(stack_->worth_guarding(), std::memory_order_relaxed);
     drop_baton();
+    rouse_guardian();
     return result;
   }
   // For reading facts that any thread may read: layout, sizes.
@@ -71,6 +72,7 @@ class Driver {
   bool try_baton();
   void drop_baton();
   void guard();
+  void rouse_guardian();
   bool javascript_is_late(Instant now) const;
   void guard_once(Instant now);
   void sleep_until_needed();

@@ -224,7 +224,8 @@ void Stack::refresh_socket_line(Slot& slot) {
   if (slot.kind != SlotKind::kConnection) return;
   const uint32_t mss = tcp_.payload_mss_bytes(*slot.connection);
   put(socket_word::kAcked, uint32_t(tcp_.acked_bytes(*slot.connection)));
-  put(socket_word::kSendBuffer, tcp_.send_buffer_bytes(*slot.connection));
+  const uint32_t dead = tcp_.error(*slot.connection) ? socket_word::kDeadFlag : 0;
+  put(socket_word::kSendBuffer, tcp_.send_buffer_bytes(*slot.connection) | dead);
   put(socket_word::kPayloadMss, std::min(mss, pool_.frame_bytes() - FramePool::kTxHeadroom));
 }
 

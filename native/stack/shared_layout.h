@@ -74,6 +74,8 @@ inline constexpr uint32_t kWantWritable = 4;  // JavaScript: 1 while it waits fo
 inline constexpr uint32_t kContext = 5;       // JavaScript: the async context of its upcalls
 inline constexpr uint32_t kGeneration = 6;    // stack: changes whenever the slot is used anew
 inline constexpr uint32_t kPublished = 7;     // stack: bytes received in events, modulo 2^32
+// Beside the bytes in kSendBuffer: the connection has died, whether or not that was told.
+inline constexpr uint32_t kDeadFlag = 1u << 31;
 }  // namespace socket_word
 
 // How many frames one connection's unacknowledged bytes may take, by those that are still free: a

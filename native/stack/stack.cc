@@ -376,6 +376,7 @@ void Stack::on_error(tcp::Connection& connection, Error error) {
   Slot* slot = slots_.at(tcp_.user(connection));
   if (!slot) return;
   slot->error = error.code;
+  refresh_socket_line(*slot);
   mark(slot->index, Slot::kFailed);
 }
 void Stack::on_freed(const wire::FlowKey& flow) {

@@ -72,8 +72,8 @@ class Stack final : tcp::Handler, udp::Handler {
   // When the next turn is due though nothing arrives.
   Instant next_deadline() const;
   bool rx_ready() const;
-  // Something that a dead loop would harm: connections, or datagram sockets with a peer waiting.
-  bool worth_guarding() const { return tcp_.connection_count() > 0; }
+  // Something that a dead loop would harm: connections, and those that are about to come.
+  bool worth_guarding() const { return tcp_.connection_count() + tcp_.listener_count() > 0; }
   // Gives up every connection the application still has (FIN, or RST with unread bytes).
   void close_sockets(Instant now);
   // Bytes or FINs that a peer has not acknowledged yet.

@@ -316,6 +316,10 @@ uint32_t Tcp::connection_count() const {
   return core_->connections.live();
 }
 
+uint32_t Tcp::listener_count() const {
+  return core_->listeners.live();
+}
+
 uint32_t Tcp::unsettled_count() const {
   uint32_t count = 0;
   for (FlowNode* n = core_->all.front(); n; n = core_->all.next(n)) {

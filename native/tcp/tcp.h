@@ -143,6 +143,7 @@ class Tcp final : public net::TransportHandler {
   Error set_congestion_control(Instant now, Connection& connection, std::string_view name);
   Info info(const Connection& connection) const;
   uint32_t connection_count() const;
+  uint32_t listener_count() const;
   // Connections with bytes or a FIN that the peer has not acknowledged. Walks all of them.
   uint32_t unsettled_count() const;
   // What a connection gets whose user asks for nothing.

@@ -106,10 +106,13 @@ t.test('workers', async (t) => {
 
 t.test('the permission model: the kernel, and a reason', async (t) => {
   const flag = process.allowedNodeEnvironmentFlags.has('--permission') ? '--permission' : '--experimental-permission';
-  const result = await node([flag, '--allow-fs-read=*', '--no-warnings', '--require', REGISTER], PROBE, LOOPBACK);
-  t.equal(result.code, 0);
-  t.equal(result.out, 'kernel');
-  t.match(result.err, /^millrace: .*kernel[^\n]*$/);
+  for (const more of [[], ['--allow-addons'], ['--allow-addons', '--allow-worker', '--allow-child-process']]) {
+    const flags = [flag, '--allow-fs-read=*', '--no-warnings', ...more];
+    const result = await node([...flags, '--require', REGISTER], PROBE, LOOPBACK);
+    t.equal(result.code, 0);
+    t.equal(result.out, 'kernel', more.join(' '));
+    t.match(result.err, /^millrace: .*kernel[^\n]*$/);
+  }
 });
 
 t.test('statistics say what went through', async (t) => {

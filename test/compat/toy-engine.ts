@@ -241,6 +241,10 @@ export class ToyConnection implements Connection {
     peer.#peer = this;
   }
 
+  get dead(): boolean {
+    return this.#dead;
+  }
+
   get unacknowledgedBytes(): number {
     return this.#inFlight;
   }

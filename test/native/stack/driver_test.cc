@@ -90,6 +90,26 @@ TEST_CASE("the guardian does nothing while the loop waits, and sleeps for good a
   CHECK(guardian_turns(bed) > 0);
 }
 
+TEST_CASE(
+    "the guardian is there for the first connection too, and when the loop stays where it "
+    "listened") {
+  Bed bed(Duration::millis(1));
+  bed.driver->loop_runs();
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  CHECK(guardian_turns(bed) > 0);  // the loop is late, whatever there is
+  bed.driver->loop_waits();
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));  // asleep
+  bed.driver->loop_runs();
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  const uint32_t asleep = guardian_turns(bed);
+  bed.driver->with_stack([](Stack& stack, Instant now) {
+    MR_ASSERT(stack.listen(now, {kLocal, 80}, false, 16).ok());
+    return 0;
+  });
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  CHECK(guardian_turns(bed) > asleep);
+}
+
 TEST_CASE("without a guardian nothing runs behind JavaScript's back") {
   Bed bed(Duration{});
   bed.connect();
