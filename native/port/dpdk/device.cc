@@ -2,6 +2,7 @@
 #include "port/dpdk/device.h"
 
 #include <dirent.h>
+#include <rte_cycles.h>
 #include <rte_errno.h>
 #include <rte_flow.h>
 #include <rte_mbuf.h>
@@ -26,6 +27,8 @@ constexpr uint16_t kTransmitSlots = 1024;
 constexpr uint32_t kSpareBuffers = 512;  // being copied, or on the way within a driver
 constexpr uint32_t kPoolCache = 250;
 constexpr int kFamilyXdp = 44;
+constexpr int kLinkLooks = 50;
+constexpr unsigned kLinkPauseUs = 20'000;
 
 // Open AF_XDP sockets of this process, in the order of their numbers.
 std::vector<int> xdp_sockets() {
@@ -165,12 +168,17 @@ bool Device::configure(const DeviceSettings& settings, SetupError& error) {
     configuration.rxmode.offloads |= kChecks;
     checks_received_ = true;
   }
-  configuration.intr_conf.rxq = 1;
-  int result = rte_eth_dev_configure(id_, queues_, 1, &configuration);
-  wants_interrupts_ = result == 0;
-  if (result != 0) {
-    configuration.intr_conf.rxq = 0;
-    result = rte_eth_dev_configure(id_, queues_, 1, &configuration);
+  // One to send by is enough; some drivers (net_tap) want as many as there are to receive by.
+  int result = -EINVAL;
+  for (const uint16_t transmit_queues : {uint16_t(1), queues_}) {
+    for (const uint32_t interrupts : {1u, 0u}) {
+      configuration.intr_conf.rxq = interrupts;
+      result = rte_eth_dev_configure(id_, queues_, transmit_queues, &configuration);
+      wants_interrupts_ = result == 0 && interrupts != 0;
+      transmit_queues_ = transmit_queues;
+      if (result == 0) break;
+    }
+    if (result == 0) break;
   }
   if (result != 0) return fail(error, result, "refuses its configuration");
   rte_eth_dev_get_mtu(id_, &mtu_);
@@ -207,8 +215,10 @@ bool Device::set_up_queues(const DeviceSettings& settings, SetupError& error) {
   }
   // More than one per queue: not what we think they are.
   if (sockets_.size() != queues_) sockets_.clear();
-  const int result = rte_eth_tx_queue_setup(id_, 0, transmit_slots, SOCKET_ID_ANY, nullptr);
-  if (result != 0) return fail(error, result, "cannot set up a transmit queue");
+  for (uint16_t q = 0; q < transmit_queues_; ++q) {
+    const int result = rte_eth_tx_queue_setup(id_, q, transmit_slots, SOCKET_ID_ANY, nullptr);
+    if (result != 0) return fail(error, result, "cannot set up a transmit queue");
+  }
   return true;
 }
 
@@ -234,6 +244,9 @@ bool Device::start(SetupError& error) {
   // Whoever joins groups, or answers neighbour solicitations, does so out of the card's sight.
   // Cards that are shared have heard it from the kernel; virtual devices filter nothing.
   if (!isolated_) rte_eth_allmulticast_enable(id_);
+  // What is sent before there is a link is lost: a moment's patience saves a datagram its life and
+  // a SYN its second. Who comes later (a card that negotiates, memif's other end) finds us ready.
+  for (int i = 0; i < kLinkLooks && !link_up(); ++i) rte_delay_us_sleep(kLinkPauseUs);
   find_interrupts();
   return true;
 }

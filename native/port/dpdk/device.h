@@ -58,6 +58,7 @@ class Device {
 
   uint16_t id_ = RTE_MAX_ETHPORTS;
   uint16_t queues_ = 0;
+  uint16_t transmit_queues_ = 1;  // the first one is used
   uint16_t mtu_ = 1500;
   bool isolated_ = false;
   bool started_ = false;
