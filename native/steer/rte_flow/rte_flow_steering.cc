@@ -241,6 +241,12 @@ Error RteFlowSteering::make_one(FlowRule rule, std::vector<Made>& made) {
   const FlowTexts texts(rule);
   why = {};
   rte_flow* handle = device_->create(texts.attributes, texts.items, texts.actions, why);
+  if (!handle && rule.target == FlowRule::Target::kSpread) {
+    // Some say so only now (net_tap).
+    spreads_ = false;
+    aim(rule);
+    return make_one(rule, made);
+  }
   if (!handle) return refuse(rule, rte_errno > 0 ? rte_errno : EIO, why.message);
   made.push_back({rule.local, handle});
   ++rules_;

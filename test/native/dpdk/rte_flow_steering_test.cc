@@ -171,9 +171,15 @@ TEST_CASE("a device that cannot tell fragments") {
 
 TEST_CASE("a device that cannot spread puts a listener on one queue") {
   Bench bench({.queues = 2, .icmp_errors = false});
-  bench.card.refuse_validate = [](const std::string& rule) {
+  const auto no_rss = [](const std::string& rule) {
     return contains(rule, "rss") ? "no RSS" : nullptr;
   };
+  SUBCASE("it says so when asked") {
+    bench.card.refuse_validate = no_rss;
+  }
+  SUBCASE("it says so when the rule is made") {
+    bench.card.refuse_create = no_rss;
+  }
   REQUIRE(!bench.steering.add_local(Protocol::kTcp, {kOur4, 80}));
   CHECK(contains(bench.card.rules(), "tcp dst 80 -> queue 1"));
 }
