@@ -30,7 +30,11 @@ const GROUPS = {
   threads: { run: runThreads, beside: true },
   fuzz: { run: runFuzz, beside: true },
   unit: { run: () => runTap(unitFolders(), { jobs: 2, timeoutSeconds: 120 }), compiled: true },
-  package: { run: () => runTap(['package'], { jobs: 1, timeoutSeconds: 600 }), compiled: true },
+  package: {
+    run: () => runTap(['package'], { jobs: 1, timeoutSeconds: 900, idle: true }),
+    compiled: true,
+    beside: true,
+  },
   conformance: { run: runConformance, compiled: true },
   e2e: { run: () => runTap(['e2e'], { jobs: 1, timeoutSeconds: 300 }), compiled: true, privilege: true },
 };

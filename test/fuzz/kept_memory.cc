@@ -30,7 +30,7 @@ std::map<size_t, std::vector<uint8_t*>>& kept() {
 
 }  // namespace
 
-OsMemory::OsMemory(size_t bytes) {
+OsMemory::OsMemory(size_t bytes, Pages) {
   if (bytes == 0) return;  // as mmap()
   auto& blocks = kept()[whole_pages(bytes)];
   if (blocks.empty()) {
