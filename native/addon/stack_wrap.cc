@@ -3,70 +3,61 @@
 
 #include <net/if.h>
 
+#include <cerrno>
 #include <cstdlib>
 
 #include "addon/at_exit.h"
+#include "addon/option_reader.h"
 #include "base/clock_os.h"
 
 namespace millrace {
 
 namespace {
 
-uint32_t number(const Napi::Object& object, const char* name) {
-  return object.Get(name).As<Napi::Number>().Uint32Value();
-}
-
-std::string text(const Napi::Object& object, const char* name) {
-  return object.Get(name).As<Napi::String>().Utf8Value();
-}
-
-OpenConfig open_config(const Napi::Object& o) {
+OpenConfig open_config(OptionReader& o) {
   OpenConfig config;
-  config.port = text(o, "port");
-  const auto interfaces = o.Get("interfaces").As<Napi::Array>();
-  for (uint32_t i = 0; i < interfaces.Length(); ++i) {
-    config.interfaces.push_back(interfaces.Get(i).As<Napi::String>().Utf8Value());
-  }
-  config.dpdk.arguments = text(o, "dpdkArgs");
-  config.dpdk.device = text(o, "dpdkDevice");
-  config.dpdk.addresses = text(o, "dpdkAddress");
-  config.dpdk.neighbors = text(o, "dpdkNeighbors");
-  config.dpdk.tap = text(o, "dpdkTap");
-  config.dpdk.object_file = text(o, "dpdkObject");
-  config.dpdk.verbose = o.Get("debug").As<Napi::Boolean>();
-  config.queues = number(o, "queues");
-  config.xdp_mode = text(o, "xdpMode");
-  config.fault = text(o, "fault");
-  config.pcap_file = text(o, "pcapFile");
+  config.port = o.text("port");
+  o.each("interfaces", [&](napi_value name) { config.interfaces.push_back(o.to_text(name)); });
+  config.dpdk.arguments = o.text("dpdkArgs");
+  config.dpdk.device = o.text("dpdkDevice");
+  config.dpdk.addresses = o.text("dpdkAddress");
+  config.dpdk.neighbors = o.text("dpdkNeighbors");
+  config.dpdk.tap = o.text("dpdkTap");
+  config.dpdk.object_file = o.text("dpdkObject");
+  config.dpdk.verbose = o.flag("debug");
+  config.queues = o.number("queues");
+  config.xdp_mode = o.text("xdpMode");
+  config.fault = o.text("fault");
+  config.pcap_file = o.text("pcapFile");
   StackConfig& stack = config.stack;
   stack.clock = monotonic_now;
-  stack.frames = number(o, "frames");
-  stack.frame_bytes = number(o, "frameBytes");
-  stack.shared.sockets = number(o, "socketsMax");
-  stack.udp.sockets_max = number(o, "udpSocketsMax");
-  stack.udp.receive_buffer_bytes = number(o, "udpReceiveBufferBytes");
-  stack.tcp.connections_max = number(o, "connectionsMax");
-  stack.tcp.listeners_max = number(o, "listenersMax");
-  stack.tcp.send_buffer_bytes = number(o, "sendBufferBytes");
-  stack.tcp.receive_buffer_bytes = number(o, "receiveBufferBytes");
+  stack.frames = o.number("frames");
+  stack.frame_bytes = o.number("frameBytes");
+  stack.shared.sockets = o.number("socketsMax");
+  stack.udp.sockets_max = o.number("udpSocketsMax");
+  stack.udp.receive_buffer_bytes = o.number("udpReceiveBufferBytes");
+  stack.tcp.connections_max = o.number("connectionsMax");
+  stack.tcp.listeners_max = o.number("listenersMax");
+  stack.tcp.send_buffer_bytes = o.number("sendBufferBytes");
+  stack.tcp.receive_buffer_bytes = o.number("receiveBufferBytes");
   stack.tcp.hold_acks = true;
   stack.tcp.reuse_time_wait = config.port == "loopback";
   tcp::ConnectionOptions& defaults = stack.tcp.defaults;
-  const std::string congestion = text(o, "congestion");
+  const std::string congestion = o.text("congestion");
   defaults.congestion = congestion == "newreno" ? tcp::CongestionControl::kNewReno
                         : congestion == "bbr"   ? tcp::CongestionControl::kBbr
                                                 : tcp::CongestionControl::kCubic;
-  const std::string ecn = text(o, "ecn");
+  const std::string ecn = o.text("ecn");
   stack.tcp.ecn = ecn == "on" ? tcp::Ecn::kOn : ecn == "off" ? tcp::Ecn::kOff : tcp::Ecn::kPassive;
-  const std::string probing = text(o, "mtuProbing");
+  const std::string probing = o.text("mtuProbing");
   stack.tcp.mtu_probing = probing == "always"       ? tcp::MtuProbing::kAlways
                           : probing == "black-hole" ? tcp::MtuProbing::kBlackHole
                                                     : tcp::MtuProbing::kOff;
-  stack.net.path_mtu_min_bytes = number(o, "pathMtuMinBytes");
+  stack.net.path_mtu_min_bytes = o.number("pathMtuMinBytes");
   // In this process every segment arrives at once: there is nothing to gain by holding one back.
   defaults.nodelay = config.port == "loopback";
-  defaults.keepalive = o.Get("keepalive").As<Napi::Boolean>();
-  defaults.keepalive_idle = Duration::seconds(number(o, "keepaliveIdleSeconds"));
+  defaults.keepalive = o.flag("keepalive");
+  defaults.keepalive_idle = Duration::seconds(o.number("keepaliveIdleSeconds"));
   return config;
 }
 
@@ -113,20 +104,23 @@ Napi::Function StackWrap::define(Napi::Env env) {
 // opened.
 StackWrap::StackWrap(const Napi::CallbackInfo& info) : Napi::ObjectWrap<StackWrap>(info) {
   const Napi::Env env = info.Env();
-  const auto o = info[0].As<Napi::Object>();
+  OptionReader o(env, info[0]);
+  const OpenConfig config = open_config(o);
+  DriverConfig driver;
+  driver.guardian_after = Duration::millis(o.number("guardianMs"));
+  const Duration linger = Duration::millis(o.number("lingerMs"));
+  const LoopConfig loop{o.number("spinUs"), config.port == "loopback"};
+  if (o.failed()) return;  // the thread is being ended: nobody will use this
   OpenError failure;
-  auto stack = open_stack(open_config(o), failure);
+  auto stack = open_stack(config, failure);
   if (!stack) {
     auto error = Napi::Error::New(env, failure.text);
     error.Set("errno", Napi::Number::New(env, -failure.code));
     error.ThrowAsJavaScriptException();
     return;
   }
-  DriverConfig driver;
-  driver.guardian_after = Duration::millis(number(o, "guardianMs"));
   driver_ = std::make_shared<Driver>(std::move(stack), driver);
-  settle_at_exit(driver_, Duration::millis(number(o, "lingerMs")));
-  const LoopConfig loop{number(o, "spinUs"), text(o, "port") == "loopback"};
+  settle_at_exit(driver_, linger);
   loop_ = std::make_unique<Loop>(env, driver_, loop, info[1].As<Napi::Function>(),
                                  info[2].As<Napi::Function>(), info[3].As<Napi::Function>());
   napi_add_async_cleanup_hook(
@@ -269,18 +263,22 @@ Napi::Value StackWrap::tcp_peer(Info info) {
 // ([{slot, unread: Uint8Array[], wide}]): a negative errno, or [{fd, unsent: Buffer}].
 Napi::Value StackWrap::tcp_hand_over(Info info) {
   const Napi::Env env = info.Env();
-  const auto list = info[0].As<Napi::Array>();
-  std::vector<Stack::Leaving> ends(list.Length());
-  for (uint32_t i = 0; i < list.Length(); ++i) {
-    const auto end = list.Get(i).As<Napi::Object>();
-    ends[i].slot = number(end, "slot");
-    ends[i].wide = end.Get("wide").As<Napi::Boolean>();
-    const auto unread = end.Get("unread").As<Napi::Array>();
-    for (uint32_t k = 0; k < unread.Length(); ++k) {
-      const auto bytes = unread.Get(k).As<Napi::Uint8Array>();
-      ends[i].unread.push_back({bytes.Data(), bytes.ByteLength()});
-    }
-  }
+  std::vector<Stack::Leaving> ends;
+  OptionReader list(env, info[0]);
+  bool failed = false;
+  list.each_element([&](napi_value element) {
+    OptionReader o(env, element);
+    Stack::Leaving end;
+    end.slot = o.number("slot");
+    end.wide = o.flag("wide");
+    o.each("unread", [&](napi_value value) {
+      const Napi::Uint8Array bytes(env, value);
+      end.unread.push_back({bytes.Data(), bytes.ByteLength()});
+    });
+    failed |= o.failed();
+    ends.push_back(std::move(end));
+  });
+  if (failed || list.failed()) return Napi::Number::New(env, -EINTR);  // the thread is being ended
   std::vector<Stack::HandedOver> made;
   const Error error = driver_->with_stack(
       [&](Stack& stack, Instant now) { return stack.hand_over(now, ends, made); });
