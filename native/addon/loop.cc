@@ -57,11 +57,17 @@ void Loop::start(uv_loop_t* loop) {
     self->driver_->loop_runs();
     self->shared_.store(header::kRounds, self->shared_.load(header::kRounds) + 1);
   });
-  uv_poll_start(&poll_, UV_READABLE, [](uv_poll_t* h, int, int) { owner(h)->run(); });
+  // The check phase comes behind all descriptors' callbacks: whoever is called first says that the
+  // loop waits no more, or nobody would guard while that callback is busy.
+  uv_poll_start(&poll_, UV_READABLE, [](uv_poll_t* h, int, int) {
+    owner(h)->driver_->loop_runs();
+    owner(h)->run();
+  });
   if (driver_->control_fd() >= 0) {
     MR_ASSERT(uv_poll_init(loop, &control_, driver_->control_fd()) == 0);
     prepare(reinterpret_cast<uv_handle_t*>(&control_), this);
     uv_poll_start(&control_, UV_READABLE, [](uv_poll_t* h, int, int) {
+      owner(h)->driver_->loop_runs();
       owner(h)->driver_->follow_kernel();
       owner(h)->run();
     });

@@ -78,7 +78,7 @@ bool rack_detect_loss(Core& core, Instant now, Connection& c) {
     const Instant deadline = n.sent + patience;
     if (deadline > now) {
       // The list is ordered by time: nothing behind is due before this.
-      set_deadline(core, c, c.retransmit_at, deadline);
+      set_deadline(core, c, c.retransmit_at, std::min(deadline, now + core.options.rto_max));
       c.retransmit_mode = RetransmitMode::kReorder;
       break;
     }

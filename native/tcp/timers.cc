@@ -336,7 +336,8 @@ void syn_timeout(Core& core, Instant now, Connection& c) {
   }
   const int doubled = answer ? l.backoff : std::max(0, l.backoff - kSynLinear);
   c.retransmit_mode = RetransmitMode::kTimeout;
-  set_deadline(core, c, c.retransmit_at, capped(c, now + Duration::seconds(1ll << doubled)));
+  const Duration wait = Duration::seconds(1ll << std::min(doubled, 20));
+  set_deadline(core, c, c.retransmit_at, capped(c, now + std::min(wait, core.options.rto_max)));
 }
 
 void half_open_timer(Timer&, void* owner, Instant now) {
