@@ -42,6 +42,13 @@ enum class Whose : uint8_t {
 
 inline constexpr uint16_t kPortBlockSize = 64;
 
+// What set_flow() takes: one family, addresses and ports all named.
+inline bool is_exact(const wire::FlowKey& flow) {
+  return flow.local.address.is_v4() == flow.remote.address.is_v4() && flow.local.port != 0 &&
+         flow.remote.port != 0 && !flow.local.address.is_unspecified() &&
+         !flow.remote.address.is_unspecified();
+}
+
 // Packets by decision, since the start.
 // X(name, meaning)
 #define MILLRACE_STEERING_COUNTERS(X)                                                         \

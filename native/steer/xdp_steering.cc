@@ -39,12 +39,6 @@ mr_flow_key to_abi(Protocol protocol, const wire::FlowKey& flow) {
           network_order(flow.remote.port), uint32_t(protocol)};
 }
 
-bool valid(const wire::FlowKey& flow) {
-  return flow.local.address.is_v4() == flow.remote.address.is_v4() && flow.local.port != 0 &&
-         flow.remote.port != 0 && !flow.local.address.is_unspecified() &&
-         !flow.remote.address.is_unspecified();
-}
-
 // bpf(2) says E2BIG for a full hash map.
 Error to_error(int result) {
   if (result >= 0) return kOk;
@@ -267,7 +261,7 @@ Error XdpSteering::set_queue(uint32_t queue, int socket_fd) {
 }
 
 Error XdpSteering::set_flow(Protocol protocol, const wire::FlowKey& flow, Owner owner) {
-  if (!valid(flow)) return {EINVAL};
+  if (!is_exact(flow)) return {EINVAL};
   const mr_flow_key key = to_abi(protocol, flow);
   const uint8_t value = owner == Owner::kKernel ? MR_OWNER_KERNEL : sharing_->member();
   return to_error(bpf::update(map(XdpMap::kFlows), &key, &value));

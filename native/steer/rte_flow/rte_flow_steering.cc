@@ -18,12 +18,6 @@ constexpr uint8_t kIcmpv6 = 58;
 constexpr uint8_t kIcmpErrors[] = {3, 11, 12};
 constexpr uint8_t kIcmpv6Errors[] = {1, 2, 3, 4};
 
-bool valid(const wire::FlowKey& flow) {
-  return flow.local.address.is_v4() == flow.remote.address.is_v4() && flow.local.port != 0 &&
-         flow.remote.port != 0 && !flow.local.address.is_unspecified() &&
-         !flow.remote.address.is_unspecified();
-}
-
 }  // namespace
 
 RteFlowSteering::RteFlowSteering(std::unique_ptr<FlowDevice> device, const RteFlowOptions& options)
@@ -32,7 +26,7 @@ RteFlowSteering::RteFlowSteering(std::unique_ptr<FlowDevice> device, const RteFl
 // --- what is asked for
 
 Error RteFlowSteering::set_flow(Protocol protocol, const wire::FlowKey& flow, Owner owner) {
-  if (!valid(flow)) return {EINVAL};
+  if (!is_exact(flow)) return {EINVAL};
   const Wish wish{Kind::kFlow, protocol, flow};
   const auto known = wishes_.find(wish);
   if (known == wishes_.end()) return grant(wish, owner);

@@ -4,31 +4,22 @@
 #include <cstring>
 
 #include "wire/ethernet.h"
+#include "wire/icmp.h"
 #include "wire/ipv4.h"
 #include "wire/ipv6.h"
 
 namespace millrace::steer {
 namespace {
 
-constexpr uint8_t kTcp = 6;
-constexpr uint8_t kUdp = 17;
-constexpr uint8_t kIcmp = 1;
-constexpr uint8_t kIcmpv6 = 58;
-constexpr size_t kIcmpHeader = 8;
-
 bool is_transport(uint8_t protocol) {
-  return protocol == kTcp || protocol == kUdp;
-}
-
-bool valid(const wire::FlowKey& flow) {
-  return flow.local.address.is_v4() == flow.remote.address.is_v4() && flow.local.port != 0 &&
-         flow.remote.port != 0 && !flow.local.address.is_unspecified() &&
-         !flow.remote.address.is_unspecified();
+  return protocol == wire::kProtocolTcp || protocol == wire::kProtocolUdp;
 }
 
 // RFC 792, RFC 4443: the types that report an error.
 bool is_error(bool v4, uint8_t type) {
-  return v4 ? type == 3 || type == 11 || type == 12 : type >= 1 && type <= 4;
+  if (!v4) return type >= wire::icmp6::kUnreachable && type <= wire::icmp6::kParameterProblem;
+  return type == wire::icmp4::kUnreachable || type == wire::icmp4::kTimeExceeded ||
+         type == wire::icmp4::kParameterProblem;
 }
 
 void put(uint8_t* to, const wire::Endpoint& endpoint) {
@@ -63,7 +54,7 @@ SoftSteering::SoftSteering(const SipKey& key, const Limits& limits)
 // --- rules
 
 Error SoftSteering::set_flow(Protocol protocol, const wire::FlowKey& flow, Owner owner) {
-  if (!valid(flow)) return {EINVAL};
+  if (!is_exact(flow)) return {EINVAL};
   const FlowId id{uint8_t(protocol), flow};
   if (flows_.size() >= limits_.flows_max && !flows_.contains(id)) return {ENOBUFS};
   flows_[id] = owner;
@@ -80,7 +71,7 @@ uint64_t& SoftSteering::block_word(Protocol protocol, uint16_t port) {
 
 bool SoftSteering::in_block(uint8_t protocol, uint16_t port) const {
   const uint32_t block = port / kPortBlockSize;
-  return blocks_[protocol == kUdp ? 1 : 0][block / 64] >> (block % 64) & 1;
+  return blocks_[protocol == wire::kProtocolUdp ? 1 : 0][block / 64] >> (block % 64) & 1;
 }
 
 Error SoftSteering::add_port_block(Protocol protocol, uint16_t first_port) {
@@ -159,7 +150,8 @@ SoftSteering::Counter SoftSteering::read_ipv4(std::span<const uint8_t> ip, Packe
   if (view.fragment) return &SteeringCounters::kernel_fragment;
   packet.id = {view.protocol, {{view.destination, 0}, {view.source, 0}}};
   const auto rest = ip.subspan(view.header_bytes, view.total_bytes - view.header_bytes);
-  return view.protocol == kIcmp ? read_error(rest, true, packet) : read_ports(rest, packet);
+  return view.protocol == wire::kProtocolIcmp ? read_error(rest, true, packet)
+                                              : read_ports(rest, packet);
 }
 
 SoftSteering::Counter SoftSteering::read_ipv6(std::span<const uint8_t> ip, Packet& packet) const {
@@ -171,13 +163,14 @@ SoftSteering::Counter SoftSteering::read_ipv6(std::span<const uint8_t> ip, Packe
   packet.id = {view.next_header, {{view.destination, 0}, {view.source, 0}}};
   // Packets with extension headers are the kernel's, as with the XDP program.
   const auto rest = ip.subspan(wire::kIpv6HeaderBytes, view.total_bytes - wire::kIpv6HeaderBytes);
-  return view.next_header == kIcmpv6 ? read_error(rest, false, packet) : read_ports(rest, packet);
+  return view.next_header == wire::kProtocolIcmpv6 ? read_error(rest, false, packet)
+                                                   : read_ports(rest, packet);
 }
 
 SoftSteering::Counter SoftSteering::read_ports(std::span<const uint8_t> transport,
                                                Packet& packet) const {
   if (!is_transport(packet.id.protocol)) return &SteeringCounters::kernel_other;
-  const size_t header = packet.id.protocol == kTcp ? 20 : 8;
+  const size_t header = packet.id.protocol == wire::kProtocolTcp ? 20 : 8;
   if (transport.size() < header) return &SteeringCounters::kernel_malformed;
   packet.id.flow.remote.port = wire::load16(transport.data());
   packet.id.flow.local.port = wire::load16(transport.data() + 2);
@@ -187,8 +180,9 @@ SoftSteering::Counter SoftSteering::read_ports(std::span<const uint8_t> transpor
 // The quoted packet is one that we sent: its source is our end. It must come to that very address.
 SoftSteering::Counter SoftSteering::read_error(std::span<const uint8_t> icmp, bool v4,
                                                Packet& packet) const {
-  if (icmp.size() < kIcmpHeader || !is_error(v4, icmp[0])) return &SteeringCounters::kernel_other;
-  const auto quoted = icmp.subspan(kIcmpHeader);
+  if (icmp.size() < wire::kIcmpHeaderBytes || !is_error(v4, icmp[0]))
+    return &SteeringCounters::kernel_other;
+  const auto quoted = icmp.subspan(wire::kIcmpHeaderBytes);
   const wire::IpAddress addressee = packet.id.flow.local.address;
   size_t header = wire::kIpv6HeaderBytes;
   if (v4) {
@@ -222,7 +216,7 @@ SoftSteering::Counter SoftSteering::decide(const Packet& packet) const {
   // RFC 1122 3.3.6: a packet to a group comes in a frame to a group, and no other does.
   if (local.address.is_multicast() != packet.to_group) return &SteeringCounters::kernel_other;
   if (packet.to_group) {
-    const bool wanted = id.protocol == kUdp && locals_.contains({id.protocol, local});
+    const bool wanted = id.protocol == wire::kProtocolUdp && locals_.contains({id.protocol, local});
     // What we sent ourselves comes back by the kernel, which knows who wants to hear it.
     return wanted && !addresses_.contains(id.flow.remote.address) ? &SteeringCounters::ours_local
                                                                   : &SteeringCounters::kernel_other;
