@@ -249,9 +249,8 @@ bool IpLayer::take_stray(Instant now, const wire::FlowKey& flow, Frame& transpor
                          uint8_t interface, bool opening) {
   if (!strays_) [[likely]]
     return false;
-  return strays_->stray_segment(now, flow,
-                                whole_frame(transport, interface, flow.local.address.is_v4()),
-                                opening);
+  return strays_->stray_segment(
+      now, flow, whole_frame(transport, interface, flow.local.address.is_v4()), opening);
 }
 
 }  // namespace millrace::net

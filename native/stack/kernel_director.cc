@@ -393,8 +393,8 @@ void KernelDirector::end_handed_over(const wire::FlowKey& key) {
 
 // --- what came to us and is not ours
 
-bool KernelDirector::stray_segment(Instant now, const wire::FlowKey& flow,
-                                   std::span<uint8_t> frame, bool opening) {
+bool KernelDirector::stray_segment(Instant now, const wire::FlowKey& flow, std::span<uint8_t> frame,
+                                   bool opening) {
   for (Interface& interface : interfaces_) {
     const steer::Whose whose = interface.steering->pass_on(steer::Protocol::kTcp, flow, frame);
     if (whose == steer::Whose::kPassedOn) ++strays_passed_on_;

@@ -9,10 +9,10 @@
 //
 // Where other stacks have queues of the interface too, a packet may come to the wrong one: a flow
 // whose queue changed, one that the kernel accepted while nobody listened on its queue, an ICMP
-// error, the answer to a connection that we opened. Accepted connections have exact rules there from
-// the beginning, those that we open have their block's or one of their own, by which a segment finds
-// its way to its stack; and before a segment is refused, the kernel is asked whether it has the
-// flow.
+// error, the answer to a connection that we opened. Accepted connections have exact rules there
+// from the beginning, those that we open have their block's or one of their own, by which a segment
+// finds its way to its stack; and before a segment is refused, the kernel is asked whether it has
+// the flow.
 #pragma once
 
 #include <memory>
@@ -50,7 +50,7 @@ class KernelDirector final : public FlowDirector,
   // `shared`: other stacks have, or may come to have, receive queues of it.
   // What goes with an interface whose queues are shared; either may be null.
   struct Shared {
-    std::unique_ptr<steer::QueueKeeper> keeper;     // of queues that nobody has
+    std::unique_ptr<steer::QueueKeeper> keeper;  // of queues that nobody has
     std::unique_ptr<AnswerQueues> answers;
   };
   void add_interface(uint32_t ifindex, std::unique_ptr<steer::Steering> steering, bool shared,

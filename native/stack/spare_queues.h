@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Receive queues of a shared interface that no stack has: of one that was killed, or of nobody yet.
-// A connection may have moved to such a queue, or its answers come by one. The stack with the lowest
-// number opens a socket on each of them, so that exact flows and port blocks hold there (no rule by
-// local port does: listeners stay the kernel's on these queues), and sends what comes to its own
-// inbox as if it came from the wire; from there it is passed on like anything that has come to the
-// wrong stack.
+// A connection may have moved to such a queue, or its answers come by one. The stack with the
+// lowest number opens a socket on each of them, so that exact flows and port blocks hold there (no
+// rule by local port does: listeners stay the kernel's on these queues), and sends what comes to
+// its own inbox as if it came from the wire; from there it is passed on like anything that has come
+// to the wrong stack.
 //
 // All of it in a thread and in packet memory of its own: a queue must be free at once when a
 // newcomer wants it, whatever the program is busy with. Slow, and meant for the few packets that
@@ -54,7 +54,7 @@ class SpareQueues final : public steer::QueueKeeper {
   steer::XdpSteering& steering_;
   const uint32_t chunk_bytes_;
   int epoll_;
-  int wake_;  // an eventfd: the thread is to end
+  int wake_;          // an eventfd: the thread is to end
   std::mutex mutex_;  // over the queues
   std::vector<std::unique_ptr<Queue>> queues_;
   steer::FrameOutbox outbox_;

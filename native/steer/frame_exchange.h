@@ -41,7 +41,7 @@ class FrameInbox {
 
   int listener_;
   int epoll_;
-  int current_ = -1;   // whose frames are read
+  int current_ = -1;    // whose frames are read
   uint32_t burst_ = 0;  // of them, one after another
   std::vector<int> senders_;
 };

@@ -84,7 +84,8 @@ class Outgoing {
       await sleep(100);
       const seen = await this.report();
       const on = seen.every((now, i) => {
-        const was = first[i]?.pid === now.pid && first[i].kept <= now.kept ? first[i] : { kept: 0, short: 0, datagrams: 0 };
+        const was =
+          first[i]?.pid === now.pid && first[i].kept <= now.kept ? first[i] : { kept: 0, short: 0, datagrams: 0 };
         return now.kept > was.kept + 30 && now.short > was.short + 20 && now.datagrams > was.datagrams + 20;
       });
       if (on && enough(seen)) return seen;
@@ -117,7 +118,11 @@ async function check(t: Test, home: Lab, seen: WorkerSeen[]): Promise<void> {
   t.same(await home.kernelConnections(home.mill, ['dport', '=', `:${kPort}`]), [], 'the kernel has none of them');
   for (const { stats } of seen) {
     t.ok(count(stats ?? {}, /^connections_opened$/) > 0, 'all of them are ours');
-    t.equal(count(stats ?? {}, /^(strays_unasked|strays_lost|spare_lost)$/), 0, 'none is lost on its way between stacks');
+    t.equal(
+      count(stats ?? {}, /^(strays_unasked|strays_lost|spare_lost)$/),
+      0,
+      'none is lost on its way between stacks',
+    );
   }
 }
 
@@ -138,7 +143,8 @@ for (const kind of ['cluster', 'threads'] as const) {
       const home = await lab(t, { queues: 3 });
       const run = new Outgoing(home);
       await run.start(kind, 2, home.peer[family]);
-      const sum = (seen: WorkerSeen[], name: RegExp): number => seen.reduce((n, { stats }) => n + count(stats ?? {}, name), 0);
+      const sum = (seen: WorkerSeen[], name: RegExp): number =>
+        seen.reduce((n, { stats }) => n + count(stats ?? {}, name), 0);
       const seen = await run.progress(
         (all) => !fast || (sum(all, /^strays_passed_on$/) > 0 && sum(all, /^spare_frames$/) > 0),
       );
@@ -161,7 +167,8 @@ for (const kind of ['cluster', 'threads'] as const) {
     const deadline = performance.now() + 15_000;
     // Three of each worker are kept, and at most two short ones are under way.
     let peer = await run.peer.ask<PeerSeen>('report');
-    for (; peer.live > 10 && performance.now() < deadline; peer = await run.peer.ask<PeerSeen>('report')) await sleep(100);
+    for (; peer.live > 10 && performance.now() < deadline; peer = await run.peer.ask<PeerSeen>('report'))
+      await sleep(100);
     t.comment(JSON.stringify(peer));
     t.ok(peer.live <= 10, "the dead one's connections have ended at the peer");
     await run.job.stop('SIGTERM', 8000);

@@ -17,9 +17,9 @@ namespace millrace::af_xdp {
 uint32_t toeplitz(std::span<const uint8_t> key, std::span<const uint8_t> input);
 
 struct Rss {
-  std::vector<uint8_t> key;      // empty: it is not known which queue a packet comes by
-  std::vector<uint32_t> table;   // queues
-  bool tcp4_by_port = true;      // what of TCP is hashed: the ports too, or only the addresses
+  std::vector<uint8_t> key;     // empty: it is not known which queue a packet comes by
+  std::vector<uint32_t> table;  // queues
+  bool tcp4_by_port = true;     // what of TCP is hashed: the ports too, or only the addresses
   bool tcp6_by_port = true;
 
   bool known() const { return !key.empty() && !table.empty(); }

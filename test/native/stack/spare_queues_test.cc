@@ -71,8 +71,9 @@ TEST_CASE("spare queues: what comes by a queue of nobody's comes to a stack" * n
   {
     Member third(veth, Duration::millis(500));
     REQUIRE_MESSAGE(third.ok, third.error.text);
-    CHECK(within_seconds(
-        10, [&] { return delivered(veth, {&first, &second, &third}) == kDatagrams; }));
+    CHECK(within_seconds(10, [&] {
+      return delivered(veth, {&first, &second, &third}) == kDatagrams;
+    }));
     CHECK(third.receive(20) == 0);
     Member fourth(veth, Duration::millis(500));
     REQUIRE_MESSAGE(fourth.ok, fourth.error.text);
@@ -80,7 +81,8 @@ TEST_CASE("spare queues: what comes by a queue of nobody's comes to a stack" * n
   }
   CHECK(within_seconds(10, [&] { return delivered(veth, {&first, &second}) == kDatagrams; }));
 
-  // The one that looked after them goes: the next takes over, and the queue that has lost its owner.
+  // The one that looked after them goes: the next takes over, and the queue that has lost its
+  // owner.
   first.spare.reset();
   first.port.reset();
   first.steering.reset();

@@ -5,8 +5,8 @@
 
 #include <doctest/doctest.h>
 #include <netinet/in.h>
-#include <unistd.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <csignal>

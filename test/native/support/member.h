@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A stack's share of an interface, without the stack: what steers, one receive queue, and what comes
-// by it and from the other stacks.
+// A stack's share of an interface, without the stack: what steers, one receive queue, and what
+// comes by it and from the other stacks.
 #pragma once
 
 #include <netinet/in.h>
@@ -30,7 +30,8 @@ struct Member {
                            });
   }
   // As a program does, in the namespace that its names are in.
-  steer::Whose pass_on(VethPair& veth, steer::Protocol protocol, const wire::FlowKey& flow, Bytes& frame) {
+  steer::Whose pass_on(VethPair& veth, steer::Protocol protocol, const wire::FlowKey& flow,
+                       Bytes& frame) {
     Inside here(veth.here);
     return steering->pass_on(protocol, flow, frame);
   }
