@@ -34,7 +34,7 @@ const NEEDS = [
   { package: 'tcpdump', program: 'tcpdump', groups: ['e2e'] },
   { package: 'bpftool', program: 'bpftool', groups: ['e2e'] },
   { package: 'qemu-system-x86', program: 'qemu-system-x86_64', groups: ['guest'] },
-  { package: 'busybox-static', program: 'busybox', groups: ['guest'] },
+  { package: 'busybox-static', program: 'busybox', groups: ['guest', 'e2e'] },
   { package: 'kmod', program: 'depmod', groups: ['guest'] },
   { package: 'cpio', program: 'cpio', groups: ['guest'] },
   // The matrix of tools/ecosystem: each server only when a row wants it.

@@ -18,7 +18,8 @@ const kPeer4 = '10.77.0.2';
 const kPeer6 = 'fd77::2';
 const kPeerSpace = 'peer';
 const kTap = 'kernel0';
-const kLeaseSeconds = 20;
+/** As short as udhcpc takes it; renewed at half the time. */
+const kLeaseSeconds = 30;
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'cards-'));
 const register = path.join(root, 'dist/compat/register.js');
