@@ -32,6 +32,7 @@ tcp::StackOptions tcp_options(const mrt_options& o) {
     tcp.rto_max = Duration::seconds(60);
     tcp.time_wait = Duration::seconds(240);
     tcp.timestamps_required = true;
+    tcp.cubic_reno_slope = true;
   }
   if (o.rto_min_ms) tcp.rto_min = Duration::millis(o.rto_min_ms);
   if (o.rto_max_ms) tcp.rto_max = Duration::millis(o.rto_max_ms);
