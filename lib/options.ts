@@ -192,13 +192,13 @@ export const REGISTRY = {
     integer({ min: 1, max: 65_536 }),
     1024,
     '',
-    'accelerated TCP listeners at a time; past it listen fails with ENFILE',
+    "accelerated TCP listeners at a time; past it a listener is the kernel's alone",
   ),
   udpSocketsMax: option(
     integer({ min: 1, max: 65_536 }),
     4096,
     '',
-    'accelerated UDP sockets at a time; past it bind fails with ENFILE',
+    "accelerated UDP sockets at a time; past it a socket is the kernel's alone",
   ),
   queues: option(
     integerOrAuto({ min: 1, max: 64 }),

@@ -51,12 +51,13 @@ async function firstCut(name: Congestion): Promise<Cut> {
   return { share, paced, retransmitted: info?.segmentsRetransmitted ?? 0 };
 }
 
-t.test('CUBIC cuts to 0.7, NewReno to a half, BBR not at all and paces', async (t) => {
+t.test('CUBIC cuts to 0.7, NewReno to a half at most, BBR not at all and paces', async (t) => {
   const cuts = { cubic: await firstCut('cubic'), newreno: await firstCut('newreno'), bbr: await firstCut('bbr') };
   t.comment(JSON.stringify(cuts));
   for (const { retransmitted } of Object.values(cuts)) t.ok(retransmitted > 0, 'there was a loss');
   const between = (value: number | null, low: number, high: number) => value !== null && value > low && value < high;
-  t.ok(between(cuts.cubic.share, 0.6, 0.8), `cubic: ${cuts.cubic.share}`);
-  t.ok(between(cuts.newreno.share, 0.35, 0.58), `newreno: ${cuts.newreno.share}`);
+  t.ok(between(cuts.cubic.share, 0.65, 0.75), `cubic: ${cuts.cubic.share} of the window`);
+  // Of what is in flight, which is less than the window when the path could take more than is written.
+  t.ok(between(cuts.newreno.share, 0, 0.51), `newreno: ${cuts.newreno.share}`);
   t.same([cuts.cubic.paced, cuts.newreno.paced, cuts.bbr.paced], [false, false, true], 'who paces');
 });

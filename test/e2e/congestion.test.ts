@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: MIT
+// Congestion control by name and socket, on the wire: three connections of one server at once, each with another
+// algorithm, over a path of some milliseconds that loses a packet now and then. By how much the first loss cuts the
+// window tells which is at work.
+
+import t from 'tap';
+import { app, cannotRun, lab, stopAndReport } from './support/context';
+
+t.setTimeout(60_000);
+const skip = cannotRun('bash');
+const kPort = 7000;
+const kBytes = 3_000_000;
+
+interface Result {
+  readonly name: string;
+  readonly accelerated: boolean;
+  readonly cut: number | null;
+  readonly paced: boolean;
+}
+
+t.test('cubic, newreno and bbr side by side', { skip }, async (t) => {
+  const home = await lab(t);
+  const options = { MILLRACE_FAULT: 'tx.delay_us=3000,tx.drop=0.002,seed=3' };
+  const server = await home.node('millrace', app('congestion'), [kPort, home.mill.ipv4, kBytes], { options });
+  const fetch = async (name: string): Promise<number> => {
+    const script = `exec 3<>/dev/tcp/${home.mill.ipv4}/${kPort}; echo ${name} >&3; wc -c <&3`;
+    return Number(await home.must(home.peer, 'bash', ['-c', script], { timeoutMs: 30_000 }));
+  };
+  const received = await Promise.all(['cubic', 'newreno', 'bbr'].map(fetch));
+  t.same(received, [kBytes, kBytes, kBytes], 'every byte came');
+  const results = new Map<string, Result>();
+  for (const [, text = ''] of server.stdout.matchAll(/^result (.*)$/gm)) {
+    const result = JSON.parse(text) as Result;
+    results.set(result.name, result);
+    t.comment(text);
+    t.ok(result.accelerated, `${result.name}: chosen`);
+  }
+  const cut = (name: string): number => results.get(name)?.cut ?? -1;
+  t.ok(cut('cubic') > 0.65 && cut('cubic') < 0.75, 'CUBIC cuts to 0.7');
+  t.ok(cut('newreno') > 0 && cut('newreno') < 0.53, 'NewReno to a half of what is in flight');
+  t.same(
+    ['cubic', 'newreno', 'bbr'].map((name) => results.get(name)?.paced),
+    [false, false, true],
+    'BBR paces, and it alone',
+  );
+  await stopAndReport(t, home, server);
+});
