@@ -74,12 +74,14 @@ async function reported(home: Lab, mode: 'kernel' | 'millrace', name: string): P
   await job.finish(30_000);
   await sleep(300);
   await tcpdump.stop();
-  return [...new Set([...tcpdump.stdout.matchAll(/\bgaddr ([\da-f.:]+)/g)].map((match) => match[1] ?? ''))].sort();
+  // What the last program has left is still reported, in the other family.
+  const groups = [...tcpdump.stdout.matchAll(/\bgaddr ([\da-f.:]+)/g)].map((match) => match[1] ?? '');
+  return [...new Set(groups.filter((group) => group.includes(':') === name.endsWith('6')))].sort();
 }
 
 t.test('memberships are reported to the link, by the kernel', { skip: cannotRun('tcpdump', 'bash') }, async (t) => {
   const home = await openPeer(t);
-  for (const name of ['multicast', 'sources', 'multicast6']) {
+  for (const name of ['multicast', 'multicast6']) {
     const kernel = await reported(home, 'kernel', name);
     t.ok(kernel.length > 0, `${name}: ${kernel.join(' ')}`);
     t.same(await reported(home, 'millrace', name), kernel, `${name}: the same groups under millrace`);
