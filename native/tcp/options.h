@@ -91,7 +91,7 @@ struct StackOptions {
   bool timestamps_required = false;
   // RFC 9438 4.3: CUBIC's estimate of Reno's window grows by a whole segment per round trip once it
   // is back where the window was cut. Linux's stays at 0.53.
-  bool cubic_reno_slope = false;
+  bool cubic_reno_slope = true;
   ConnectionOptions defaults;
   // Tests that name absolute numbers: every connection begins at `isn`, and its timestamp clock has
   // no offset. Against RFC 6528; nothing but native/testing sets it.

@@ -2,9 +2,7 @@
 // CUBIC (RFC 9438): after a loss the window climbs back along a cubic curve around the size at
 // which the loss happened, independent of the round trip time, and never slower than Reno would.
 // The first slow start ends by HyStart++ (RFC 9406). Beyond the RFC, as Linux: while no loss has
-// told of a maximum the window grows by a twentieth per round trip at least. Short of the RFC, as
-// Linux, unless the options say otherwise: Reno's estimate goes on at CUBIC's slope behind the size
-// of the last cut.
+// told of a maximum the window grows by a twentieth per round trip at least.
 #pragma once
 
 #include "tcp/congestion/hystart.h"
@@ -14,7 +12,7 @@ namespace millrace::tcp {
 class Cubic final : public CongestionController {
  public:
   // `reno_slope`: StackOptions::cubic_reno_slope.
-  explicit Cubic(bool reno_slope = false) : reno_slope_(reno_slope) {}
+  explicit Cubic(bool reno_slope = true) : reno_slope_(reno_slope) {}
   const char* name() const override { return "cubic"; }
   void on_ack(CongestionWindow& window, const AckEvent& event) override;
   uint32_t on_loss(const CongestionWindow& window, uint32_t flight_bytes) override;
