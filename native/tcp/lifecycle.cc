@@ -28,6 +28,7 @@ void Connection::use_congestion(CongestionControl algorithm) {
   static_assert(sizeof(Cubic) <= sizeof congestion_storage);
   static_assert(sizeof(NewReno) <= sizeof congestion_storage);
   static_assert(sizeof(Bbr) <= sizeof congestion_storage);
+  window.keeps_time = false;
   if (algorithm == CongestionControl::kNewReno) {
     new (congestion_storage) NewReno();
   } else if (algorithm == CongestionControl::kBbr) {

@@ -45,6 +45,7 @@ void Cubic::on_ack(CongestionWindow& window, const AckEvent& event) {
     }
   }
   if (!curve_.started) start_epoch(window, event.now);
+  window.keeps_time = true;
   Curve& v = curve_;
   const double cwnd = double(window.cwnd_bytes) / window.mss_bytes;
   const double acked_segments = double(acked) / window.mss_bytes;
