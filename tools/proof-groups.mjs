@@ -11,7 +11,12 @@ import { run } from './run.mjs';
 import { doctestCounts, emptyResult } from './test-groups.mjs';
 
 const BUILD = 'build-tsan';
-const SETTINGS = ['-DCMAKE_BUILD_TYPE=Debug', '-DCMAKE_CXX_FLAGS_DEBUG=-O1 -g', '-DMILLRACE_SANITIZE=thread'];
+const SETTINGS = [
+  '-DCMAKE_BUILD_TYPE=Debug',
+  '-DCMAKE_CXX_FLAGS_DEBUG=-O1 -g',
+  '-DMILLRACE_SANITIZE=thread',
+  '-DMILLRACE_PRECOMPILE=ON',
+];
 /** Where two threads meet: guardian, baton and rings are all of the stack's folder. */
 const PROGRAM = 'test_stack';
 /** For each target. The long run is `npm run fuzz -- --seconds N`. */

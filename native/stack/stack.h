@@ -191,8 +191,8 @@ class Stack final : tcp::Handler, udp::Handler {
   };
   Result<udp::Group> group_of(const Membership& wanted);
   void release_group(const Slot& slot, const wire::IpAddress& group);
-  Result<wire::Endpoint> choose_local(const wire::Endpoint& local, const wire::Endpoint& remote,
-                                      PortSearch& search);
+  Result<wire::Endpoint> choose_local(Instant now, const wire::Endpoint& local,
+                                      const wire::Endpoint& remote, PortSearch& search);
 
   FramePool pool_;
   Random random_;

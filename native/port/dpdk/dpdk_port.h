@@ -55,6 +55,8 @@ class DpdkPort final : public Port {
   void arm_interrupts();
   rte_mbuf* wrap(Frame* frame);
   rte_mbuf* copy_out(const Frame& frame);
+  rte_mbuf* make_packet(std::span<Frame* const> frames, uint32_t& used);
+  uint16_t put_on_device(rte_mbuf** packets, uint16_t count);
   void reclaim(Instant now);
   static void sent(void* memory, void* port);
   static int on_removed(uint16_t id, rte_eth_event_type event, void* port, void* result);
@@ -80,7 +82,7 @@ class DpdkPort final : public Port {
   bool armed_ = false;
   std::atomic<bool> gone_{false};
   PortInfo info_;
-  char mode_[160] = "";
+  char mode_[256] = "";
   PortStats stats_;
 };
 
