@@ -1,14 +1,22 @@
-// Groups of tests that need a build of their own and nothing of the others: threads under TSan, and every fuzz target
-// for a minute. They run beside the groups that mostly wait, on what those leave of the processors.
+// Groups of tests that need nothing of the others: threads under TSan and every fuzz target for a minute, which have
+// builds of their own, and port dpdk in a guest. They run beside the groups that mostly wait, on what those leave of
+// the processors.
 import { join } from 'node:path';
 import { cmakeBuild } from './cmake.mjs';
 import { ROOT } from './files.mjs';
 import { buildTargets, fuzz, TARGETS } from './fuzz.mjs';
+import { prepareKernel } from './guest/kernel.mjs';
+import { PARTS, runPart } from './guest/parts.mjs';
 import { run } from './run.mjs';
 import { doctestCounts, emptyResult } from './test-groups.mjs';
 
 const BUILD = 'build-tsan';
-const SETTINGS = ['-DCMAKE_BUILD_TYPE=Debug', '-DCMAKE_CXX_FLAGS_DEBUG=-O1 -g', '-DMILLRACE_SANITIZE=thread'];
+const SETTINGS = [
+  '-DCMAKE_BUILD_TYPE=Debug',
+  '-DCMAKE_CXX_FLAGS_DEBUG=-O1 -g',
+  '-DMILLRACE_SANITIZE=thread',
+  '-DMILLRACE_PRECOMPILE=ON',
+];
 /** Where threads meet: guardian, baton, rings and spare queues in the stack's folder; sharing in that of steering. */
 const PROGRAMS = ['test_stack', 'test_steer'];
 /** For each target. The long run is `npm run fuzz -- --seconds N`. */
@@ -55,5 +63,26 @@ export async function runFuzz() {
     if (failure !== null) result.report.push(failure);
   };
   await fuzz(names, FUZZ_SECONDS, 2, count, { idle: true });
+  return result;
+}
+
+/** Every part of tools/guest/parts.mjs that is short enough; a check inside the guest counts as one. */
+export async function runGuests() {
+  const result = emptyResult();
+  try {
+    await prepareKernel();
+  } catch (error) {
+    result.skipped.push(
+      `guest: the whole group: Debian's kernel could not be fetched: ${error.message.split('\n')[0]}`,
+    );
+    return result;
+  }
+  for (const [name, part] of Object.entries(PARTS)) {
+    if (!part.inCi) continue;
+    const one = await runPart(name, { words: part.inCi, idle: true });
+    result.passed += one.passed;
+    result.failed += one.failed;
+    result.report.push(...one.report);
+  }
   return result;
 }

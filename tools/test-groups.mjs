@@ -10,7 +10,12 @@ import { run } from './run.mjs';
 /** Apart from what a developer builds by hand, with all assertions and fast enough for the simulator. */
 export const BUILD = 'build-test';
 const SANITIZERS = 'address,undefined';
-const SETTINGS = ['-DCMAKE_BUILD_TYPE=Debug', '-DCMAKE_CXX_FLAGS_DEBUG=-O1 -g', `-DMILLRACE_SANITIZE=${SANITIZERS}`];
+const SETTINGS = [
+  '-DCMAKE_BUILD_TYPE=Debug',
+  '-DCMAKE_CXX_FLAGS_DEBUG=-O1 -g',
+  `-DMILLRACE_SANITIZE=${SANITIZERS}`,
+  '-DMILLRACE_PRECOMPILE=ON',
+];
 /** What a sanitizer finds ends the program, as a failed assertion does. */
 export const SANITIZED = {
   UBSAN_OPTIONS: 'halt_on_error=1:print_stacktrace=1',

@@ -181,6 +181,13 @@ class IpLayer : private NeighborUser {
   // end with zero padding: whoever wants to send its bytes again remembers where they were. On an
   // error it is as it was.
   Error send(Instant now, Path& path, Frame* frame, const SendOptions& options);
+  // What the device at the end of the path finishes. For a send() by the same path right behind.
+  const SendOffloads& offloads(Path& path);
+  // Puts `frame`, payload alone, behind `head`, a TCP segment that send() took, as one packet,
+  // which the device cuts into segments of `segment_bytes`; the caller keeps its reference, and
+  // tx_pending holds for both. False: the device does not, the packet has left or is long enough;
+  // the frame needs headers of its own.
+  bool append(const Path& path, Frame* head, Frame* frame, uint16_t segment_bytes);
   // An ICMP destination unreachable / port unreachable about a received datagram, rate limited.
   void send_port_unreachable(Instant now, Frame* original_transport, const IpMeta& meta);
   // A received segment that TCP would refuse. True: somebody else has it now, or will.

@@ -136,7 +136,7 @@ bool take(Core& core, const net::Received& received, Arrival& arrival) {
 constexpr uint32_t kAhead = 6;
 
 [[gnu::always_inline]] inline void prefetch_connection(const Core& core, uint64_t hash) {
-  if (const FlowNode* node = core.flows.guess(hash)) prefetch(node, Connection::kHotBytes);
+  if (const FlowNode* node = core.flows.guess(hash)) tcp::prefetch_connection(node);
 }
 
 }  // namespace

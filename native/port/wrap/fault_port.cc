@@ -9,6 +9,7 @@ namespace millrace {
 FaultPort::FaultPort(std::unique_ptr<Port> inner, FramePool& pool, const FaultConfig& config,
                      uint32_t held_max)
     : inner_(std::move(inner)),
+      whole_(inner_->info()),
       pool_(pool),
       random_(Random::from_seed(config.seed)),
       held_max_(held_max) {

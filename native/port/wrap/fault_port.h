@@ -10,6 +10,7 @@
 
 #include "base/random.h"
 #include "port/port.h"
+#include "port/wrap/complete_packets.h"
 #include "port/wrap/fault_config.h"
 
 namespace millrace {
@@ -33,7 +34,7 @@ class FaultPort final : public Port {
   const FaultStats& rx_faults() const { return rx_.stats; }
   const FaultStats& tx_faults() const { return tx_.stats; }
 
-  const PortInfo& info() const override { return inner_->info(); }
+  const PortInfo& info() const override { return whole_.info(); }
   PortStats stats() const override { return inner_->stats(); }
   uint32_t receive(Instant now, std::span<Frame*> out) override;
   uint32_t transmit(Instant now, std::span<Frame* const> frames) override;
@@ -72,6 +73,7 @@ class FaultPort final : public Port {
   void release_held(Side& side);
 
   std::unique_ptr<Port> inner_;
+  CompletePackets whole_;
   FramePool& pool_;
   FaultConfig config_;
   Random random_;

@@ -44,6 +44,7 @@ void Cubic::on_ack(CongestionWindow& window, const AckEvent& event) {
     }
   }
   if (!epoch_started_) start_epoch(window, event.now);
+  window.keeps_time = true;
   const double cwnd = double(window.cwnd_bytes) / window.mss_bytes;
   const double acked_segments = double(acked) / window.mss_bytes;
   // RFC 9438 4.3: once Reno's estimate is back where the window was cut it grows by one per window.
