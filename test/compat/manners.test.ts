@@ -241,7 +241,7 @@ t.test('node --watch runs it again', async (t) => {
   const closed = new Promise((resolve) => child.on('close', resolve));
   child.kill();
   await closed;
-  t.match(out, /run true[^]*run true/);
+  t.match(out, /run true[\s\S]*run true/);
   t.notMatch(err, /millrace/i);
 });
 
