@@ -69,7 +69,7 @@ class World {
   size_t next_change_ = 0;
   std::vector<Instant> start_at_;  // never: started, or waiting for its predecessor
   std::vector<bool> started_;
-  size_t started_count_ = 0;
+  std::vector<uint32_t> waiting_;  // numbers not started yet, ascending
   Random random_;  // of the applications
   Checker checker_;
   SimNetwork network_;
