@@ -28,8 +28,9 @@ export interface ConnectionSink {
   /** The outcome of connect(): 0 or a negative errno. Exactly once, never inside connect(). Not for accepted ones. */
   onConnect(status: number): Upcall;
   /**
-   * Received bytes: all that was in order, at most 64 KiB, in memory that is the receiver's from now on (never reused).
-   * Not called while reading is off, except for what was already under way: the sink keeps that until it wants it.
+   * Received bytes: all that was in order, at most 64 KiB. The memory is the engine's, good until the upcall returns; no
+   * program may see it, for it holds the bytes of other connections and the engine writes to it again. Not called while
+   * reading is off, except for what was already under way: the sink keeps that until it wants it.
    */
   onData(slab: ArrayBuffer, offset: number, length: number): Upcall;
   /** The peer's FIN, behind the last byte. Once. */
@@ -163,7 +164,7 @@ export interface Listener extends Channel {
 }
 
 export interface DatagramSink {
-  /** One datagram, in memory that is the receiver's from now on. Length 0 is a datagram too. */
+  /** One datagram, in memory of the engine's, as with onData. Length 0 is a datagram too. */
   onMessage(
     slab: ArrayBuffer,
     offset: number,

@@ -70,6 +70,8 @@ export class StackEngine implements Engine, ConnectionHost {
   readonly #policy: Policy;
   readonly #sockets: (Socket | undefined)[] = [];
   readonly #slabs: (ArrayBuffer | undefined)[] = new Array(SLAB_NUMBERS).fill(undefined);
+  /** Whose bytes have all been handed up. */
+  readonly #freeSlabs: ArrayBuffer[] = [];
   #posts: Post[] = [];
   #postsHead = 0;
   readonly #frameWaiters: StackConnection[] = [];
@@ -433,6 +435,7 @@ export class StackEngine implements Engine, ConnectionHost {
   /** A slab that is being filled: all before it are done with; new ones are supplied in time. */
   #usedSlab(number: number): void {
     while (this.#oldestSlab !== number) {
+      this.#freeSlabs.push(this.#slabs[this.#oldestSlab] as ArrayBuffer);
       this.#slabs[this.#oldestSlab] = undefined;
       this.#oldestSlab = (this.#oldestSlab + 1) % SLAB_NUMBERS;
     }
@@ -442,7 +445,7 @@ export class StackEngine implements Engine, ConnectionHost {
   #supplySlabs(): void {
     while ((this.#nextSlab - this.#oldestSlab + SLAB_NUMBERS) % SLAB_NUMBERS < SLABS) {
       // Not zeroed: only what the stack has filled is ever handed out.
-      const slab = Buffer.allocUnsafeSlow(SLAB_BYTES).buffer as ArrayBuffer;
+      const slab = this.#freeSlabs.pop() ?? (Buffer.allocUnsafeSlow(SLAB_BYTES).buffer as ArrayBuffer);
       this.#slabs[this.#nextSlab] = slab;
       this.#native.addSlab(slab, this.#nextSlab);
       this.#nextSlab = (this.#nextSlab + 1) % SLAB_NUMBERS;
