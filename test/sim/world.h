@@ -70,7 +70,7 @@ class World {
   std::vector<Instant> start_at_;  // never: started, or waiting for its predecessor
   std::vector<bool> started_;
   std::vector<uint32_t> waiting_;  // numbers not started yet, ascending
-  Random random_;  // of the applications
+  Random random_;                  // of the applications
   Checker checker_;
   SimNetwork network_;
   std::vector<std::unique_ptr<Host>> hosts_;
