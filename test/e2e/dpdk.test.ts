@@ -5,7 +5,19 @@
 import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import t from 'tap';
-import { app, cannotRun, example, type Job, type Lab, lab, mode, root, sleep, stopAndReport } from './support/context';
+import {
+  app,
+  cannotRun,
+  example,
+  type Job,
+  type Lab,
+  lab,
+  mode,
+  root,
+  sleep,
+  stopAndReport,
+  talk,
+} from './support/context';
 
 const PLUGIN = path.join(root, 'build', 'Release', 'dpdk', 'millrace_dpdk.so');
 
@@ -157,8 +169,7 @@ t.test("the kernel's life on a whole interface: DHCP, and a session that lasts",
   await dhcp.waitFor(/^bound 10\.77\.0\.1 /m, 30000);
   t.equal(await fetches(home, peer, `http://${mill.ipv4}:8080/`), 'Hello, world\n', 'by the address that DHCP gave');
   const kernel = await home.node('kernel', example('tcp-echo'), [2222]);
-  const typing = path.join(root, 'test/guest/apps/session.js');
-  const session = home.spawn(peer, process.execPath, [typing, mill.ipv4, '2222']);
+  const session = home.spawn(peer, talk(), ['session', mill.ipv4, '2222']);
   await session.waitFor(/echoes \d+\./, 30000);
   const renewed = async (): Promise<void> => {
     const said = dhcp.stdout.length;

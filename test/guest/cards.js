@@ -8,10 +8,10 @@ const { execFileSync } = require('node:child_process');
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
-const { Job, run, sleep } = require('../../tools/lab/jobs.js');
+const { Job, run } = require('../../tools/lab/jobs.js');
 const support = require('./support.js');
 
-const { app, check, e2eApp, echoesOf, example, goesOn, kSeconds, kStartMs, root, until } = support;
+const { check, example, fetches, finish, goesOn, kSeconds, kStartMs, root, sendsDatagrams, talk, until } = support;
 const kMill4 = '10.77.0.1';
 const kMill6 = 'fd77::1';
 const kPeer4 = '10.77.0.2';
@@ -33,7 +33,14 @@ function start(command, args, options = {}) {
 const inPeer = (command, args) => ['ip', ['netns', 'exec', kPeerSpace, command, ...args]];
 const startAtPeer = (command, args) => start(...inPeer(command, args));
 const runAtPeer = (command, args, options = {}) => run(...inPeer(command, args), { timeoutMs: kStartMs, ...options });
-const kernelNode = (script, ...args) => start(process.execPath, [script, ...args.map(String)]);
+/** What the shared checks know as a lab: everything is asked from the peer. */
+const home = { run: (_side, command, args, options) => runAtPeer(command, args, options) };
+
+async function startKernelService() {
+  const service = start(talk(), ['serve', '2222']);
+  await service.waitFor(/listening on/, kStartMs);
+  return service;
+}
 
 // --- the cards
 
@@ -99,17 +106,6 @@ async function endServers(servers) {
   return JSON.parse(fs.readFileSync(servers.report, 'utf8'));
 }
 
-async function fetches(host, servers) {
-  const got = await runAtPeer('curl', ['-s', '-g', '-m', kSeconds, `http://${host}:8080/`]);
-  check(`http over ${host}`, got.stdout === 'Hello, world\n', `${got.stderr} ${servers.describe()}`);
-}
-
-async function echoes(host, servers) {
-  const client = await runAtPeer(process.execPath, [e2eApp('udp-client'), host, '8080', '50', '300']);
-  const got = JSON.parse(client.stdout || '{}');
-  check(`50 datagrams over ${host}`, got.received === 50 && got.wrong === 0, `${client.stdout} ${servers.describe()}`);
-}
-
 const kPing = ['-c', '2', '-i', '0.2', '-W', kSeconds];
 
 async function pings(host) {
@@ -122,31 +118,39 @@ async function pings(host) {
 /** Everything at once: ours over both families, the kernel's over the tap. */
 async function exceptionPath(card) {
   const servers = await startServers(card, { MILLRACE_DPDK_ADDRESS: `${kMill4}/16,${kMill6}/64` });
-  for (const host of [kMill4, `[${kMill6}]`]) await fetches(host, servers);
-  for (const host of [kMill4, kMill6]) await echoes(host, servers);
-  for (const host of [kMill4, kMill6]) await pings(host);
+  const kernel = await startKernelService();
+  for (const host of [kMill4, kMill6]) {
+    await fetches(home, null, host, 8080, servers);
+    await sendsDatagrams(home, null, host, 8080, servers);
+    await pings(host);
+    const bytes = 'like ssh '.repeat(10_000);
+    const echoed = await runAtPeer('nc', ['-N', '-w', kSeconds, host, '2222'], { input: bytes });
+    const words = `${echoed.stdout.length} bytes ${echoed.stderr}`;
+    check(`a service of the kernel's at ${host} goes on`, echoed.stdout === bytes, words);
+  }
   for (const host of [kPeer4, kPeer6]) {
     const out = await run('ping', [...kPing, host], { timeoutMs: kStartMs });
     check(`ping ${host} from here`, out.code === 0, out.stdout);
   }
-  const kernel = kernelNode(example('tcp-echo'), 2222);
-  await kernel.waitFor(/listening on/, kStartMs);
-  const bytes = 'like ssh '.repeat(10_000);
-  const echoed = await runAtPeer('nc', ['-N', '-w', kSeconds, kMill4, '2222'], { input: bytes });
-  check("a service of the kernel's goes on", echoed.stdout === bytes, `${echoed.stdout.length} bytes ${echoed.stderr}`);
   await kernel.stop();
-  const cpu = () => {
-    const fields = fs.readFileSync(`/proc/${servers.pid}/stat`, 'utf8').split(' ').slice(13, 15);
-    return fields.reduce((sum, ticks) => sum + Number(ticks), 0);
-  };
-  const before = cpu();
-  await sleep(3000);
-  console.log(`# idle: ${((cpu() - before) / 3).toFixed(1)} % of a processor`);
+  if (card.name === 'e1000e') await unplug(card, servers);
   const stats = await endServers(servers);
   console.log(`# ${stats.ports[0].mode}`);
   const { tcp, udp } = stats.counters;
   check('two connections were ours', tcp.tcp_passive_opens === 2, tcp);
-  check('and the datagrams', udp.udp_received === 100, udp);
+  check('and the datagrams', udp.udp_received > 20, udp);
+}
+
+/** QEMU takes the card away while it serves: the kernel asks for it, and gets it. */
+async function unplug(card, servers) {
+  console.log('# monitor: device_del card0');
+  const gone = await until(() => !fs.existsSync(path.join(kDevices, card.address)), { looks: 600 });
+  check('a card that is taken away is let go', gone, servers.describe());
+  check('which is said in one line', /^millrace: .* was taken away: .*\n$/.test(servers.stderr), servers.stderr);
+  const tap = await until(() => !fs.existsSync(`/sys/class/net/${kTap}`));
+  check("the kernel's interface on it is gone as well", tap);
+  const got = await run('curl', ['-s', '-m', kSeconds, 'http://127.0.0.1:8080/'], { timeoutMs: kStartMs });
+  check('the kernel still brings clients', got.stdout === 'Hello, world\n', servers.describe());
 }
 
 const kDhcpScript = `#!/bin/sh
@@ -185,10 +189,9 @@ async function kernelsLife(card, peerName) {
     let servers = await startServers(card);
     const dhcp = startDhcp(peerName);
     await dhcp.client.waitFor(/^bound /m, kStartMs);
-    await fetches(kMill4, servers);
-    const kernel = kernelNode(example('tcp-echo'), 2222);
-    await kernel.waitFor(/listening on/, kStartMs);
-    const session = startAtPeer(process.execPath, [app('session'), kMill4, '2222']);
+    await fetches(home, null, kMill4, 8080, servers);
+    await startKernelService();
+    const session = startAtPeer(talk(), ['session', kMill4, '2222']);
     await session.waitFor(/echoes \d+\./, kStartMs);
     await dhcp.client.waitFor(/^renew .*\n(?:.*\n)*renew /m, kStartMs);
     const leases = dhcp.client.stdout.trim().split('\n');
@@ -198,14 +201,13 @@ async function kernelsLife(card, peerName) {
       leases,
     );
     check("a session of the kernel's lasts", await goesOn(session), session.describe());
-    await fetches(kMill4, servers);
-    let before = echoesOf(session);
+    await fetches(home, null, kMill4, 8080, servers);
     await endServers(servers);
     servers = await startServers(card);
-    check("a session of the kernel's outlives the program", await goesOn(session, before), session.describe());
-    before = dhcp.client.stdout.length;
+    check("a session of the kernel's outlives the program", await goesOn(session), session.describe());
+    const before = dhcp.client.stdout.length;
     await dhcp.client.waitFor(/^(?:renew|bound) /m, kStartMs, before);
-    await fetches(kMill4, servers);
+    await fetches(home, null, kMill4, 8080, servers);
     await pings(kMill4);
     check('and so does the address', dhcp.client.running, dhcp.client.describe());
     await endServers(servers);
@@ -215,53 +217,32 @@ async function kernelsLife(card, peerName) {
   }
 }
 
-/** QEMU takes the card away while it serves: the kernel asks for it, and gets it. */
-async function unplug(card) {
-  const servers = await startServers(card, { MILLRACE_DPDK_ADDRESS: `${kMill4}/16,${kMill6}/64` });
-  await fetches(kMill4, servers);
-  console.log('# monitor: device_del card0');
-  const gone = await until(() => !fs.existsSync(path.join(kDevices, card.address)), { looks: 600 });
-  check('the card is let go', gone, servers.describe());
-  check('which is said in one line', /^millrace: .* was taken away: .*\n$/.test(servers.stderr), servers.stderr);
-  const tap = await until(() => !fs.existsSync(`/sys/class/net/${kTap}`));
-  check("the kernel's interface on it is gone as well", tap);
-  const got = await run('curl', ['-s', '-m', kSeconds, 'http://127.0.0.1:8080/'], { timeoutMs: kStartMs });
-  check('the kernel still brings clients', got.stdout === 'Hello, world\n', servers.describe());
-  await endServers(servers);
-}
+const kParts = ['virtio', 'e1000e', 'dhcp'];
 
 async function main() {
+  const wanted = process.argv.length > 2 ? process.argv.slice(2) : kParts;
   // Those behind a port come last.
-  const [other, e1000e] = cards('0x8086', '0x10d3');
+  const [other, spare, e1000e] = cards('0x8086', '0x10d3');
   const [virtio] = cards('0x1af4', '0x1041');
-  for (const address of [e1000e, virtio]) bindToVfio(address);
+  for (const address of [e1000e, spare, virtio]) bindToVfio(address);
   fs.writeFileSync('/proc/sys/vm/nr_hugepages', '256');
   const free = fs.readFileSync('/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages', 'utf8').trim();
   console.log(`# cards ${e1000e}, ${virtio}; ${free} huge pages`);
   const peerName = openPeer(other);
-  await support.warmUp([
-    ['nc', '-h'],
-    ['curl', '--version'],
-    ['busybox', 'udhcpc', '--help'],
-    ['ping', '-c', '1', '127.0.0.1'],
-  ]);
   const parts = {
-    e1000e: () => exceptionPath({ name: 'e1000e', address: e1000e }),
     virtio: () => exceptionPath({ name: 'virtio', address: virtio }),
-    dhcp: () => kernelsLife({ name: 'dhcp', address: e1000e }, peerName),
-    unplug: () => unplug({ name: 'unplug', address: e1000e }),
+    e1000e: () => exceptionPath({ name: 'e1000e', address: e1000e }),
+    dhcp: () => kernelsLife({ name: 'dhcp', address: spare }, peerName),
   };
-  await support.runParts(parts, process.argv.slice(2), async (part) => {
+  for (const name of wanted) {
+    console.log(`# ${name}`);
     try {
-      await part();
+      await parts[name]();
     } finally {
-      for (const job of jobs) await job.stop();
+      for (const job of [...jobs].reverse()) await job.stop();
       jobs.clear();
     }
-  });
+  }
 }
 
-main().catch((error) => {
-  console.error(error);
-  process.exitCode = 1;
-});
+finish(main);

@@ -1,33 +1,35 @@
 // SPDX-License-Identifier: MIT
 // In the guest: real rte_flow. DPDK's net_tap with remote= turns the rules into flower filters on a veth, so that the
-// kernel and we share that interface as they would share a card. Each kind of rule is looked for in the kernel's own
-// list of filters, with the packets that it counted. By tools/guest/parts.mjs; arguments name parts.
+// kernel and we share that interface as they would share a card. One program that needs a rule of each kind runs under
+// millrace, on two queues; each rule is looked for in the kernel's own list of filters, with the packets that it
+// counted. By tools/guest/parts.mjs.
 'use strict';
 
 const { openLab } = require('../../tools/lab/lab.js');
-const { sleep } = require('../../tools/lab/jobs.js');
 const support = require('./support.js');
 
-const { app, check, e2eApp, example, goesOn, kSeconds, kStartMs, until } = support;
+const { app, check, example, fetches, goesOn, kSeconds, kStartMs, sendsDatagrams, talk, until } = support;
 const kBlock = 64;
 const kTap = 'dtap0';
+const kQueues = 2;
 
-function optionsFor(side, queues = 1) {
+function optionsFor(side) {
   return {
     MILLRACE_PORT: 'dpdk',
     MILLRACE_INTERFACE: side.interface,
-    MILLRACE_QUEUES: String(queues),
+    MILLRACE_QUEUES: String(kQueues),
     MILLRACE_DPDK_ARGS: `--vdev net_tap0,iface=${kTap},remote=${side.interface}`,
   };
 }
 
-/**
- * The kernel's own list of the filters that the rules became: what they match, how many packets each has taken, and the
- * queue that it sends them to (known on the tap only).
- */
+const both = (side) => [side.ipv4, side.ipv6];
+
+// --- the kernel's own list
+
+/** The filters that the rules became: what they match, where it leads, how many packets each has taken. */
 async function filters(home, device = home.mill.interface, parent = ['ingress']) {
-  const list = await home.run(home.mill, 'tc', ['-j', '-s', 'filter', 'show', 'dev', device, ...parent], {});
-  const found = JSON.parse(list.stdout || '[]').filter(({ options }) => options?.keys !== undefined);
+  const list = await home.must(home.mill, 'tc', ['-j', '-s', 'filter', 'show', 'dev', device, ...parent]);
+  const found = JSON.parse(list || '[]').filter(({ options }) => options?.keys !== undefined);
   return found.map(({ options: { keys, actions } }) => ({
     ...keys,
     packets: actions[0].stats?.packets ?? 0,
@@ -36,231 +38,149 @@ async function filters(home, device = home.mill.interface, parent = ['ingress'])
   }));
 }
 
-/** The one filter that has these keys and no other part of a flow. */
-function find(list, wanted) {
-  const parts = ['ip_proto', 'src_ip', 'src_port', 'dst_ip', 'dst_port'];
-  return list.find((filter) => parts.every((part) => filter[part] === wanted[part]));
-}
+const kKeys = ['ip_proto', 'src_ip', 'src_port', 'dst_ip', 'dst_port'];
+
+/** The filter that matches just this. */
+const find = (list, wanted) => list.find((filter) => kKeys.every((key) => filter[key] === wanted[key]));
 
 const local = (ip_proto, dst_ip, dst_port) => ({ ip_proto, dst_ip, dst_port });
-const both = (side) => [side.ipv4, side.ipv6];
+const flow = (src_ip, src_port, dst_ip, dst_port) => ({ ip_proto: 'tcp', src_ip, src_port, dst_ip, dst_port });
 
 /** A rule is there, leads to us, and has taken packets. */
 function checkRule(what, list, wanted) {
   const filter = find(list, wanted);
-  check(`${what}: in the kernel's list`, filter?.to === kTap, list);
-  check(`${what}: its counter has packets`, (filter?.packets ?? 0) > 0, filter ?? 'no rule');
+  check(`${what}: in the kernel's list, leading to us`, filter?.to === kTap, [wanted, ...list]);
+  check(`${what}: it has counted packets`, (filter?.packets ?? 0) > 0, filter ?? 'no rule');
 }
+
+/** Blocks have no mask here but a rule for each port; all of a block lead to the same queue. */
+function checkBlock(dst_ip, list, onTap, singles) {
+  const outgoing = list.filter((one) => one.dst_ip === dst_ip && one.ip_proto === 'tcp' && one.src_port === undefined);
+  const ports = outgoing.map((one) => one.dst_port).filter((port) => port !== undefined && !singles.includes(port));
+  const first = Math.min(...ports);
+  const whole = ports.length > 0 && ports.length % kBlock === 0 && first % kBlock === 0;
+  check(`a rule for each port of a block, ${dst_ip}`, whole, ports);
+  const counted = outgoing.filter((one) => ports.includes(one.dst_port) && one.packets > 0);
+  check(`a port of the block, ${dst_ip}: it has counted packets`, counted.length > 0);
+  const aimed = find(onTap, local('tcp', dst_ip, first));
+  check('the block leads to its queue', aimed?.queue === Math.floor(first / kBlock) % kQueues, [first, aimed]);
+}
+
+async function nothingLeft(home, when) {
+  await until(async () => (await filters(home)).length === 0);
+  const left = await filters(home);
+  check(`${when} leaves no rule`, left.length === 0, left);
+}
+
+// --- who answers
 
 async function pings(home, host) {
   const ping = await home.run(home.peer, 'ping', ['-c', '2', '-i', '0.2', '-W', kSeconds, host], {});
   check(`ping ${host} is answered`, ping.code === 0, ping.stdout);
 }
 
-async function kernelServes(home, host) {
-  const service = home.spawn(home.mill, 'nc', ['-l', host, '2222']);
-  const listening = ['-Hltn', 'sport', '=', ':2222'];
-  await until(async () => (await home.must(home.mill, 'ss', listening)) !== '');
-  const input = { input: 'to the kernel', timeoutMs: kStartMs };
-  const other = await home.run(home.peer, 'nc', ['-N', '-w', kSeconds, host, '2222'], input);
-  await service.stop();
-  check(`another port of ${host} is the kernel's`, service.stdout === input.input, [other, service.stdout]);
-}
-
-/** Two sessions with a service of the kernel's that listens no more: one by each family. */
-async function kernelSessions(home, port) {
-  const service = await home.node('kernel', app('last-connections'), [port, 2], { readyTimeoutMs: kStartMs });
-  const sessions = both(home.mill).map((host) =>
-    home.spawn(home.peer, process.execPath, [app('session'), host, String(port)]),
-  );
+/** Sessions with a service of the kernel's that listens no more: one by each family. */
+async function kernelSessions(home) {
+  const service = home.spawn(home.mill, talk(), ['serve', '7100', '2']);
+  await service.waitFor(/listening on/, kStartMs);
+  const sessions = both(home.mill).map((host) => home.spawn(home.peer, talk(), ['session', host, '7100']));
   for (const session of sessions) await session.waitFor(/echoes \d+\./, kStartMs);
-  return { service, sessions };
+  return sessions;
 }
 
-const stopped = async (jobs) => {
-  for (const job of jobs) await job.stop();
-};
-
-async function nothingLeft(home) {
-  const list = await until(async () => ((await filters(home)).length === 0 ? [] : null));
-  check('nothing is left on the interface at the end', list !== null, await filters(home));
+async function main() {
+  const home = await openLab();
+  try {
+    const kernels = await kernelSessions(home);
+    await share(home, kernels);
+    await killed(home);
+  } finally {
+    await home.close();
+  }
 }
 
-/** Local address and port for TCP, flows that the kernel had there before, ping and other ports of the kernel's. */
-async function listen(home) {
+async function share(home, kernels) {
   const { mill, peer } = home;
-  const kernels = await kernelSessions(home, 7000);
-  const options = { options: optionsFor(mill), readyTimeoutMs: kStartMs };
-  const server = await home.node('millrace', example('tcp-echo'), [7000], options);
-  for (const host of both(mill)) {
-    const input = { input: 'through the card', timeoutMs: kStartMs };
-    const echoed = await home.run(peer, 'nc', ['-N', '-w', kSeconds, host, '7000'], input);
-    check(`tcp echo over ${host}`, echoed.stdout === input.input, `${echoed.stderr} ${server.describe()}`);
-  }
-  const list = await filters(home);
-  for (const host of both(mill)) checkRule(`tcp to ${host} port 7000`, list, local('tcp', host, 7000));
-  check('isolated: no other rule for a port is on the interface', list.filter((f) => f.dst_port).length === 2, list);
-  for (const session of kernels.sessions) {
-    check('a connection that the kernel had before goes on', await goesOn(session), session.describe());
-  }
-  for (const host of both(mill)) {
-    await pings(home, host);
-    await kernelServes(home, host);
-  }
-  const stats = await home.finalStats(server);
-  const { steering, port, tcp } = stats.counters;
-  check('both connections were ours', tcp.tcp_passive_opens === 2, tcp);
-  check("the kernel's flows were passed on", steering.kernel_flow > 0, steering);
-  console.log(`# ${stats.ports[0].mode}; ${port.rx_frames} frames in, ${port.tx_frames} out`);
-  await nothingLeft(home);
-  for (const session of kernels.sessions) {
-    check('and goes on when millrace has gone', await goesOn(session), session.describe());
-  }
-  await stopped([...kernels.sessions, kernels.service]);
-}
-
-/** Exact flows: a socket that names its local port, and connections whose listener has gone. */
-async function flows(home) {
-  const { mill, peer } = home;
-  const server = await home.node('kernel', example('tcp-echo'), [7000], { side: peer, readyTimeoutMs: kStartMs });
-  for (const [index, host] of both(peer).entries()) {
-    const bound = 20001 + index;
-    const options = { options: optionsFor(mill), ready: /echoes [3-9]\./, readyTimeoutMs: kStartMs };
-    const client = await home.node('millrace', app('session'), [host, 7000, bound], options);
-    const flow = { ip_proto: 'tcp', src_ip: host, src_port: 7000, dst_ip: both(mill)[index], dst_port: bound };
-    checkRule(`a connection from port ${bound} to ${host}`, await filters(home), flow);
-    const stats = await home.finalStats(client);
-    check('taken by its flow', stats.counters.steering.ours_flow > 0, stats.counters.steering);
-  }
-  await nothingLeft(home);
-  await server.stop();
-  const options = { options: optionsFor(mill), readyTimeoutMs: kStartMs };
-  const last = await home.node('millrace', app('last-connections'), [7100, 2], options);
-  const sessions = [];
-  for (const host of both(mill)) {
-    sessions.push(home.spawn(peer, process.execPath, [app('session'), host, '7100']));
-    await sessions.at(-1).waitFor(/echoes \d+\./, kStartMs);
-  }
-  await last.waitFor(/no more/, kStartMs);
-  for (const [index, session] of sessions.entries()) {
-    check('a connection outlives its listener', await goesOn(session), session.describe());
-    const [, from] = /connected from port (\d+)/.exec(session.stdout);
-    const [src_ip, dst_ip] = [both(peer)[index], both(mill)[index]];
-    const flow = { ip_proto: 'tcp', src_ip, src_port: Number(from), dst_ip, dst_port: 7100 };
-    checkRule(`a connection of ${src_ip} without a listener`, await filters(home), flow);
-    check("the listener's rule has gone", !find(await filters(home), local('tcp', dst_ip, 7100)));
-  }
-  const stats = await home.finalStats(last);
-  check('taken by their flows', stats.counters.steering.ours_flow > 0, stats.counters.steering);
-  await stopped(sessions);
-  await nothingLeft(home);
-}
-
-/** Blocks of local ports of outgoing connections, over two queues. */
-async function blocks(home) {
-  const { mill, peer } = home;
-  const server = await home.node('kernel', example('http-server'), [8080], { side: peer, readyTimeoutMs: kStartMs });
-  for (const [index, host] of both(peer).entries()) {
-    const url = `http://${index === 0 ? host : `[${host}]`}:8080/`;
-    const options = { options: optionsFor(mill, 2), ready: null };
-    const client = await home.node('millrace', e2eApp('http-client'), [url, 40, 2], options);
-    let most = [];
-    let onTap = [];
-    while (client.running) {
-      const now = await filters(home);
-      const packets = (list) => list.reduce((sum, filter) => sum + filter.packets, 0);
-      if (now.length > most.length || packets(now) > packets(most)) most = now;
-      const queues = await filters(home, kTap, []);
-      if (queues.length > onTap.length) onTap = queues;
-      await sleep(20);
-    }
-    const got = JSON.parse(client.stdout || '{}');
-    check(`http client to ${host}`, got.count === 40, client.describe());
-    const dst_ip = both(mill)[index];
-    const ports = most.filter((filter) => filter.dst_ip === dst_ip && filter.ip_proto === 'tcp');
-    const first = Math.min(...ports.map((filter) => filter.dst_port));
-    const whole = ports.length > 0 && ports.length % kBlock === 0 && first % kBlock === 0;
-    check('a rule for each port of a block', whole, ports);
-    const taken = ports.filter((filter) => filter.packets > 0);
-    check('a counter of the block has packets', taken.length > 0, ports.slice(0, 3));
-    const queue = Math.floor(first / kBlock) % 2;
-    const aimed = onTap.filter((filter) => filter.dst_ip === dst_ip && filter.dst_port === first);
-    check('the block leads to one queue of the two', aimed.length === 1 && aimed[0].queue === queue, aimed);
-    const stats = await home.finalStats(client);
-    check('taken by the block', stats.counters.steering.ours_block > 0, stats.counters.steering);
-  }
-  await server.stop();
-  await nothingLeft(home);
-}
-
-/** Datagrams over two queues, and an end without a last word. */
-async function datagrams(home) {
-  const { mill, peer } = home;
-  const options = { options: optionsFor(mill, 2), readyTimeoutMs: kStartMs };
-  const server = await home.node('millrace', example('udp-echo'), [9001], options);
-  for (const host of both(mill)) {
-    const client = await home.node('kernel', e2eApp('udp-client'), [host, 9001, 100, 200], { side: peer, ready: null });
-    await client.finish(kStartMs);
-    const got = JSON.parse(client.stdout || '{}');
-    check(`100 datagrams to ${host}`, got.received === 100 && got.wrong === 0, client.describe());
-  }
-  const list = await filters(home);
-  for (const host of both(mill)) checkRule(`udp to ${host} port 9001`, list, local('udp', host, 9001));
-  const live = await home.liveStats(server, kStartMs);
-  check('the device has two queues', live.ports[0].queues === 2, live.ports);
-  server.kill('SIGKILL');
-  await server.exit;
-  await nothingLeft(home);
-  const kernel = await home.node('kernel', example('udp-echo'), [9001, '0.0.0.0'], { readyTimeoutMs: kStartMs });
-  const args = [mill.ipv4, 9001, 10, 100];
-  const client = await home.node('kernel', e2eApp('udp-client'), args, { side: peer, ready: null });
-  await client.finish(kStartMs);
-  check("and the port is the kernel's again", JSON.parse(client.stdout || '{}').received === 10, client.describe());
-  await kernel.stop();
-}
-
-/**
- * ICMP errors. The driver cannot tell one ICMP message of IPv4 from another, so all come here, and what is not about us
- * goes on to the kernel; those of IPv6 it cannot have without the kernel's neighbour discovery.
- */
-async function errors(home) {
-  const { mill } = home;
-  // The strictest filter of the kernel's: what comes in by our tap has its way back by another interface.
+  // The strictest filter of the kernel's: what goes on to it by our tap has its way back by another interface.
   await home.must(mill, 'sysctl', ['-qw', 'net.ipv4.conf.all.rp_filter=1']);
-  const options = { options: optionsFor(mill), readyTimeoutMs: kStartMs };
-  const [host4, host6] = both(home.peer);
-  const told = await home.node('millrace', app('refused'), [host4, 9, 100], { ...options, ready: null });
-  await told.finish(kStartMs);
-  check('a refused datagram of IPv4 is an error', told.stdout === 'ECONNREFUSED\n', told.describe());
-  const stats = await home.finalStats(told);
-  check('taken because it quotes one of ours', stats.counters.steering.ours_icmp > 0, stats.counters.steering);
-  const server = await home.node('millrace', example('http-server'), [8080], options);
-  for (const host of both(mill)) await pings(home, host);
-  checkRule(`icmp to ${mill.ipv4}`, await filters(home), { ip_proto: 'icmp', dst_ip: mill.ipv4 });
-  const live = await home.liveStats(server, kStartMs);
-  check('ping came here and went on to the kernel', live.counters.steering.kernel_other >= 2, live.counters.steering);
+  await home.spawn(peer, talk(), ['serve', '7000']).waitFor(/listening on/, kStartMs);
+  await home.spawn(mill, talk(), ['serve', '2222']).waitFor(/listening on/, kStartMs);
+  const ours = await home.node('millrace', app('everything'), both(peer), {
+    options: optionsFor(mill),
+    readyTimeoutMs: kStartMs,
+  });
+
+  const sessions = [];
+  for (const [index, host] of both(mill).entries()) {
+    await fetches(home, peer, host, 8080, ours);
+    for (const port of [8080, 8144]) await sendsDatagrams(home, peer, host, port, ours);
+    sessions.push(home.spawn(peer, talk(), ['session', host, '7100', String(30001 + index)]));
+    await sessions[index].waitFor(/echoes \d+\./, kStartMs);
+    await pings(home, host);
+    const other = home.spawn(peer, talk(), ['session', host, '2222']);
+    await other.waitFor(/echoes \d+\./, kStartMs).catch(() => {});
+    check(`another port of ${host} is the kernel's`, await goesOn(other), other.describe());
+    await other.stop();
+  }
+  await ours.waitFor(/no more/, kStartMs);
+  await ours.waitFor(/udp4 ECONNREFUSED/, kStartMs);
+  await until(() => ours.stdout.match(/^echoes to /gm)?.length === 4);
+  check('four connections from here are answered', ours.stdout.match(/^echoes to /gm)?.length === 4, ours.describe());
+  for (const session of [...sessions, ...kernels]) await goesOn(session);
+
+  const list = await filters(home);
+  const onTap = await filters(home, kTap, []);
+  for (const [index, host] of both(mill).entries()) {
+    const from = both(peer)[index];
+    checkRule(`tcp to ${host} port 8080`, list, local('tcp', host, 8080));
+    for (const port of [8080, 8144]) {
+      checkRule(`udp to ${host} port ${port}`, list, local('udp', host, port));
+      const aimed = find(onTap, local('udp', host, port));
+      check('and it leads to its queue', aimed?.queue === Math.floor(port / kBlock) % kQueues, aimed ?? onTap);
+    }
+    checkRule(`a flow to ${host} from a listener that has gone`, list, flow(from, 30001 + index, host, 7100));
+    check('whose rule has gone as well', find(list, local('tcp', host, 7100)) === undefined);
+    checkRule(`a flow from ${host} port ${20001 + index}`, list, flow(from, 7000, host, 20001 + index));
+    checkBlock(host, list, onTap, [8080]);
+    check('a connection outlives its listener', await goesOn(sessions[index]), sessions[index].describe());
+    check('one that the kernel had on that port goes on', await goesOn(kernels[index]), kernels[index].describe());
+  }
+  // The driver knows nothing of ICMP's types: all of it comes here, and goes on from here unless it is about us.
+  checkRule(`icmp to ${mill.ipv4}`, list, { ip_proto: 'icmp', dst_ip: mill.ipv4 });
+  check('ICMPv6 is left alone', !list.some((filter) => filter.ip_proto === 'icmpv6'), list);
+  check('a refused datagram of IPv4 was an error', ours.stdout.includes('udp4 ECONNREFUSED'), ours.describe());
   // The kernel asks for its neighbour anew, and hears the answer.
   await home.must(mill, 'ip', ['-6', 'neigh', 'flush', 'dev', mill.interface]);
-  const ping6 = await home.run(mill, 'ping', ['-c', '2', '-i', '0.2', '-W', kSeconds, host6], {});
+  const ping6 = await home.run(mill, 'ping', ['-c', '2', '-i', '0.2', '-W', kSeconds, peer.ipv6], {});
   check('neighbour discovery is left alone', ping6.code === 0, ping6.stdout);
-  await home.finalStats(server);
-  await nothingLeft(home);
+
+  const stats = await home.finalStats(ours);
+  const { steering, port } = stats.counters;
+  console.log(`# ${stats.ports[0].mode}; ${port.rx_frames} frames in, ${port.tx_frames} out`);
+  for (const kind of ['ours_flow', 'ours_local', 'ours_block', 'ours_icmp', 'kernel_flow', 'kernel_other']) {
+    check(`${kind} counted packets`, steering[kind] > 0, steering);
+  }
+  check('no rule was refused', steering.rules_failed === 0, steering);
+  await nothingLeft(home, 'an end');
+  for (const session of kernels) {
+    check("the kernel's go on when millrace has gone", await goesOn(session), session.describe());
+  }
 }
 
-const kPrograms = [
-  ['nc', '-h'],
-  ['tc', '-V'],
-  ['ss', '-V'],
-  ['ping', '-c', '1', '127.0.0.1'],
-];
+/** An end without a last word. */
+async function killed(home) {
+  const { mill, peer } = home;
+  const options = { options: optionsFor(mill), readyTimeoutMs: kStartMs };
+  const server = await home.node('millrace', example('http-server'), [8081], options);
+  await fetches(home, peer, mill.ipv4, 8081, server);
+  checkRule(`tcp to ${mill.ipv4} port 8081`, await filters(home), local('tcp', mill.ipv4, 8081));
+  server.kill('SIGKILL');
+  await server.exit;
+  await nothingLeft(home, 'kill -9');
+  await home.spawn(mill, talk(), ['serve', '8081']).waitFor(/listening on/, kStartMs);
+  const session = home.spawn(peer, talk(), ['session', mill.ipv4, '8081']);
+  await session.waitFor(/echoes \d+\./, kStartMs).catch(() => {});
+  check("and the port is the kernel's again", await goesOn(session), session.describe());
+}
 
-support.warmUp(kPrograms).then(() =>
-  support.runParts({ listen, flows, blocks, datagrams, errors }, process.argv.slice(2), async (part) => {
-    const home = await openLab();
-    try {
-      await part(home);
-    } finally {
-      await home.close();
-    }
-  }),
-);
+support.finish(main);

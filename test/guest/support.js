@@ -4,7 +4,8 @@
 'use strict';
 
 const path = require('node:path');
-const { run, sleep } = require('../../tools/lab/jobs.js');
+const { sleep } = require('../../tools/lab/jobs.js');
+const { nativeTool } = require('../../tools/lab/native-tools.js');
 
 const root = path.resolve(__dirname, '../..');
 
@@ -30,30 +31,17 @@ async function until(look, { looks = 100, everyMs = 100 } = {}) {
   }
 }
 
-/**
- * Runs the named parts, or all, one after the other; `with_` makes what a part is given and takes it down. The exit code
- * is 1 when a check failed.
- */
-async function runParts(parts, wanted, around) {
-  for (const name of wanted.length > 0 ? wanted : Object.keys(parts)) {
-    const start = performance.now();
-    try {
-      await around(parts[name]);
-    } catch (error) {
-      check(name, false, error.stack);
-    }
-    console.log(`# ${name}: ${((performance.now() - start) / 1000).toFixed(1)} s of the guest's`);
-  }
-  console.log(failed === 0 ? '# all well' : `# ${failed} failed`);
-  process.exitCode = failed === 0 ? 0 : 1;
+/** Runs the checks; the exit code is 1 when one failed. */
+function finish(main) {
+  main()
+    .catch((error) => check('it comes to its end', false, error.stack))
+    .finally(() => {
+      console.log(failed === 0 ? '# all well' : `# ${failed} failed`);
+      process.exitCode = failed === 0 ? 0 : 1;
+    });
 }
 
-/** Reads what the checks will run, so that the clock's leaps are over before it matters. */
-async function warmUp(programs) {
-  for (const [command, ...args] of programs) await run(command, args, { timeoutMs: kStartMs });
-}
-
-/** How many echoes a session (apps/session.js) has had so far. */
+/** How many echoes a session (test/tools/talk.cc) has had so far. */
 const echoesOf = (session) => Number(/echoes (\d+)\.\s*$/.exec(session.stdout)?.[1] ?? 0);
 
 /** True when a session has had more echoes than `before` and was never broken. */
@@ -62,8 +50,40 @@ async function goesOn(session, before = echoesOf(session)) {
   return echoesOf(session) > before + 3 && !session.stdout.includes('broken');
 }
 
-const app = (name) => path.join(__dirname, 'apps', `${name}.js`);
-const e2eApp = (name) => path.join(root, 'test/e2e/apps', `${name}.js`);
-const example = (name) => path.join(root, 'examples', `${name}.js`);
+const bracketed = (host) => (host.includes(':') ? `[${host}]` : host);
 
-module.exports = { app, check, e2eApp, echoesOf, example, goesOn, kSeconds, kStartMs, root, runParts, until, warmUp };
+/** One request to a server of ours, from `side` of a lab or of something like it. */
+async function fetches(home, side, host, port, server) {
+  const url = `http://${bracketed(host)}:${port}/`;
+  const got = await home.run(side, 'curl', ['-s', '-g', '-m', kSeconds, url], { timeoutMs: kStartMs });
+  check(`http over ${host}`, got.stdout === 'Hello, world\n', `${got.stderr} ${server.describe()}`);
+}
+
+/** Datagrams to a server of ours for a moment: each comes back as it was. */
+async function sendsDatagrams(home, side, host, port, server) {
+  const words = ['udp-echo', '--host', host, '--port', String(port), '--size', '300', '--inflight', '2'];
+  const times = ['--seconds', '0.05', '--warmup', '0.01', '--timeout', kSeconds];
+  const got = await home.run(side, nativeTool('load'), [...words, ...times], { timeoutMs: kStartMs });
+  const { wrong, lost, messages } = JSON.parse(got.stdout || '{}');
+  const good = wrong === 0 && lost === 0 && messages > 10;
+  check(`datagrams over ${host} port ${port}`, good, `${got.stdout} ${got.stderr} ${server.describe()}`);
+}
+
+const app = (name) => path.join(__dirname, 'apps', `${name}.js`);
+const example = (name) => path.join(root, 'examples', `${name}.js`);
+const talk = () => nativeTool('talk');
+
+module.exports = {
+  app,
+  check,
+  example,
+  fetches,
+  finish,
+  goesOn,
+  kSeconds,
+  kStartMs,
+  root,
+  sendsDatagrams,
+  talk,
+  until,
+};
