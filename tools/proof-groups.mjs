@@ -17,23 +17,37 @@ const SETTINGS = [
   '-DMILLRACE_SANITIZE=thread',
   '-DMILLRACE_PRECOMPILE=ON',
 ];
-/** Where two threads meet: guardian, baton and rings are all of the stack's folder. */
-const PROGRAM = 'test_stack';
+/** Where threads meet: guardian, baton, rings and spare queues in the stack's folder; sharing in that of steering. */
+const PROGRAMS = ['test_stack', 'test_steer'];
 /** For each target. The long run is `npm run fuzz -- --seconds N`. */
 const FUZZ_SECONDS = 60;
 
-/** The tests of native/stack under ThreadSanitizer; a case of doctest counts as one, and each report as a failure. */
+/** Tests under ThreadSanitizer; a case of doctest counts as one, and each report as a failure. */
 export async function runThreads() {
-  const problem = await cmakeBuild(BUILD, SETTINGS, [PROGRAM], { idle: true });
+  const problem = await cmakeBuild(BUILD, SETTINGS, PROGRAMS, { idle: true });
   if (problem !== null) return { ...emptyResult(), failed: 1, report: [problem] };
-  const options = { timeoutSeconds: 600, idle: true, env: { TSAN_OPTIONS: 'halt_on_error=0 second_deadlock_stack=1' } };
-  const { code, output } = await run(join(ROOT, BUILD, PROGRAM), ['--no-colors'], options);
-  const result = { ...emptyResult(), ...doctestCounts(output, PROGRAM) };
+  const total = emptyResult();
+  for (const program of PROGRAMS) {
+    const result = await runUnderTsan(program);
+    total.passed += result.passed;
+    total.failed += result.failed;
+    total.skipped.push(...result.skipped);
+    total.report.push(...result.report);
+  }
+  return total;
+}
+
+async function runUnderTsan(program) {
+  // Tests fork while they have threads, and their children begin some of their own.
+  const TSAN_OPTIONS = 'halt_on_error=0 second_deadlock_stack=1 die_after_fork=0';
+  const options = { timeoutSeconds: 600, idle: true, env: { TSAN_OPTIONS } };
+  const { code, output } = await run(join(ROOT, BUILD, program), ['--no-colors'], options);
+  const result = { ...emptyResult(), ...doctestCounts(output, program) };
   const races = output.match(/^WARNING: ThreadSanitizer/gm)?.length ?? 0;
   result.failed += races;
   if (code !== 0 && result.failed === 0) result.failed = 1;
   if (result.failed > 0)
-    result.report.push(`${PROGRAM} ended with ${code}, ${races} reports\n${output.slice(0, 8000)}`);
+    result.report.push(`${program} ended with ${code}, ${races} reports\n${output.slice(0, 8000)}`);
   return result;
 }
 

@@ -9,7 +9,7 @@ import { ROOT } from './files.mjs';
 import { runFuzz, runGuests, runThreads } from './proof-groups.mjs';
 import { bin, run } from './run.mjs';
 import { setUp } from './setup.mjs';
-import { emptyResult, runConformance, runLint, runNative, runSim, runTap } from './test-groups.mjs';
+import { emptyResult, runConformance, runLint, runNative, runSim, runTapIn } from './test-groups.mjs';
 
 /** Skips that are right even in CI: a pattern over "file: test: reason", and why. */
 const SKIPS_ALLOWED = [
@@ -31,16 +31,16 @@ const GROUPS = {
   sim: { run: runSim, busy: true },
   threads: { run: runThreads, beside: true },
   fuzz: { run: runFuzz, beside: true },
-  unit: { run: () => runTap(unitFolders(), { jobs: 2, timeoutSeconds: 120 }), compiled: true },
+  unit: { run: () => runTapIn(unitFolders(), { jobs: 2, timeoutSeconds: 120 }), compiled: true },
   package: {
-    run: () => runTap(['package'], { jobs: 1, timeoutSeconds: 900, idle: true }),
+    run: () => runTapIn(['package'], { jobs: 1, timeoutSeconds: 900, idle: true }),
     compiled: true,
     beside: true,
   },
   // Not by itself: what it costs `npm test` on two processors has not been measured.
   guest: { run: runGuests, compiled: true, beside: true, byName: true },
   conformance: { run: runConformance, compiled: true },
-  e2e: { run: () => runTap(['e2e'], { jobs: 1, timeoutSeconds: 300 }), compiled: true, privilege: true },
+  e2e: { run: () => runTapIn(['e2e'], { jobs: 1, timeoutSeconds: 300 }), compiled: true, privilege: true },
 };
 
 function unitFolders() {

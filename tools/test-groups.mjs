@@ -183,16 +183,21 @@ function add(one, other) {
   };
 }
 
-/** Compiled test files under dist/test/<folders>. A tap assertion counts as one test, as tap itself counts them. */
-export async function runTap(folders, { jobs, timeoutSeconds, idle = false }) {
+/** Compiled test files under dist/test/<folders>. */
+export function runTapIn(folders, options) {
   const files = folders.flatMap((folder) => compiledTests(join('dist/test', folder)));
+  return runTap(files, options);
+}
+
+/** A tap assertion counts as one test, as tap itself counts them. `node`: what runs them, and their children. */
+export async function runTap(files, { jobs, timeoutSeconds, idle = false, node = process.execPath }) {
   const result = emptyResult();
   const next = files.values();
   const worker = async () => {
     for (const file of next) {
       // Not under `tap run`: it instruments every child process through NODE_OPTIONS, and our children are what we test.
       const options = { timeoutSeconds, idle, env: { TAP_TIMEOUT: '0' } };
-      const { code, output } = await run(process.execPath, [file], options);
+      const { code, output } = await run(node, [file], options);
       const one = readTap(output, code);
       result.passed += one.passed;
       result.failed += one.failed;

@@ -204,6 +204,13 @@ bool Stack::tcp_reaches(const wire::Endpoint& remote) {
   return ip_.resolve({}, remote.address).ok() && !ip_.is_local(remote.address);
 }
 
+std::optional<tcp::Info> Stack::tcp_info(Instant now, uint32_t index) {
+  take_commands(now);
+  const Slot* slot = slots_.at(index);
+  if (!slot || slot->kind != SlotKind::kConnection) return std::nullopt;
+  return tcp_.info(*slot->connection);
+}
+
 Result<uint32_t> Stack::listen(Instant now, const wire::Endpoint& local, bool dual_stack,
                                uint32_t backlog) {
   Slot* slot = slots_.open(SlotKind::kListener);
