@@ -62,10 +62,10 @@ async function fetches(home, side, host, port, server) {
 /** Datagrams to a server of ours for a moment: each comes back as it was. */
 async function sendsDatagrams(home, side, host, port, server) {
   const words = ['udp-echo', '--host', host, '--port', String(port), '--size', '300', '--inflight', '2'];
-  const times = ['--seconds', '0.05', '--warmup', '0.01', '--timeout', kSeconds];
+  const times = ['--seconds', '0.1', '--warmup', '0.02', '--timeout', kSeconds];
   const got = await home.run(side, nativeTool('load'), [...words, ...times], { timeoutMs: kStartMs });
   const { wrong, lost, messages } = JSON.parse(got.stdout || '{}');
-  const good = wrong === 0 && lost === 0 && messages > 10;
+  const good = wrong === 0 && lost === 0 && messages > 0;
   check(`datagrams over ${host} port ${port}`, good, `${got.stdout} ${got.stderr} ${server.describe()}`);
 }
 

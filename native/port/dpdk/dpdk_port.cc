@@ -424,6 +424,9 @@ void DpdkPort::reclaim(Instant now) {
 void DpdkPort::close() {
   if (device_.is_open()) close_device();
   waiter_.close();
+  // What a driver keeps even now is lost to it: better a leak at the end than a wild reference.
+  if (headers_ && in_flight_ == 0) rte_mempool_free(headers_);
+  headers_ = nullptr;
 }
 
 void DpdkPort::close_device() {
@@ -445,9 +448,6 @@ void DpdkPort::close_device() {
   stats_ = last;
   if (registered_) rte_extmem_unregister(pool_.memory(), pool_.memory_bytes());
   mapped_ = registered_ = false;
-  // What a driver keeps even now is lost to it: better a leak at the end than a wild reference.
-  if (headers_ && in_flight_ == 0) rte_mempool_free(headers_);
-  headers_ = nullptr;
 }
 
 }  // namespace millrace::dpdk

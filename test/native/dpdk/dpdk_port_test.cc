@@ -137,3 +137,36 @@ TEST_CASE(
   pool.release(f);
   CHECK(pool.available() == pool.capacity());
 }
+
+TEST_CASE("a device that its bus wants back is closed and let go by the next look") {
+  FramePool pool(64, 2048);
+  RingDevice device;
+  SetupError error;
+  dpdk::DeviceSettings settings;
+  settings.name = device.name();
+  auto port = dpdk::DpdkPort::open(settings, pool, error);
+  REQUIRE_MESSAGE(port, error.text);
+  Frame* f = pool.alloc();
+  f->length = 64;
+  Frame* one[] = {f};
+  CHECK(port->transmit(Instant{}, one) == 1);
+  rte_dev_event_callback_process(device.name(), RTE_DEV_EVENT_ADD);
+  CHECK(!port->gone());
+  // As DPDK's thread does when the kernel asks vfio for a card.
+  rte_dev_event_callback_process(device.name(), RTE_DEV_EVENT_REMOVE);
+  CHECK(port->gone());
+  uint16_t id = 0;
+  CHECK(rte_eth_dev_get_port_by_name(device.name(), &id) == 0);
+  Frame* got = nullptr;
+  CHECK(port->receive(Instant{}, {&got, 1}) == 0);
+  CHECK(rte_eth_dev_get_port_by_name(device.name(), &id) == -ENODEV);
+  CHECK(port->poll_fd() >= 0);  // whoever waits for it goes on, in vain
+  CHECK(port->stats().tx_frames == 1);
+  CHECK(port->transmit(Instant{}, one) == 1);
+  CHECK(port->stats().tx_dropped == 1);
+  while (rte_mbuf* m = device.take()) rte_pktmbuf_free(m);
+  port->close();
+  CHECK(f->tx_pending == 0);
+  pool.release(f);
+  CHECK(pool.available() == pool.capacity());
+}
