@@ -211,6 +211,7 @@ TEST_CASE("small writes of one turn arrive as one chunk") {
 TEST_CASE("a burst of segments is one event and has one acknowledgement") {
   StackConfig config = Bed::config(2048);
   config.tcp.hold_acks = true;
+  config.tcp.defaults.nodelay = true;
   Bed bed(config);
   auto [client, server] = bed.connect();
   bed.script.read_on(server);
