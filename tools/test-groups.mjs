@@ -22,8 +22,8 @@ export const SANITIZED = {
   ASAN_OPTIONS: 'detect_stack_use_after_return=1',
 };
 /**
- * Seeds of the simulator. The first of them with AddressSanitizer's watch on stack frames that were left, which costs as
- * much as all the rest; the unit tests and the scripts have it too.
+ * Seeds of the simulator: some 70 s of two processors. The first of them with AddressSanitizer's watch on stack frames
+ * that were left, which doubles their cost; the unit tests and the scripts have it too.
  */
 const SEEDS = 10_000;
 const SEEDS_WITH_STACKS = 3_000;
