@@ -6,9 +6,11 @@
 import { formatAddress, isMapped, putLocal, putRemote } from './addresses';
 import type { Binding, NativeConfig, NativeStack, PortReport } from './binding';
 import { type ConnectionHost, StackConnection } from './connection';
+import { toConnectionInfo } from './connection-info';
 import { StackDatagramSocket } from './datagram';
 import type {
   Connection,
+  ConnectionInfo,
   ConnectionSink,
   ContextId,
   DatagramSink,
@@ -235,6 +237,11 @@ export class StackEngine implements Engine, ConnectionHost {
     }
     for (const [i, end] of leaving.entries()) end.sink.onLeft?.(made[i] as KernelEnd);
     return 0;
+  }
+
+  info({ slot }: StackConnection): ConnectionInfo | null {
+    const native = this.#native.tcpInfo(slot);
+    return native === null ? null : toConnectionInfo(native);
   }
 
   /** Bytes of a connection in events that are still to be dispatched. Those events will find nobody. */

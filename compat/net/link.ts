@@ -7,7 +7,17 @@
  * its own: programs transfer `data.buffer` to other threads, and read it from its beginning to its end. A consumer in C++ on top (TLS, http2, http's parser): only readBuffer() and emitEOF() reach it, they make
  * their own callback scope, and so the engine must call us with none (context 0).
  */
-import type { Connection, ConnectionSink, ContextId, Engine, KernelEnd, SocketAddress, Upcall } from '../../lib/engine';
+import type {
+  Congestion,
+  Connection,
+  ConnectionInfo,
+  ConnectionSink,
+  ContextId,
+  Engine,
+  KernelEnd,
+  SocketAddress,
+  Upcall,
+} from '../../lib/engine';
 import { type AddressOut, internals, type Request, type TcpHandle } from '../internals';
 import { afterRound, whenClosing } from './closing';
 import type { SocketHandle } from './handle';
@@ -108,6 +118,17 @@ export class Link implements ConnectionSink {
     if (this.kernel !== null) return 0;
     if (this.#connection === null || this.connecting || this.#closed || this.#errno !== 0) return ENOTCONN;
     return this.#connection.handOver();
+  }
+
+  /** 0, or a negative errno; null: the kernel's. */
+  setCongestion(name: Congestion): number | null {
+    if (this.kernel !== null) return null;
+    if (this.#connection === null || this.#closed || this.#isDead()) return ENOTCONN;
+    return this.#connection.setCongestion(name);
+  }
+
+  info(): ConnectionInfo | null {
+    return this.#closed ? null : (this.#connection?.info() ?? null);
   }
 
   /** The kernel's handle, when the connection has left the fast path. */
