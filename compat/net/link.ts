@@ -35,6 +35,12 @@ const ENOTCONN = uv['UV_ENOTCONN'] as number;
 const EBADF = uv['UV_EBADF'] as number;
 const EPIPE = uv['UV_EPIPE'] as number;
 
+/**
+ * Until 1.52 (libuv#4997) libuv ends a stream that it finds hung up behind bytes which it has just read: the error itself
+ * it does not read. Which it does shows in nothing but its version.
+ */
+const HANG_UP_IS_END = isOlder(process.versions.uv, [1, 52]);
+
 /** An address of this machine, whatever the other end's is. */
 const LOOPBACK = /^(?:127\.|::1$|::ffff:127\.)/;
 
@@ -353,9 +359,8 @@ export class Link implements ConnectionSink {
   onError(errno: number): undefined {
     if (this.#closed || this.#errno !== 0) return;
     this.#errno = errno;
-    // libuv ends a stream that it finds hung up behind bytes which it has just read: the error itself it does not read.
     const withBytes = this.#kept.length > 0 || this.#lastRead === this.#engine.round;
-    if (this.#reading && !this.#endSeen && withBytes) {
+    if (HANG_UP_IS_END && this.#reading && !this.#endSeen && withBytes) {
       this.#endSeen = true;
       this.#endKept = true;
       if (!this.#flushPosted) {
@@ -509,6 +514,11 @@ export class Link implements ConnectionSink {
     this.#held = hold;
     this.#engine.hold(hold);
   }
+}
+
+function isOlder(version: string, [major, minor]: readonly [number, number]): boolean {
+  const [first = 0, second = 0] = version.split('.').map(Number);
+  return first < major || (first === major && second < minor);
 }
 
 function parserReleased(handle: SocketHandle): boolean {

@@ -107,7 +107,9 @@ t.test('workers', async (t) => {
 t.test('the permission model: the kernel, and a reason', async (t) => {
   const flag = process.allowedNodeEnvironmentFlags.has('--permission') ? '--permission' : '--experimental-permission';
   for (const more of [[], ['--allow-addons'], ['--allow-addons', '--allow-worker', '--allow-child-process']]) {
-    const flags = [flag, '--allow-fs-read=*', '--no-warnings', ...more];
+    // Node 26 asks for the network, too.
+    const network = process.allowedNodeEnvironmentFlags.has('--allow-net') ? ['--allow-net'] : [];
+    const flags = [flag, '--allow-fs-read=*', ...network, '--no-warnings', ...more];
     const result = await node([...flags, '--require', REGISTER], PROBE, LOOPBACK);
     t.equal(result.code, 0);
     t.equal(result.out, 'kernel', more.join(' '));
