@@ -118,6 +118,20 @@ Error Sharing::say(uint8_t member, Kind kind) const {
   return sendmsg(control_, &header, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? Error{errno} : kOk;
 }
 
+// As many as there is room for; a sender may have put more into the message.
+void Sharing::take_descriptors(const cmsghdr& message, Received& out) {
+  const size_t sent = (message.cmsg_len - CMSG_LEN(0)) / sizeof(int);
+  for (size_t i = 0; i < sent; ++i) {
+    int fd;
+    std::memcpy(&fd, CMSG_DATA(&message) + i * sizeof(int), sizeof(fd));
+    if (out.count < out.descriptors.size()) {
+      out.descriptors[out.count++] = fd;
+    } else {
+      ::close(fd);
+    }
+  }
+}
+
 // False: nothing is there. A message that makes no sense has no sender.
 bool Sharing::receive(Received& out, int flags) const {
   out = Received{};
@@ -137,8 +151,7 @@ bool Sharing::receive(Received& out, int flags) const {
   for (cmsghdr* c = CMSG_FIRSTHDR(&header); c; c = CMSG_NXTHDR(&header, c)) {
     if (c->cmsg_level != SOL_SOCKET) continue;
     if (c->cmsg_type == SCM_RIGHTS) {
-      out.count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-      std::memcpy(out.descriptors.data(), CMSG_DATA(c), out.count * sizeof(int));
+      take_descriptors(*c, out);
     } else if (c->cmsg_type == SCM_CREDENTIALS) {
       ucred sender;
       std::memcpy(&sender, CMSG_DATA(c), sizeof(sender));

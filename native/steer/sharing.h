@@ -15,6 +15,8 @@
 // killed is swept away by whoever notices first, under the dead one's number.
 #pragma once
 
+#include <sys/socket.h>
+
 #include <array>
 #include <atomic>
 #include <cstdint>
@@ -112,6 +114,7 @@ class Sharing {
         outbox_(ifindex) {}
   Error say(uint8_t member, Kind kind) const;
   bool receive(Received& out, int flags) const;
+  static void take_descriptors(const cmsghdr& message, Received& out);
   void answer(const Received& question) const;
   int take_name(uint8_t member) const;
   void give_name(int name) const;

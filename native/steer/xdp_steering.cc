@@ -437,7 +437,8 @@ void XdpSteering::set_keeper(QueueKeeper* keeper, uint32_t device_queues) {
     keeper_ = keeper;
     device_queues_ = device_queues;
     covered_ = false;
-    rounds_uncovered_ = kRoundsUncovered;
+    // With others there, a queue without an owner may be one that is just changing hands.
+    rounds_uncovered_ = sharing_->anyone_else() ? 0 : kRoundsUncovered;
   }
   if (!keeper) return;
   look_round();
