@@ -65,6 +65,8 @@ class Port {
   virtual Instant next_event() const { return Instant::never(); }
   // True when receive() would return something now, without a system call.
   virtual bool rx_ready() const = 0;
+  // The device was taken away: nothing comes any more, and what is sent is lost.
+  virtual bool gone() const { return false; }
   // Gives back every frame the port holds. After this only the destructor may be called.
   virtual void close() = 0;
 };

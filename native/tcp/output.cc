@@ -25,7 +25,7 @@ void restart_after_idle(Core& core, Instant now, Connection& c) {
   if (s.queue.in_flight() || s.last_at.ns == 0) return;
   const Duration idle = now - s.last_at;
   const Duration rto = Duration::micros(c.rtt.rto_us(uint32_t(core.options.rto_max.micros())));
-  c.congestion().on_idle(c.window, now, idle);
+  if (c.window.keeps_time) c.congestion().on_idle(c.window, now, idle);
   if (idle <= rto || c.rate_based) return;
   const uint32_t floor = std::min(initial_window_bytes(c), c.window.cwnd_bytes);
   // RFC 2861: three quarters of what was lost is remembered in ssthresh.

@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <new>
 #include <string_view>
@@ -88,9 +89,7 @@ bool DpdkPort::start(const DeviceSettings& settings, SetupError& error) {
   if (!waiter_.open(sockets ? device_.sockets() : device_.interrupts(), certain, error)) {
     return false;
   }
-  for (const rte_eth_event_type event : kGone) {
-    rte_eth_dev_callback_register(device_.id(), event, on_removed, this);
-  }
+  watch_for_removal(true);
   partial_checksums_ = over_kernel_interface(device_.driver());
   describe();
   return true;
@@ -147,9 +146,49 @@ void DpdkPort::mac(uint8_t out[6]) const {
   std::memcpy(out, address.addr_bytes, 6);
 }
 
+// --- a device that is taken away
+
+// Cards say so themselves or by their bus: behind vfio the kernel asks for the card, and whoever
+// wants to take it away waits until it is let go. Both callbacks run on a thread of DPDK's.
+void DpdkPort::watch_for_removal(bool on) {
+  rte_eth_dev_info info{};
+  rte_eth_dev_info_get(device_.id(), &info);
+  const char* name = info.device ? rte_dev_name(info.device) : nullptr;
+  if (on) {
+    for (const rte_eth_event_type event : kGone) {
+      rte_eth_dev_callback_register(device_.id(), event, on_removed, this);
+    }
+    if (name) rte_dev_event_callback_register(name, on_asked_for, this);
+    return;
+  }
+  for (const rte_eth_event_type event : kGone) {
+    rte_eth_dev_callback_unregister(device_.id(), event, on_removed, this);
+  }
+  // It may be running, for a moment.
+  while (name && rte_dev_event_callback_unregister(name, on_asked_for, this) == -EAGAIN) {
+    usleep(100);
+  }
+}
+
 int DpdkPort::on_removed(uint16_t, rte_eth_event_type, void* port, void*) {
   static_cast<DpdkPort*>(port)->gone_.store(true);
   return 0;
+}
+
+void DpdkPort::on_asked_for(const char*, rte_dev_event_type event, void* port) {
+  if (event == RTE_DEV_EVENT_REMOVE) static_cast<DpdkPort*>(port)->gone_.store(true);
+}
+
+void DpdkPort::let_go() {
+  if (!device_.is_open()) return;
+  std::fprintf(stderr, "millrace: DPDK device %s was taken away: its connections time out\n",
+               device_.name());
+  rte_eth_dev_info info{};
+  rte_eth_dev_info_get(device_.id(), &info);
+  close_device();
+  if (info.device && rte_dev_remove(info.device) != 0) {
+    std::fprintf(stderr, "millrace: and is still held: %s\n", last_complaint());
+  }
 }
 
 PortStats DpdkPort::stats() const {
@@ -213,7 +252,10 @@ Frame* DpdkPort::copy_in(const rte_mbuf& packet) {
 }
 
 uint32_t DpdkPort::receive(Instant now, std::span<Frame*> out) {
-  if (gone()) return 0;
+  if (gone()) {
+    let_go();
+    return 0;
+  }
   reclaim(now);
   uint32_t received = 0;
   waiter_.look();
@@ -403,12 +445,14 @@ void DpdkPort::reclaim(Instant now) {
 // --- the end
 
 void DpdkPort::close() {
-  if (!device_.is_open()) return;
-  register_thread();
+  if (device_.is_open()) close_device();
   waiter_.close();
-  for (const rte_eth_event_type event : kGone) {
-    rte_eth_dev_callback_unregister(device_.id(), event, on_removed, this);
-  }
+}
+
+void DpdkPort::close_device() {
+  register_thread();
+  waiter_.rest();
+  watch_for_removal(false);
   const PortStats last = stats();
   for (; staged_head_ != staged_tail_; ++staged_head_) rte_pktmbuf_free(staged_[staged_head_]);
   if (mapped_) {

@@ -39,7 +39,7 @@ SendPlan plan_sending(const rte_eth_dev_info& info, uint64_t capabilities) {
   if (plan.ipv4_header) plan.device_offloads |= RTE_ETH_TX_OFFLOAD_IPV4_CKSUM;
   // net_tap cuts in software, by DPDK's own library, and not well: it leaves IPv6 as it is, waits
   // for ever when a frame would be longer than the MTU (not than MTU and link header), and frees
-  // external buffers twice.
+  // it frees external buffers.
   const bool tap = std::string_view(info.driver_name ? info.driver_name : "") == "net_tap";
   const uint16_t parts = most_parts(info);
   if ((capabilities & kSegments) != kSegments || parts < 2 || tap) return plan;

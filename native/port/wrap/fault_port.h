@@ -16,7 +16,7 @@
 namespace millrace {
 
 struct FaultStats {
-  uint64_t dropped = 0, duplicated = 0, reordered = 0, corrupted = 0, cut = 0;
+  uint64_t dropped = 0, duplicated = 0, reordered = 0, corrupted = 0, delayed = 0, cut = 0;
   uint64_t overflowed = 0;  // wanted to be held back, and there was no room or no frame
 };
 
@@ -27,8 +27,8 @@ class FaultPort final : public Port {
             uint32_t held_max = 1024);
   ~FaultPort() override;
 
-  // From now on; what is held back is delivered when it was going to be. A new seed restarts the
-  // numbers, and so do counts of frames.
+  // From now on; what is held back is delivered when it was going to be, and a cut is over. A new
+  // seed restarts the numbers, and counts of frames begin anew.
   void configure(const FaultConfig& config);
   const FaultConfig& config() const { return config_; }
   const FaultStats& rx_faults() const { return rx_.stats; }
@@ -55,6 +55,8 @@ class FaultPort final : public Port {
     FaultRates rates;
     FaultStats stats;
     uint64_t seen = 0;
+    Instant cut_until{};   // nothing passes before
+    Instant held_until{};  // nor does anything overtake what is delayed until then
     std::vector<Held> held;  // a heap, the earliest first
   };
   struct Fate {
@@ -62,7 +64,9 @@ class FaultPort final : public Port {
     Duration delay{};
   };
 
-  Fate decide(Side& side);
+  bool hits(uint32_t rate, uint64_t at, uint64_t number);
+  bool is_cut(Instant now, Side& side, uint64_t number);
+  Fate decide(Instant now, Side& side);
   void damage(Frame& frame);
   bool hold(Side& side, Frame* frame, Instant at);
   // Takes over the reference; true when the frame is to be handed up at once.
