@@ -27,6 +27,11 @@ export const SANITIZED = {
  */
 const SEEDS = 10_000;
 const SEEDS_WITH_STACKS = 3_000;
+/** Native tests that run more than once, and what is in the environment then. */
+const RUNS = {
+  // Two hosts over rings: all is done in software, or what a device can do by a device (test/native/dpdk/ring_port.h).
+  test_dpdk: [{}, { MILLRACE_TEST_OFFLOADS: '1' }],
+};
 
 export function emptyResult() {
   return { passed: 0, failed: 0, skipped: [], report: [] };
@@ -56,10 +61,11 @@ export async function runNative() {
   if (problem !== null) return failure(problem);
   const result = emptyResult();
   // By folders, not by what lies in the build directory: that may hold binaries of folders that are gone.
-  for (const name of foldersOfTests().map((folder) => `test_${folder}`)) {
+  const names = foldersOfTests().map((folder) => `test_${folder}`);
+  for (const [name, more] of names.flatMap((name) => (RUNS[name] ?? [{}]).map((more) => [name, more]))) {
     const { code, output } = await run(join(ROOT, BUILD, name), ['--no-colors'], {
       timeoutSeconds: 300,
-      env: SANITIZED,
+      env: { ...SANITIZED, ...more },
     });
     const counts = doctestCounts(output, name);
     result.passed += counts.passed;

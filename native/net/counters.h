@@ -9,6 +9,7 @@
   X(ip_received, "frames that a port handed up")                                                \
   X(ip_delivered, "IP datagrams handed to TCP or UDP")                                          \
   X(ip_sent, "IP packets put into a port's batch")                                              \
+  X(ip_sent_joined, "of these, TCP segments in a longer packet, which the device cuts up")      \
   X(ip_bad_header, "IP packets dropped for an impossible version, length or option")            \
   X(ip_bad_checksum, "IPv4 packets dropped for a wrong header checksum")                        \
   X(ip_bad_source, "IP packets dropped for a source that nobody may send from")                 \

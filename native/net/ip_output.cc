@@ -172,6 +172,7 @@ bool IpLayer::append(const Path& path, Frame* head, Frame* frame, uint16_t segme
     wire::store16(ip + 4, uint16_t(ip_bytes - wire::kIpv6HeaderBytes));
   }
   ++counters_.ip_sent;
+  ++counters_.ip_sent_joined;
   return true;
 }
 

@@ -163,6 +163,7 @@ bool Device::configure(const DeviceSettings& settings, SetupError& error) {
         info_.flow_type_rss_offloads & (RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP);
     spreads_by_ = configuration.rx_adv_conf.rss_conf.rss_hf;
   }
+  rte_eth_dev_get_mtu(id_, &mtu_);
   sending_ = plan_sending(info_, info_.tx_offload_capa | settings.assumed_offloads);
   configuration.txmode.offloads = sending_.device_offloads & info_.tx_offload_capa;
   constexpr uint64_t kChecks =
@@ -185,7 +186,6 @@ bool Device::configure(const DeviceSettings& settings, SetupError& error) {
   }
   if (result != 0) return fail(error, result, "refuses its configuration");
   configured_ = true;
-  rte_eth_dev_get_mtu(id_, &mtu_);
   return true;
 }
 

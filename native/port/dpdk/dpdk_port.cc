@@ -25,7 +25,9 @@ namespace {
 constexpr uint32_t kEthernetHeader = 14;
 constexpr uint32_t kHeaders = 4095;  // frames that the driver may hold at a time
 constexpr uint32_t kFrameBytesMax = 32768;
+constexpr uint32_t kNames = 1000;
 constexpr Duration kReclaimEvery = Duration::millis(1);
+constexpr Duration kPatience = Duration::millis(200);  // with a device that takes nothing
 // Pulled out, or taken from DPDK by somebody else.
 constexpr rte_eth_event_type kGone[] = {RTE_ETH_EVENT_INTR_RMV, RTE_ETH_EVENT_DESTROY};
 
@@ -65,12 +67,16 @@ std::unique_ptr<DpdkPort> DpdkPort::open(const DeviceSettings& settings, FramePo
 bool DpdkPort::start(const DeviceSettings& settings, SetupError& error) {
   register_thread();
   if (!device_.open(settings, error)) return false;
-  char name[RTE_MEMPOOL_NAMESIZE];
-  snprintf(name, sizeof(name), "mr_tx_%u", unsigned(device_.id()));
   // Sending copies needs whole buffers, wrapping none; which of the two is known after this.
   choose_sending();
-  headers_ = rte_pktmbuf_pool_create(
-      name, kHeaders, 0, 0, copies_out_ ? uint16_t(RTE_MBUF_DEFAULT_BUF_SIZE) : 0, SOCKET_ID_ANY);
+  const uint16_t bytes = copies_out_ ? uint16_t(RTE_MBUF_DEFAULT_BUF_SIZE) : 0;
+  // A driver that kept some of them to itself at the end leaves the name taken (see close()).
+  for (uint32_t serial = 0; !headers_ && serial < kNames; ++serial) {
+    char name[RTE_MEMPOOL_NAMESIZE];
+    snprintf(name, sizeof(name), "mr_tx_%u_%u", unsigned(device_.id()), serial);
+    headers_ = rte_pktmbuf_pool_create(name, kHeaders, 0, 0, bytes, SOCKET_ID_ANY);
+    if (!headers_ && rte_errno != EEXIST) break;
+  }
   if (!headers_) {
     error.set(ENOMEM, "DPDK has no memory for %u transmit buffers (%s)", kHeaders,
               rte_strerror(rte_errno));
@@ -118,9 +124,7 @@ void DpdkPort::describe() {
                                                     : "waits on interrupts";
   const auto by = [](bool device) { return device ? "device" : "software"; };
   const SendOffloads& sending = device_.sending().offered;
-  const char* cut = sending.segments_v6   ? "device"
-                    : sending.segments_v4 ? "device for IPv4"
-                                          : "software";
+  const char* cut = by(sending.segments_v4 || sending.segments_v6);
   snprintf(mode_, sizeof(mode_),
            "%s %s, %s, %s%s, received checksums by %s, sent ones by %s, segments by %s, "
            "timestamps by software, sends %s%s",
@@ -373,6 +377,19 @@ uint16_t DpdkPort::put_on_device(rte_mbuf** packets, uint16_t count) {
   return done;
 }
 
+// There are drivers for which a packet that they cannot cut is no packet to drop, but one that
+// everything else has to wait for. It is lost, and comes again in single segments.
+bool DpdkPort::refuses(Instant now, const Frame* first) {
+  if (refused_ != first) {
+    refused_ = first;
+    refused_since_ = now;
+    return false;
+  }
+  if (now - refused_since_ < kPatience) return false;
+  refused_ = nullptr;
+  return true;
+}
+
 uint32_t DpdkPort::transmit(Instant now, std::span<Frame* const> frames) {
   if (gone()) {
     stats_.tx_dropped += frames.size();
@@ -400,7 +417,13 @@ uint32_t DpdkPort::transmit(Instant now, std::span<Frame* const> frames) {
       taken += frames_of[i];
     }
     for (uint16_t i = sent; i < ready; ++i) rte_pktmbuf_free(packets[i]);
+    if (sent > 0) refused_ = nullptr;
     if (sent == ready && !full) continue;
+    if (sent == 0 && ready > 0 && frames_of[0] > 1 && refuses(now, frames[taken])) {
+      taken += frames_of[0];
+      ++stats_.tx_dropped;
+      continue;
+    }
     ++stats_.tx_full;
     // A wire that is not there loses what is put on it; waiting for it would hold the frames.
     if (sent == 0 && !device_.link_up()) {

@@ -57,6 +57,7 @@ class DpdkPort final : public Port {
   rte_mbuf* copy_out(const Frame& frame);
   rte_mbuf* make_packet(std::span<Frame* const> frames, uint32_t& used);
   uint16_t put_on_device(rte_mbuf** packets, uint16_t count);
+  bool refuses(Instant now, const Frame* first);
   void reclaim(Instant now);
   static void sent(void* memory, void* port);
   static int on_removed(uint16_t id, rte_eth_event_type event, void* port, void* result);
@@ -75,6 +76,8 @@ class DpdkPort final : public Port {
   uint32_t next_queue_ = 0;
   uint32_t in_flight_ = 0;  // frames that the driver refers to
   Instant reclaim_at_{};
+  const Frame* refused_ = nullptr;  // the packet that the device did not take, and since when
+  Instant refused_since_{};
   bool copies_out_ = false;
   bool registered_ = false;  // the stack's memory, with DPDK
   bool mapped_ = false;      // and for the device
@@ -82,7 +85,7 @@ class DpdkPort final : public Port {
   bool armed_ = false;
   std::atomic<bool> gone_{false};
   PortInfo info_;
-  char mode_[256] = "";
+  char mode_[384] = "";
   PortStats stats_;
 };
 

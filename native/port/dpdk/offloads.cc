@@ -6,6 +6,8 @@
 #include <rte_udp.h>
 
 #include <algorithm>
+#include <cstddef>
+#include <cstring>
 #include <string_view>
 
 namespace millrace::dpdk {
@@ -35,13 +37,14 @@ SendPlan plan_sending(const rte_eth_dev_info& info, uint64_t capabilities) {
   plan.device_offloads = kChecksums;
   plan.ipv4_header = (capabilities & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM) != 0;
   if (plan.ipv4_header) plan.device_offloads |= RTE_ETH_TX_OFFLOAD_IPV4_CKSUM;
+  // net_tap cuts in software, by DPDK's own library, and not well: it leaves IPv6 as it is, waits
+  // for ever when a frame would be longer than the MTU (not than MTU and link header), and frees
+  // it frees external buffers.
+  const bool tap = std::string_view(info.driver_name ? info.driver_name : "") == "net_tap";
   const uint16_t parts = most_parts(info);
-  if ((capabilities & kSegments) != kSegments || parts < 2) return plan;
+  if ((capabilities & kSegments) != kSegments || parts < 2 || tap) return plan;
   plan.device_offloads |= kSegments;
-  plan.offered.segments_v4 = true;
-  // net_tap cuts with DPDK's own library, which leaves IPv6 as it is.
-  const std::string_view driver = info.driver_name ? info.driver_name : "";
-  plan.offered.segments_v6 = driver != "net_tap";
+  plan.offered.segments_v4 = plan.offered.segments_v6 = true;
   plan.offered.packet_frames_max = parts;
   plan.offered.packet_bytes_max = kPacketBytes;
   return plan;
@@ -58,15 +61,14 @@ void ask_to_finish(const SendPlan& plan, const Frame& head, rte_mbuf& packet) {
   uint8_t* transport = network + packet.l3_len;
   const bool tcp = (v4 ? ipv4->next_proto_id : ipv6->proto) == IPPROTO_TCP;
   uint64_t flags = v4 ? RTE_MBUF_F_TX_IPV4 : RTE_MBUF_F_TX_IPV6;
-  uint16_t* checksum;
+  uint8_t* checksum;
   if (tcp) {
-    auto* header = reinterpret_cast<rte_tcp_hdr*>(transport);
-    packet.l4_len = (header->data_off >> 4) * 4;
-    checksum = &header->cksum;
+    packet.l4_len = (reinterpret_cast<rte_tcp_hdr*>(transport)->data_off >> 4) * 4;
+    checksum = transport + offsetof(rte_tcp_hdr, cksum);
     flags |= RTE_MBUF_F_TX_TCP_CKSUM;
   } else {
     packet.l4_len = sizeof(rte_udp_hdr);
-    checksum = &reinterpret_cast<rte_udp_hdr*>(transport)->dgram_cksum;
+    checksum = transport + offsetof(rte_udp_hdr, dgram_cksum);
     flags |= RTE_MBUF_F_TX_UDP_CKSUM;
   }
   if (head.segment_bytes > 0) {
@@ -84,8 +86,9 @@ void ask_to_finish(const SendPlan& plan, const Frame& head, rte_mbuf& packet) {
     }
   }
   packet.ol_flags |= flags;
-  *checksum =
+  const uint16_t pseudo =
       v4 ? rte_ipv4_phdr_cksum(ipv4, packet.ol_flags) : rte_ipv6_phdr_cksum(ipv6, packet.ol_flags);
+  std::memcpy(checksum, &pseudo, sizeof(pseudo));
 }
 
 }  // namespace millrace::dpdk
