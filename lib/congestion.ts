@@ -47,7 +47,10 @@ export function connectionInfo(socket: object): ConnectionInfo | null {
 
 function checkObject(argument: string, value: unknown): void {
   if (typeof value === 'object' && value !== null) return;
-  throw typeError('ERR_INVALID_ARG_TYPE', `The "${argument}" argument must be of type object. Received ${inspect(value)}`);
+  throw typeError(
+    'ERR_INVALID_ARG_TYPE',
+    `The "${argument}" argument must be of type object. Received ${inspect(value)}`,
+  );
 }
 
 /** As Node makes them. */

@@ -224,7 +224,12 @@ export const REGISTRY = {
     '',
     'file that receives every accelerated packet, as pcap; %p in its name is the process id',
   ),
-  fault: option(faults(), '', '', 'faults put on accelerated frames, at a rate or once, to see what a program does on a bad network; the same seed treats the same frames the same way; what is delayed keeps its order, what is reordered is overtaken'),
+  fault: option(
+    faults(),
+    '',
+    '',
+    'faults put on accelerated frames, at a rate or once, to see what a program does on a bad network; the same seed treats the same frames the same way; what is delayed keeps its order, what is reordered is overtaken',
+  ),
   debug: option(toggle(), false, '', "on: one line on stderr for each decision (socket ours or the kernel's, and why)"),
 } as const satisfies Record<string, OptionSpec<never> | OptionSpec<unknown>>;
 

@@ -21,6 +21,8 @@ class FlowDirector {
   virtual Error take_local(Instant now, uint8_t protocol, const wire::Endpoint& local,
                            bool dual_stack) = 0;
   virtual void release_local(uint8_t protocol, const wire::Endpoint& local, bool dual_stack) = 0;
+  // Will the answers to outgoing TCP flows be brought to us?
+  virtual bool connects() const { return true; }
   // Outgoing TCP flows. Either a local port chosen here, steered to us and reserved with the kernel
   // (EADDRNOTAVAIL when there is none left). `interface`: the Internet layer's number of the one
   // that `local` and `remote` talk over ...

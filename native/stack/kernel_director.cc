@@ -55,7 +55,7 @@ KernelDirector::~KernelDirector() {
 
 void KernelDirector::add_interface(uint32_t ifindex, std::unique_ptr<steer::Steering> steering,
                                    bool shared, Shared parts) {
-  interfaces_.push_back({ifindex, std::move(steering), std::move(parts)});
+  interfaces_.push_back({ifindex, shared, std::move(steering), std::move(parts)});
   shared_ |= shared;
   if (shared_) ip_.set_stray_handler(this);
   follower_.follow(ifindex);
@@ -258,6 +258,12 @@ void KernelDirector::remove_flow(const wire::FlowKey& key) {
   for (Interface& interface : interfaces_) {
     static_cast<void>(interface.steering->remove_flow(steer::Protocol::kTcp, key));
   }
+}
+
+bool KernelDirector::connects() const {
+  return !shared_ || std::all_of(interfaces_.begin(), interfaces_.end(), [](const auto& interface) {
+    return !interface.shares_queues || interface.steering->covers_all_queues();
+  });
 }
 
 namespace {

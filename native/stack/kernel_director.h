@@ -61,6 +61,7 @@ class KernelDirector final : public FlowDirector,
   Error take_local(Instant now, uint8_t protocol, const wire::Endpoint& local,
                    bool dual_stack) override;
   void release_local(uint8_t protocol, const wire::Endpoint& local, bool dual_stack) override;
+  bool connects() const override;
   Result<uint16_t> reserve_port(Instant now, uint8_t interface, const wire::IpAddress& local,
                                 const wire::Endpoint& remote) override;
   Error take_flow(const wire::FlowKey& flow) override;
@@ -78,6 +79,7 @@ class KernelDirector final : public FlowDirector,
   struct RuleTag;
   struct Interface {
     uint32_t ifindex;
+    bool shares_queues;
     std::unique_ptr<steer::Steering> steering;
     Shared shared;
   };

@@ -79,8 +79,9 @@ bool add_interface(Stack& stack, KernelDirector& director, const std::string& na
     error = {failure.code, failure.text};
     return false;
   };
-  auto steering =
-      steer::XdpSteering::open(name.c_str(), {.mode = steering_mode(config.xdp_mode)}, failure);
+  auto steering = steer::XdpSteering::open(
+      name.c_str(), {.mode = steering_mode(config.xdp_mode), .queues_wanted = config.queues},
+      failure);
   if (!steering) return fail();
   AfXdpOptions options;
   options.native = steering->native();
@@ -102,6 +103,7 @@ bool add_interface(Stack& stack, KernelDirector& director, const std::string& na
     return false;
   }
   const bool shared = !port->has_all_queues();
+  const uint32_t device_queues = port->device_queues();
   Error wired = steering->set_frame_limit(port->frame_limit_bytes());
   std::vector<uint32_t> queues;
   for (uint32_t i = 0; i < port->queues() && !wired; ++i) {
@@ -122,7 +124,8 @@ bool add_interface(Stack& stack, KernelDirector& director, const std::string& na
   stack.add_port(std::move(wrapped), link, false);
   KernelDirector::Shared parts;
   if (shared) {
-    parts.keeper = SpareQueues::open(name.c_str(), *steering, stack.pool().frame_bytes());
+    parts.keeper =
+        SpareQueues::open(name.c_str(), *steering, device_queues, stack.pool().frame_bytes());
     parts.answers = std::make_unique<RssAnswerQueues>(name, std::move(queues));
   }
   director.add_interface(link.ifindex, std::move(steering), shared, std::move(parts));

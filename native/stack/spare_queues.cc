@@ -11,12 +11,10 @@
 #include <csignal>
 #include <new>
 
-#include "port/af_xdp/device.h"
-
 namespace millrace {
 namespace {
 
-constexpr uint32_t kFrames = 1024;  // per queue: 2 MiB
+constexpr uint32_t kFrames = 512;  // per queue: 1 MiB
 constexpr uint32_t kBurst = 64;
 constexpr uint32_t kXdpHeadroom = 256;  // XDP_PACKET_HEADROOM: the kernel keeps it in front
 
@@ -32,7 +30,7 @@ SpareQueues::SpareQueues(const char* interface, steer::XdpSteering& steering, ui
       outbox_(steering.ifindex()) {}
 
 std::unique_ptr<SpareQueues> SpareQueues::open(const char* interface, steer::XdpSteering& steering,
-                                               uint32_t chunk_bytes) {
+                                               uint32_t device_queues, uint32_t chunk_bytes) {
   const int epoll = epoll_create1(EPOLL_CLOEXEC);
   const int wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   epoll_event event{};
@@ -44,42 +42,37 @@ std::unique_ptr<SpareQueues> SpareQueues::open(const char* interface, steer::Xdp
   }
   std::unique_ptr<SpareQueues> spare(
       new SpareQueues(interface, steering, chunk_bytes, epoll, wake));
-  steering.set_keeper(spare.get());
+  steering.set_keeper(spare.get(), device_queues);
   return spare;
 }
 
 SpareQueues::~SpareQueues() {
-  steering_.set_keeper(nullptr);
+  steering_.set_keeper(nullptr, 0);
   if (thread_.joinable()) {
     const uint64_t one = 1;
     static_cast<void>(!write(wake_, &one, sizeof(one)));
     thread_.join();
   }
-  give_back();
+  give_back(0);
   ::close(wake_);
   ::close(epoll_);
 }
 
 // --- called by the steering's thread
 
-void SpareQueues::give_back() {
+void SpareQueues::give_back(uint32_t wanted) {
   const std::lock_guard lock(mutex_);
-  for (const auto& queue : queues_) steering_.clear_spare_queue(queue->id);
-  queues_.clear();
-}
-
-bool SpareQueues::has(uint32_t id) const {
-  return std::any_of(queues_.begin(), queues_.end(), [id](const auto& q) { return q->id == id; });
+  const size_t all = queues_.size();
+  const size_t left = wanted == 0 || wanted >= all ? 0 : all - wanted;
+  for (size_t i = left; i < all; ++i) steering_.clear_spare_queue(queues_[i]->id);
+  queues_.resize(left);
 }
 
 // What cannot be had is tried again when the steering looks round the next time.
 void SpareQueues::take(std::span<const uint32_t> queues) {
-  af_xdp::Device device;
-  SetupError error;
-  if (!af_xdp::query_device(interface_.c_str(), device, error)) return;
   const std::lock_guard lock(mutex_);
   for (const uint32_t id : queues) {
-    if (id < device.rx_queues && !has(id) && !add(id)) break;
+    if (!add(id)) break;
   }
   if (queues_.empty() || thread_.joinable()) return;
   // Signals are the program's.

@@ -27,11 +27,12 @@ namespace millrace {
 class SpareQueues final : public steer::QueueKeeper {
  public:
   // `chunk_bytes`: of packet memory, as the stack's own frames. The steering must outlive it.
+  // `device_queues`: how many the interface has.
   static std::unique_ptr<SpareQueues> open(const char* interface, steer::XdpSteering& steering,
-                                           uint32_t chunk_bytes);
+                                           uint32_t device_queues, uint32_t chunk_bytes);
   ~SpareQueues() override;
 
-  void give_back() override;
+  void give_back(uint32_t wanted) override;
   void take(std::span<const uint32_t> queues) override;
   uint64_t frames() const override { return frames_; }
   uint64_t lost() const override { return lost_; }
@@ -45,7 +46,6 @@ class SpareQueues final : public steer::QueueKeeper {
 
   SpareQueues(const char* interface, steer::XdpSteering& steering, uint32_t chunk_bytes, int epoll,
               int wake);
-  bool has(uint32_t id) const;
   bool add(uint32_t id);
   void run();
   void drain(Queue& queue);

@@ -201,6 +201,7 @@ bool Stack::tcp_reaches(const wire::Endpoint& remote) {
   if (is_scoped(remote.address)) return false;
   // In-process port: only what one of our own listeners would answer; the rest is the kernel's.
   if (local_everywhere_) return tcp_.find_listener(remote) != nullptr;
+  if (director_ && !director_->connects()) return false;
   return ip_.resolve({}, remote.address).ok() && !ip_.is_local(remote.address);
 }
 

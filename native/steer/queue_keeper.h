@@ -11,9 +11,9 @@ namespace millrace::steer {
 class QueueKeeper {
  public:
   virtual ~QueueKeeper() = default;
-  // Somebody comes who may want them: all of them must be free when this returns.
-  virtual void give_back() = 0;
-  // These have no owner. Some may be the keeper's already.
+  // Somebody comes who wants so many of them (0: all): they must be free when this returns.
+  virtual void give_back(uint32_t wanted) = 0;
+  // These have neither an owner nor a keeper.
   virtual void take(std::span<const uint32_t> queues) = 0;
   // Packets that came by them, and those of them that were lost on the way.
   virtual uint64_t frames() const = 0;

@@ -40,6 +40,7 @@ struct Sharing::Message {
   char magic[8];
   Kind kind;
   uint32_t native;
+  uint32_t queues_wanted;
   char source[sizeof(kXdpSource)];
 };
 
@@ -63,7 +64,8 @@ namespace {
 constexpr char kMagic[8] = {'m', 'i', 'l', 'l', 'r', 'a', 'c', 'e'};
 }  // namespace
 
-std::unique_ptr<Sharing> Sharing::claim(uint32_t ifindex, SetupError& error) {
+std::unique_ptr<Sharing> Sharing::claim(uint32_t ifindex, uint32_t queues_wanted,
+                                        SetupError& error) {
   for (unsigned member = 1; member <= MR_MEMBERS_MAX; ++member) {
     int control = open_socket(0);
     if (control < 0) {
@@ -77,8 +79,8 @@ std::unique_ptr<Sharing> Sharing::claim(uint32_t ifindex, SetupError& error) {
     }
     auto inbox = FrameInbox::open(ifindex, uint8_t(member));
     if (inbox) {
-      auto* sharing =
-          new (std::nothrow) Sharing(ifindex, uint8_t(member), control, std::move(inbox));
+      auto* sharing = new (std::nothrow)
+          Sharing(ifindex, queues_wanted, uint8_t(member), control, std::move(inbox));
       if (sharing) return std::unique_ptr<Sharing>(sharing);
     }
     ::close(control);
@@ -95,6 +97,7 @@ Error Sharing::say(uint8_t member, Kind kind) const {
   std::memcpy(message.source, kXdpSource, sizeof(kXdpSource));
   message.kind = kind;
   message.native = handout_.native;
+  message.queues_wanted = queues_wanted_;
   MemberName name = talk_name(ifindex_, member);
   iovec part{&message, sizeof(message)};
   msghdr header{};
@@ -244,7 +247,7 @@ void Sharing::take_in(Received& got) {
   const bool newcomer = got.from != 0 && got.from != member_ && got.trusted &&
                         got.message.kind == Kind::kHello && got.same_program();
   if (newcomer) {
-    observer_->newcomer();
+    observer_->newcomer(got.message.queues_wanted);
     next_look_ = monotonic_now() + kLookEvery;
   }
   answer(got);

@@ -48,14 +48,16 @@ class Sharing {
   class Observer {
    public:
     virtual ~Observer() = default;
-    // Somebody begins to share the interface, and will want queues.
-    virtual void newcomer() = 0;
+    // Somebody begins to share the interface, and wants so many queues; 0: all.
+    virtual void newcomer(uint32_t wanted) = 0;
     // A second after the last newcomer, and every second while there are others.
     virtual void look_round() = 0;
   };
 
-  // Null, and `error` says why: EBUSY when all numbers are taken.
-  static std::unique_ptr<Sharing> claim(uint32_t ifindex, SetupError& error);
+  // Null, and `error` says why: EBUSY when all numbers are taken. `queues_wanted` is what others
+  // are told; 0: all.
+  static std::unique_ptr<Sharing> claim(uint32_t ifindex, uint32_t queues_wanted,
+                                        SetupError& error);
   ~Sharing() { close(); }
   Sharing(const Sharing&) = delete;
   Sharing& operator=(const Sharing&) = delete;
@@ -100,8 +102,10 @@ class Sharing {
   struct Message;
   struct Received;
 
-  Sharing(uint32_t ifindex, uint8_t member, int control, std::unique_ptr<FrameInbox> inbox)
+  Sharing(uint32_t ifindex, uint32_t queues_wanted, uint8_t member, int control,
+          std::unique_ptr<FrameInbox> inbox)
       : ifindex_(ifindex),
+        queues_wanted_(queues_wanted),
         member_(member),
         control_(control),
         inbox_(std::move(inbox)),
@@ -115,6 +119,7 @@ class Sharing {
   void run();
 
   uint32_t ifindex_;
+  uint32_t queues_wanted_;
   uint8_t member_;
   int control_;
   std::unique_ptr<FrameInbox> inbox_;

@@ -100,6 +100,10 @@ class Steering {
   // An ICMP error: it comes by whatever queue, and may be about any stack's flow.
   virtual void pass_on_to_all(std::span<uint8_t> frame) {}
 
+  // Do exact flows and blocks hold on every queue at this moment? Not where one has no owner and
+  // nobody looks after it.
+  virtual bool covers_all_queues() const { return true; }
+
   virtual SteeringCounters counters() const = 0;
   // Takes every rule away; all packets are the kernel's from here on.
   virtual void close() = 0;

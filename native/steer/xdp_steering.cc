@@ -21,6 +21,9 @@ namespace {
 
 constexpr Duration kPatience = Duration::millis(2000);
 constexpr uint32_t kSweepMax = 200'000;
+// So many rounds, of a second each, a queue may have no owner until what comes by it counts as
+// lost.
+constexpr uint32_t kRoundsUncovered = 3;
 
 mr_address to_abi(const wire::IpAddress& address) {
   mr_address a;
@@ -86,7 +89,7 @@ std::unique_ptr<XdpSteering> XdpSteering::open(const char* interface,
     error.set(ENOMEM, "out of memory");
     return nullptr;
   }
-  steering->sharing_ = Sharing::claim(ifindex, error);
+  steering->sharing_ = Sharing::claim(ifindex, options.queues_wanted, error);
   if (!steering->sharing_) return nullptr;
   // Whoever held the program a moment ago may be on its way out, or have the news of it on the way.
   const Instant give_up = monotonic_now() + kPatience;
@@ -254,7 +257,7 @@ Error XdpSteering::set_frame_limit(uint32_t bytes) {
 
 // The record first: a rule that its last owner left must not lead to this one's socket.
 Error XdpSteering::set_queue(uint32_t queue, int socket_fd) {
-  const mr_queue record{sharing_->member(), frame_limit_bytes_};
+  const mr_queue record{sharing_->member(), frame_limit_bytes_, 0};
   const int result = bpf::update(map(XdpMap::kQueues), &queue, &record);
   if (result < 0) return to_error(result);
   return to_error(bpf::update(map(XdpMap::kSockets), &queue, &socket_fd));
@@ -410,7 +413,9 @@ void XdpSteering::sweep(uint8_t us) {
     mr_queue record;
     if (bpf::lookup(map(XdpMap::kQueues), &queue, &record) < 0) break;
     const mr_queue nobody{};
-    if (record.member == us) static_cast<void>(bpf::update(map(XdpMap::kQueues), &queue, &nobody));
+    if (record.member == us || record.keeper == us) {
+      static_cast<void>(bpf::update(map(XdpMap::kQueues), &queue, &nobody));
+    }
   }
   sweep_hash<mr_local_key, uint8_t>(
       XdpMap::kLocals, [us](const mr_local_key& key, uint8_t) { return key.member == us; });
@@ -426,34 +431,54 @@ void XdpSteering::sweep(uint8_t us) {
 
 // --- queues without an owner
 
-void XdpSteering::set_keeper(QueueKeeper* keeper) {
+void XdpSteering::set_keeper(QueueKeeper* keeper, uint32_t device_queues) {
   {
     const std::lock_guard lock(keeper_mutex_);
     keeper_ = keeper;
+    device_queues_ = device_queues;
+    covered_ = false;
+    rounds_uncovered_ = kRoundsUncovered;
   }
-  if (keeper) sharing_->look_round_soon();
+  if (!keeper) return;
+  look_round();
+  sharing_->look_round_soon();
 }
 
-void XdpSteering::newcomer() {
+void XdpSteering::newcomer(uint32_t wanted) {
   const std::lock_guard lock(keeper_mutex_);
-  if (keeper_) keeper_->give_back();
+  if (keeper_) keeper_->give_back(wanted);
 }
 
+// What the dead have left goes. A queue that changes its owner has none for a moment; for how long
+// is told by the rounds.
 void XdpSteering::look_round() {
-  std::vector<uint32_t> unowned;
+  const std::lock_guard lock(keeper_mutex_);
+  bury_dead();
+  if (!keeper_) return;
+  const std::vector<uint32_t> loose = loose_queues();
+  if (!loose.empty() && sharing_->is_first()) keeper_->take(loose);
+  rounds_uncovered_ = loose_queues().empty() ? 0 : rounds_uncovered_ + 1;
+  covered_ = rounds_uncovered_ < kRoundsUncovered;
+}
+
+void XdpSteering::bury_dead() {
   for (uint32_t queue = 0;; ++queue) {
     mr_queue record;
-    if (bpf::lookup(map(XdpMap::kQueues), &queue, &record) < 0) break;
-    const auto owner = uint8_t(record.member);
-    if (owner != 0 && owner != sharing_->member() && !sharing_->is_alive(owner)) {
-      sharing_->bury(owner, [&] { sweep(owner); });
-    }
-    if (bpf::lookup(map(XdpMap::kQueues), &queue, &record) == 0 && record.member == 0) {
-      unowned.push_back(queue);
-    }
+    if (bpf::lookup(map(XdpMap::kQueues), &queue, &record) < 0) return;
+    const auto owner = uint8_t(record.member ? record.member : record.keeper);
+    if (owner == 0 || owner == sharing_->member() || sharing_->is_alive(owner)) continue;
+    sharing_->bury(owner, [&] { sweep(owner); });
   }
-  const std::lock_guard lock(keeper_mutex_);
-  if (keeper_ && !unowned.empty() && sharing_->is_first()) keeper_->take(unowned);
+}
+
+std::vector<uint32_t> XdpSteering::loose_queues() const {
+  std::vector<uint32_t> loose;
+  for (uint32_t queue = 0; queue < device_queues_; ++queue) {
+    mr_queue record;
+    if (bpf::lookup(map(XdpMap::kQueues), &queue, &record) < 0) break;
+    if (record.member == 0 && record.keeper == 0) loose.push_back(queue);
+  }
+  return loose;
 }
 
 // A socket without a record gets nothing, and there is no moment at which the record is somebody
@@ -461,7 +486,7 @@ void XdpSteering::look_round() {
 Error XdpSteering::set_spare_queue(uint32_t queue, int socket_fd, uint32_t frame_max_bytes) {
   const Error error = to_error(bpf::update(map(XdpMap::kSockets), &queue, &socket_fd));
   if (error) return error;
-  const mr_queue record{0, frame_max_bytes};
+  const mr_queue record{0, frame_max_bytes, sharing_->member()};
   return to_error(bpf::update(map(XdpMap::kQueues), &queue, &record));
 }
 

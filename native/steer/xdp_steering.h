@@ -17,9 +17,11 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <span>
+#include <vector>
 
 #include "base/setup_error.h"
 #include "steer/queue_keeper.h"
@@ -41,6 +43,7 @@ struct XdpSteeringOptions {
   uint32_t locals_max = 4096;
   uint32_t addresses_max = 256;
   uint32_t queues_max = 256;
+  uint32_t queues_wanted = 0;  // of those that others have only in keeping; 0: all
 };
 
 class XdpSteering final : public Steering, Sharing::Observer {
@@ -68,9 +71,9 @@ class XdpSteering final : public Steering, Sharing::Observer {
   Error set_queue(uint32_t queue, int socket_fd);
   // No queue was free: asks the others for spare ones.
   void ask_for_queues() const { sharing_->ask_for_queues(); }
-  // From now on `keeper` is told of queues without an owner, within a second; null: nobody is, and
-  // none is being told when this returns.
-  void set_keeper(QueueKeeper* keeper);
+  // Tells `keeper` of queues without an owner, among the device's: now, and from now on within a
+  // second. Null: nobody is told, and none is being told when this returns.
+  void set_keeper(QueueKeeper* keeper, uint32_t device_queues);
   // The same for a spare queue, by its keeper's socket, and back. The record must go before the
   // socket is closed: the next owner makes one of its own.
   Error set_spare_queue(uint32_t queue, int socket_fd, uint32_t frame_max_bytes);
@@ -87,6 +90,7 @@ class XdpSteering final : public Steering, Sharing::Observer {
   Whose pass_on(Protocol protocol, const wire::FlowKey& flow, std::span<uint8_t> frame) override;
   bool pass_along(std::span<uint8_t> frame) override;
   void pass_on_to_all(std::span<uint8_t> frame) override;
+  bool covers_all_queues() const override { return covered_; }
   SteeringCounters counters() const override;
   void close() override;
 
@@ -97,8 +101,11 @@ class XdpSteering final : public Steering, Sharing::Observer {
   bool attach_first(const char* interface, uint32_t ifindex, const XdpSteeringOptions& options,
                     SetupError& error);
   void close_descriptors();
-  void newcomer() override;
+  void newcomer(uint32_t wanted) override;
   void look_round() override;
+  void bury_dead();
+  // Those that nobody has, in keeping or otherwise.
+  std::vector<uint32_t> loose_queues() const;
   // Takes away what a member has left that is no more, or the former owner of our number.
   void sweep(uint8_t member);
   // 0: nobody.
@@ -114,6 +121,9 @@ class XdpSteering final : public Steering, Sharing::Observer {
   std::unique_ptr<Sharing> sharing_;
   std::mutex keeper_mutex_;
   QueueKeeper* keeper_ = nullptr;
+  uint32_t device_queues_ = 0;
+  uint32_t rounds_uncovered_ = 0;
+  std::atomic<bool> covered_{false};
   std::array<int, kXdpMaps> maps_;
   int program_ = -1;
   int link_ = -1;

@@ -242,7 +242,6 @@ class Connection : public FlowNode, public ListNode<HeldTag>, public ListNode<Qu
   bool keepalive = true;
   bool challenged = false;
   bool syn_resent = false;
-  bool syn_resent_again = false;            // more than once
   alignas(kCacheLineBytes) LossState loss;  // ... into its second line
 
   bool sack = false;
@@ -257,6 +256,7 @@ class Connection : public FlowNode, public ListNode<HeldTag>, public ListNode<Qu
   bool cwnd_blocked = false;  // and is so now
   bool rate_based = false;    // congestion control works with rates
   bool send_buffer_fixed = false;
+  bool syn_resent_again = false;  // more than once
   uint8_t ttl = 64;
   uint8_t traffic_class = 0;
   uint8_t keepalive_sent = 0;

@@ -3,7 +3,18 @@
 // connection lasts through all of it; new ones go the way that the kernel says at that moment.
 
 import t, { type Test } from 'tap';
-import { app, cannotRun, example, lab, mode, sleep, stopAndReport, type Lab, type NodeJob, type Side } from './support/context';
+import {
+  app,
+  cannotRun,
+  example,
+  lab,
+  mode,
+  sleep,
+  stopAndReport,
+  type Lab,
+  type NodeJob,
+  type Side,
+} from './support/context';
 
 t.setTimeout(60_000);
 const skip = cannotRun('tcpdump', 'bash', 'ss');
@@ -47,7 +58,10 @@ t.test(`the kernel's facts as they change (${mode})`, { skip }, async (t) => {
   await t.test('MTU', async (t) => {
     const watch = async (bytes: number): Promise<number> => {
       const filter = `src ${mill.ipv4} and tcp and greater 1015`;
-      const tcpdump = home.spawn(peer, 'bash', ['-c', `exec tcpdump -i ${peer.interface} -nl --immediate-mode -Z root '${filter}' 2>&1`]);
+      const tcpdump = home.spawn(peer, 'bash', [
+        '-c',
+        `exec tcpdump -i ${peer.interface} -nl --immediate-mode -Z root '${filter}' 2>&1`,
+      ]);
       await tcpdump.waitFor(/listening on/);
       await lasts(t, client, `${bytes} bytes`, bytes);
       await sleep(100);

@@ -69,6 +69,7 @@ class AfXdpPort final : public Port {
   // Of the i-th socket: its descriptor, and the device's number of its queue.
   int socket_fd(uint32_t i) const { return queues_[i]->xsk.fd(); }
   uint32_t queue_id(uint32_t i) const { return queues_[i]->id; }
+  uint32_t device_queues() const { return device_.rx_queues; }
   // It has every receive queue of the device: whatever is steered here comes here.
   bool has_all_queues() const { return queues() == device_.rx_queues; }
   uint32_t ifindex() const { return device_.ifindex; }

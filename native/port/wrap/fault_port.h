@@ -55,8 +55,8 @@ class FaultPort final : public Port {
     FaultRates rates;
     FaultStats stats;
     uint64_t seen = 0;
-    Instant cut_until{};   // nothing passes before
-    Instant held_until{};  // nor does anything overtake what is delayed until then
+    Instant cut_until{};     // nothing passes before
+    Instant held_until{};    // nor does anything overtake what is delayed until then
     std::vector<Held> held;  // a heap, the earliest first
   };
   struct Fate {

@@ -1,6 +1,7 @@
 /** Congestion control by name, for one socket and for one server, and what is told of a connection. */
 import { once } from 'node:events';
 import * as http from 'node:http';
+import * as http2 from 'node:http2';
 import * as net from 'node:net';
 import type { AddressInfo } from 'node:net';
 import * as tls from 'node:tls';
@@ -125,6 +126,27 @@ t.test('http', async (t) => {
   const chunks: Buffer[] = [];
   for await (const chunk of response) chunks.push(chunk as Buffer);
   t.equal(String(Buffer.concat(chunks)), 'bbr newreno');
+});
+
+t.test('http2', async (t) => {
+  const server = http2.createServer();
+  setCongestion(server, 'newreno');
+  const port = await listen(t, server);
+  server.on('stream', (stream) => {
+    const socket = stream.session?.socket as net.Socket;
+    const before = nameOf(socket);
+    t.equal(setCongestion(socket, 'bbr'), true);
+    stream.respond();
+    stream.end(`${before} ${nameOf(socket)}`);
+  });
+  const session = http2.connect(`http://127.0.0.1:${port}`);
+  t.teardown(() => session.destroy());
+  await once(session, 'connect');
+  t.equal(setCongestion(session.socket, 'bbr'), true);
+  t.equal(nameOf(session.socket), 'bbr');
+  const chunks: Buffer[] = [];
+  for await (const chunk of session.request({ ':path': '/' })) chunks.push(chunk as Buffer);
+  t.equal(String(Buffer.concat(chunks)), 'newreno bbr');
 });
 
 t.test('tls', async (t) => {

@@ -271,26 +271,28 @@ export const scenarios: Record<string, Scenario> = {
     });
     serve(server, (port) => {
       let answers = 0;
-      let up = 0;
-      const wake: (() => void)[] = [];
-      for (let i = 0; i < 50; i++) {
-        const client = net.connect(port, '127.0.0.1', () => {
-          if (++up < 50) return;
-          collect();
-          setTimeout(() => {
-            collect();
-            server.getConnections((_error, count) => {
-              log(`${count} connections`);
-              for (const write of wake) write();
-            });
-          }, 20);
-        });
-        wake.push(() => client.write('x'));
+      let closed = 0;
+      const clients = Array.from({ length: 50 }, () => {
+        const client = net.connect(port, '127.0.0.1');
         client.on('data', () => answers++);
         client.on('close', () => {
-          if (answers === 50) server.close(() => log('50 answers'));
+          if (++closed === 50) server.close(() => log(`${answers} answers`));
         });
-      }
+        return client;
+      }).map((client) => new WeakRef(client));
+      const look = setInterval(() => {
+        server.getConnections((_error, count) => {
+          if (count < 50) return;
+          clearInterval(look);
+          collect();
+          log('all are up');
+          // What a collection lets go of is let go of in a later round.
+          setTimeout(() => {
+            collect();
+            for (const client of clients) client.deref()?.write('x');
+          }, 20);
+        });
+      }, 5);
     });
   },
 

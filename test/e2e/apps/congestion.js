@@ -33,7 +33,9 @@ async function serve(socket, name) {
       window = 0;
     } else if (threshold !== null && info.congestionWindowBytes >= threshold) window = info.congestionWindowBytes;
   }
-  socket.end(() => console.log(`result ${JSON.stringify({ name, accelerated, cuts, paced, bytes: socket.bytesWritten })}`));
+  socket.end(() =>
+    console.log(`result ${JSON.stringify({ name, accelerated, cuts, paced, bytes: socket.bytesWritten })}`),
+  );
 }
 
 const server = net.createServer((socket) => {

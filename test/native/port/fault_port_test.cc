@@ -290,8 +290,9 @@ TEST_CASE("what is held back is bounded") {
 TEST_CASE("the same seed treats the same frames the same way") {
   std::vector<int> runs[2];
   for (auto& run : runs) {
-    Fixture f("rx.drop=0.2,rx.dup=0.2,rx.corrupt=0.1,rx.reorder=0.3,rx.reorder_us=20,seed=11,"
-              "rx.delay=0.1,rx.delay_us=5,rx.cut=0.01,rx.cut_us=3");
+    Fixture f(
+        "rx.drop=0.2,rx.dup=0.2,rx.corrupt=0.1,rx.reorder=0.3,rx.reorder_us=20,seed=11,"
+        "rx.delay=0.1,rx.delay_us=5,rx.cut=0.01,rx.cut_us=3");
     for (int64_t t = 0; t < 200; ++t) {
       f.send(uint32_t(t), t);
       auto got = receive_all(f.port, at_us(t));

@@ -15,10 +15,11 @@ constexpr int kDatagrams = 96;
 
 // A member that looks after queues too.
 struct Keeper : Member {
-  explicit Keeper(VethPair& veth) : Member(veth) {
+  explicit Keeper(VethPair& veth) : Member(veth, Duration::millis(500)) {
     if (!ok) return;
     Inside here(veth.here);
-    spare = SpareQueues::open(VethPair::kHere, *steering, pool.frame_bytes());
+    spare =
+        SpareQueues::open(VethPair::kHere, *steering, port->device_queues(), pool.frame_bytes());
   }
   std::unique_ptr<SpareQueues> spare;
 };
@@ -47,12 +48,22 @@ bool within_seconds(int seconds, Condition&& condition) {
 TEST_CASE("spare queues: what comes by a queue of nobody's comes to a stack" * needs_root()) {
   VethPair veth(4);
   REQUIRE(veth.ok);
-  Keeper first(veth), second(veth);
-  REQUIRE(first.ok);
-  REQUIRE(second.ok);
+  Member plain(veth);
+  REQUIRE(plain.ok);
+  REQUIRE(!plain.steering->add_port_block(Protocol::kUdp, 40000));
+  CHECK(delivered(veth, {&plain}) < kDatagrams);
+  CHECK(!plain.steering->covers_all_queues());
+  plain.port.reset();
+  plain.steering.reset();
+
+  Keeper first(veth);
+  REQUIRE_MESSAGE(first.ok, first.error.text);
+  CHECK(first.steering->covers_all_queues());
+  Keeper second(veth);
+  REQUIRE_MESSAGE(second.ok, second.error.text);
   REQUIRE(!second.steering->add_port_block(Protocol::kUdp, 40000));
-  CHECK(delivered(veth, {&first, &second}) < kDatagrams);
-  CHECK(within_seconds(10, [&] { return delivered(veth, {&first, &second}) == kDatagrams; }));
+  CHECK(within_seconds(10, [&] { return second.steering->covers_all_queues(); }));
+  CHECK(delivered(veth, {&first, &second}) == kDatagrams);
   CHECK(first.spare->frames() > 0);
   CHECK(first.spare->lost() == 0);
   CHECK(second.spare->frames() == 0);
@@ -77,7 +88,12 @@ TEST_CASE("spare queues: what comes by a queue of nobody's comes to a stack" * n
     CHECK(third.receive(20) == 0);
     Member fourth(veth, Duration::millis(500));
     REQUIRE_MESSAGE(fourth.ok, fourth.error.text);
-    CHECK(fourth.port->queue_id(0) + third.port->queue_id(0) == 2 + 3);
+    uint32_t sum = 0;
+    for (const Member* member :
+         std::initializer_list<const Member*>{&first, &second, &third, &fourth}) {
+      sum += member->port->queue_id(0);
+    }
+    CHECK(sum == 0 + 1 + 2 + 3);
   }
   CHECK(within_seconds(10, [&] { return delivered(veth, {&first, &second}) == kDatagrams; }));
 

@@ -208,6 +208,29 @@ TEST_CASE("small writes of one turn arrive as one chunk") {
   CHECK(events[0].bytes.size() == 1000);
 }
 
+TEST_CASE("a burst of segments is one event and has one acknowledgement") {
+  StackConfig config = Bed::config(2048);
+  config.tcp.hold_acks = true;
+  config.tcp.defaults.nodelay = true;
+  Bed bed(config);
+  auto [client, server] = bed.connect();
+  bed.script.read_on(server);
+  while (bed.turn()) {
+  }
+  const auto frames = [&] { return bed.stack.ports()[0]->stats().tx_frames; };
+  const uint64_t before = frames();
+  for (int i = 0; i < 4; ++i) bed.script.write(client, std::string(15'000, char('a' + i)));
+  bed.turn();
+  CHECK(frames() - before == 4);  // what the writes filled, cut into segments
+  const auto events = bed.script.events();
+  REQUIRE(events.size() == 1);
+  CHECK(events[0].bytes.size() == 60'000);
+  CHECK(events[0].bytes.substr(14'999, 2) == "ab");
+  while (bed.turn()) {
+  }
+  CHECK(frames() - before == 5);
+}
+
 TEST_CASE("a reset is told behind the bytes that came before it") {
   Bed bed;
   auto [client, server] = bed.connect();

@@ -16,7 +16,7 @@ namespace millrace::test {
 struct Member {
   explicit Member(VethPair& veth, Duration patience = Duration::millis(0)) : pool(2048, 2048) {
     Inside here(veth.here);
-    steering = steer::XdpSteering::open(VethPair::kHere, {}, error);
+    steering = steer::XdpSteering::open(VethPair::kHere, {.queues_wanted = 1}, error);
     if (!steering) return;
     AfXdpOptions options{.native = steering->native(), .queues_wanted = 1, .patience = patience};
     port = AfXdpPort::open(VethPair::kHere, pool, options, error);
