@@ -66,7 +66,7 @@ export async function runFuzz() {
   return result;
 }
 
-/** Every part of tools/guest/parts.mjs that is short enough; a check inside the guest counts as one. */
+/** Every part of tools/guest/parts.mjs, or the short pieces of it; a check inside the guest counts as one. */
 export async function runGuests() {
   const result = emptyResult();
   try {
@@ -78,8 +78,7 @@ export async function runGuests() {
     return result;
   }
   for (const [name, part] of Object.entries(PARTS)) {
-    if (!part.inCi) continue;
-    const one = await runPart(name, { words: part.inCi, idle: true });
+    const one = await runPart(name, { words: part.inGroup, idle: true });
     result.passed += one.passed;
     result.failed += one.failed;
     result.report.push(...one.report);

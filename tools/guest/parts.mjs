@@ -14,18 +14,18 @@ const FLOWER = ['cls_flower', 'act_mirred', 'act_gact', 'act_skbedit', 'sch_ingr
 const SOCKETS = ['tun', 'tcp_diag', 'udp_diag'];
 
 /**
- * By name: the script and its arguments, the kernel's modules, what QEMU is told beside; which pieces of it `npm test`
- * has time for.
+ * By name: the script and its arguments, the kernel's modules, what QEMU is told beside; which pieces of it the group
+ * `guest` of tools/run-tests.mjs takes (none named: all).
  */
 export const PARTS = {
   'rte-flow': {
     command: ['test/guest/rte-flow.js'],
-    inCi: [],
+    inGroup: [],
     modules: ['veth', ...SOCKETS, ...FLOWER],
   },
   cards: {
     command: ['test/guest/cards.js'],
-    inCi: ['virtio', 'e1000e'],
+    inGroup: ['virtio', 'e1000e'],
     modules: ['vfio-pci', 'e1000e', ...SOCKETS],
     qemu: [
       ...[...BEHIND_IOMMU, ...hub('a', 'b', 'c', 'd')],

@@ -186,6 +186,7 @@ void DpdkPort::let_go() {
   rte_eth_dev_info info{};
   rte_eth_dev_info_get(device_.id(), &info);
   close_device();
+  usleep(1000);  // DPDK's thread may still be on its way back from telling us, and is to find it
   if (info.device && rte_dev_remove(info.device) != 0) {
     std::fprintf(stderr, "millrace: and is still held: %s\n", last_complaint());
   }

@@ -18,20 +18,19 @@
 namespace millrace {
 namespace {
 
+void set(const char* family, const char* interface, const char* name, const char* value) {
+  char path[128];
+  std::snprintf(path, sizeof(path), "/proc/sys/net/%s/conf/%s/%s", family, interface, name);
+  const int fd = ::open(path, O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return;  // no IPv6 here
+  static_cast<void>(!::write(fd, value, std::strlen(value)));
+  ::close(fd);
+}
+
 void set_quiet(const char* interface) {
-  const auto put = [interface](const char* family, const char* name, const char* value) {
-    char path[128];
-    std::snprintf(path, sizeof(path), "/proc/sys/net/%s/conf/%s/%s", family, interface, name);
-    const int fd = ::open(path, O_WRONLY | O_CLOEXEC);
-    if (fd < 0) return;  // no IPv6 here
-    static_cast<void>(!::write(fd, value, std::strlen(value)));
-    ::close(fd);
-  };
-  put("ipv6", "addr_gen_mode", "1");  // IN6_ADDR_GEN_MODE_NONE
-  put("ipv6", "accept_ra", "0");
-  put("ipv6", "router_solicitations", "0");
-  // The larger of this and the value for all interfaces holds: 2 (loose) wins over 1 (strict).
-  put("ipv4", "rp_filter", "2");
+  set("ipv6", interface, "addr_gen_mode", "1");  // IN6_ADDR_GEN_MODE_NONE
+  set("ipv6", interface, "accept_ra", "0");
+  set("ipv6", interface, "router_solicitations", "0");
 }
 
 ifreq request_for(const char* name) {
@@ -68,7 +67,10 @@ bool TapDevice::attach(const Settings& settings, SetupError& error) {
 }
 
 bool TapDevice::configure(const Settings& settings, SetupError& error) {
-  if (settings.quiet) set_quiet(name_);
+  if (settings.quiet) {
+    set_quiet(name_);
+    loosen_reverse_path();
+  }
   const int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   ifreq mac = request_for(name_), mtu = request_for(name_), flags = request_for(name_);
   mac.ifr_hwaddr.sa_family = ARPHRD_ETHER;
@@ -89,7 +91,16 @@ void TapDevice::close() {
   fd_ = -1;
 }
 
-int TapDevice::add_address(std::span<const uint8_t> address, uint8_t prefix_length) {
+// The larger of this value and the one for all interfaces holds: 2 (loose) wins over 1 (strict). An
+// interface without an address drops everything by either (fib_validate_source()), so this one has
+// one, which no packet ever bears: of the scope of this host, it is no source for anybody.
+void TapDevice::loosen_reverse_path() {
+  constexpr uint8_t kNobodys[] = {127, 64, 0, 1};
+  set("ipv4", name_, "rp_filter", "2");
+  static_cast<void>(add_address(kNobodys, 32, RT_SCOPE_HOST));
+}
+
+int TapDevice::add_address(std::span<const uint8_t> address, uint8_t prefix_length, uint8_t scope) {
   struct {
     nlmsghdr header;
     ifaddrmsg message;
@@ -103,6 +114,7 @@ int TapDevice::add_address(std::span<const uint8_t> address, uint8_t prefix_leng
   request.message.ifa_family = n == 4 ? AF_INET : AF_INET6;
   request.message.ifa_prefixlen = prefix_length;
   request.message.ifa_flags = n == 4 ? 0 : IFA_F_NODAD;
+  request.message.ifa_scope = scope;
   request.message.ifa_index = ifindex_;
   request.attribute.rta_len = uint16_t(RTA_LENGTH(n));
   request.attribute.rta_type = IFA_LOCAL;

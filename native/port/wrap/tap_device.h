@@ -18,8 +18,8 @@ class TapDevice {
     uint8_t mac[6] = {};
     uint32_t mtu_bytes = 1500;
     // Only a way in for what came by another interface: no IPv6 addresses of its own, no router
-    // solicitations, and senders may be reached by any interface (a strict reverse path filter
-    // would drop them all).
+    // solicitations, and senders may be reached by any interface, whatever reverse path filter
+    // there is for others.
     bool quiet = false;
   };
 
@@ -32,7 +32,9 @@ class TapDevice {
   bool open(const Settings& settings, SetupError& error);
   void close();
   // An address of the kernel's on it. 0 or a negative errno; one that is there already is fine.
-  int add_address(std::span<const uint8_t> address, uint8_t prefix_length);
+  int add_address(std::span<const uint8_t> address, uint8_t prefix_length) {
+    return add_address(address, prefix_length, 0);  // RT_SCOPE_UNIVERSE
+  }
 
   int fd() const { return fd_; }
   uint32_t ifindex() const { return ifindex_; }
@@ -45,6 +47,8 @@ class TapDevice {
  private:
   bool attach(const Settings& settings, SetupError& error);
   bool configure(const Settings& settings, SetupError& error);
+  void loosen_reverse_path();
+  int add_address(std::span<const uint8_t> address, uint8_t prefix_length, uint8_t scope);
 
   int fd_ = -1;
   uint32_t ifindex_ = 0;
