@@ -11,6 +11,7 @@
 #include <csignal>
 
 #include "base/clock_os.h"
+#include "stack/inspection.h"
 
 namespace millrace {
 
@@ -39,7 +40,7 @@ Driver::Driver(std::unique_ptr<Stack> stack, const DriverConfig& config)
   guardian_epoll_ = epoll_create1(EPOLL_CLOEXEC);
   MR_ASSERT(guardian_epoll_ >= 0);
   for (const auto& port : stack_->ports()) watch(epoll_, port->poll_fd());
-  if (stack_->director()) control_fd_ = stack_->director()->poll_fd();
+  if (stack_->director()) open_control();
   watch(guardian_epoll_, epoll_);
   watch(guardian_epoll_, control_fd_);
   last_turn_ns_ = monotonic().ns;
@@ -59,7 +60,21 @@ Driver::~Driver() {
   futex_wake(asleep_);
   if (guardian_.joinable()) guardian_.join();
   close(guardian_epoll_);
+  if (control_fd_ >= 0) close(control_fd_);
   close(epoll_);
+}
+
+// Without a desk nobody can ask, and everything else works.
+void Driver::open_control() {
+  control_fd_ = epoll_create1(EPOLL_CLOEXEC);
+  MR_ASSERT(control_fd_ >= 0);
+  watch(control_fd_, stack_->director()->poll_fd());
+  if (!desk_.open()) watch(control_fd_, desk_.poll_fd());
+}
+
+void Driver::serve_control(Instant now) {
+  stack_->follow_kernel(now);
+  desk_.on_readable([this] { return describe_steering(*stack_); });
 }
 
 void Driver::watch(int epoll, int fd) {
@@ -123,7 +138,7 @@ bool Driver::due() {
 
 void Driver::follow_kernel() {
   take_baton();
-  stack_->follow_kernel(monotonic());
+  serve_control(monotonic());
   drop_baton();
 }
 
@@ -214,7 +229,7 @@ void Driver::guard_once(Instant now) {
   epoll_event event;
   if (epoll_wait(guardian_epoll_, &event, 1, wait_ms) > 0) {
     if (event.data.fd == control_fd_ && try_baton()) {
-      stack_->follow_kernel(monotonic());
+      serve_control(monotonic());
       drop_baton();
     }
     const timespec breath{0, 100'000};  // packets in between are taken together

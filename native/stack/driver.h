@@ -9,6 +9,7 @@
 #include <memory>
 #include <thread>
 
+#include "control/desk.h"
 #include "stack/stack.h"
 
 namespace millrace {
@@ -44,7 +45,7 @@ class Driver {
   bool rx_ready();
   bool due();
   Instant next_deadline();
-  // Takes the control plane's news.
+  // Takes the control plane's news, and answers who asks about rules.
   void follow_kernel();
   // Between these two the loop is waiting: nothing to guard against.
   void loop_waits();
@@ -68,6 +69,8 @@ class Driver {
  private:
   static Instant monotonic();
   static void watch(int epoll, int fd);
+  void open_control();
+  void serve_control(Instant now);
   void take_baton();
   bool try_baton();
   void drop_baton();
@@ -79,8 +82,9 @@ class Driver {
 
   std::unique_ptr<Stack> stack_;
   DriverConfig config_;
-  int epoll_ = -1;  // the ports
-  int control_fd_ = -1;
+  int epoll_ = -1;       // the ports
+  int control_fd_ = -1;  // the director's descriptor and the desk's
+  control::Desk desk_;
   int guardian_epoll_ = -1;  // the ports and the control plane
   std::atomic<uint32_t> baton_{0};
 

@@ -15,6 +15,8 @@
 
 #include <array>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "base/setup_error.h"
 #include "steer/sharing.h"
@@ -70,6 +72,9 @@ class XdpSteering final : public Steering {
   bool pass_along(std::span<uint8_t> frame) override;
   void pass_on_to_all(std::span<uint8_t> frame) override;
   SteeringCounters counters() const override;
+  // The maps themselves. The program counts by kind only.
+  void each_rule(const RuleVisitor& visit) const override;
+  std::vector<Refusal> refusals() const override { return refusals_.list(); }
   void close() override;
 
  private:
@@ -87,13 +92,16 @@ class XdpSteering final : public Steering {
   bool create_maps(const XdpSteeringOptions& options, SetupError& error);
   bool load(SetupError& error);
   bool attach(const char* interface, uint32_t ifindex, XdpMode mode, SetupError& error);
-  Error change_port_block(Protocol protocol, uint16_t first_port, bool present);
+  std::vector<uint16_t> queues() const;
+  // Keeps in words why a rule could not be had.
+  Error noted(int result, const RuleReport& rule);
 
   std::unique_ptr<Sharing> sharing_;
   std::array<int, kXdpMaps> maps_;
   int program_ = -1;
   int link_ = -1;
   uint32_t frame_limit_bytes_ = 0;
+  Refusals refusals_;
   bool native_ = false;
   bool joined_ = false;
 };

@@ -12,7 +12,7 @@
 #include <memory>
 
 #include "base/os_memory.h"
-#include "port/dpdk/device.h"
+#include "port/dpdk/shared_device.h"
 #include "port/dpdk/waiter.h"
 #include "port/port.h"
 
@@ -26,6 +26,9 @@ class DpdkPort final : public Port {
   ~DpdkPort() override;
 
   const Device& device() const { return device_; }
+  const DeviceLease& lease() const { return lease_; }
+  // The sockets that the driver opened for this stack's queues, or none.
+  std::span<const int> sockets() const { return own(device_.sockets()); }
   void mac(uint8_t out[6]) const;
 
   const PortInfo& info() const override { return info_; }
@@ -40,8 +43,9 @@ class DpdkPort final : public Port {
  private:
   static constexpr uint32_t kBurst = 64;
 
-  explicit DpdkPort(FramePool& pool);
-  bool start(const DeviceSettings& settings, SetupError& error);
+  DpdkPort(FramePool& pool, DeviceLease lease);
+  bool start(SetupError& error);
+  std::span<const int> own(const std::vector<int>& by_queue) const;
   void choose_sending();
   void describe();
 
@@ -56,7 +60,10 @@ class DpdkPort final : public Port {
   static int on_removed(uint16_t id, rte_eth_event_type event, void* port, void* result);
 
   FramePool& pool_;
-  Device device_;
+  DeviceLease lease_;
+  Device& device_;  // the lease's
+  uint16_t first_queue_;
+  uint16_t queues_;
   Waiter waiter_;
   rte_mempool* headers_ = nullptr;  // mbufs without memory of their own, to wrap frames
   OsMemory shared_memory_;
@@ -75,7 +82,7 @@ class DpdkPort final : public Port {
   bool armed_ = false;
   std::atomic<bool> gone_{false};
   PortInfo info_;
-  char mode_[160] = "";
+  char mode_[192] = "";
   PortStats stats_;
 };
 
