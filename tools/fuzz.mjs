@@ -16,6 +16,7 @@ const SETTINGS = [
   '-DCMAKE_C_COMPILER=clang',
   '-DMILLRACE_FUZZ=ON',
   '-DMILLRACE_SANITIZE=address,undefined',
+  '-DMILLRACE_PRECOMPILE=ON',
 ];
 
 /** The targets, and how long an input may be: more only makes an execution slower. */

@@ -10,7 +10,12 @@ import { run } from './run.mjs';
 /** Apart from what a developer builds by hand, with all assertions and fast enough for the simulator. */
 export const BUILD = 'build-test';
 const SANITIZERS = 'address,undefined';
-const SETTINGS = ['-DCMAKE_BUILD_TYPE=Debug', '-DCMAKE_CXX_FLAGS_DEBUG=-O1 -g', `-DMILLRACE_SANITIZE=${SANITIZERS}`];
+const SETTINGS = [
+  '-DCMAKE_BUILD_TYPE=Debug',
+  '-DCMAKE_CXX_FLAGS_DEBUG=-O1 -g',
+  `-DMILLRACE_SANITIZE=${SANITIZERS}`,
+  '-DMILLRACE_PRECOMPILE=ON',
+];
 /** What a sanitizer finds ends the program, as a failed assertion does. */
 export const SANITIZED = {
   UBSAN_OPTIONS: 'halt_on_error=1:print_stacktrace=1',
@@ -178,16 +183,21 @@ function add(one, other) {
   };
 }
 
-/** Compiled test files under dist/test/<folders>. A tap assertion counts as one test, as tap itself counts them. */
-export async function runTap(folders, { jobs, timeoutSeconds, idle = false }) {
+/** Compiled test files under dist/test/<folders>. */
+export function runTapIn(folders, options) {
   const files = folders.flatMap((folder) => compiledTests(join('dist/test', folder)));
+  return runTap(files, options);
+}
+
+/** A tap assertion counts as one test, as tap itself counts them. `node`: what runs them, and their children. */
+export async function runTap(files, { jobs, timeoutSeconds, idle = false, node = process.execPath }) {
   const result = emptyResult();
   const next = files.values();
   const worker = async () => {
     for (const file of next) {
       // Not under `tap run`: it instruments every child process through NODE_OPTIONS, and our children are what we test.
       const options = { timeoutSeconds, idle, env: { TAP_TIMEOUT: '0' } };
-      const { code, output } = await run(process.execPath, [file], options);
+      const { code, output } = await run(node, [file], options);
       const one = readTap(output, code);
       result.passed += one.passed;
       result.failed += one.failed;

@@ -248,7 +248,7 @@ void Loop::before_wait() {
   arm_timer();
   driver_->loop_waits();
   // A turn of the guardian may have been under way since we looked. It is over when due() returns,
-  // and no other begins while the loop waits.
+  // and before another begins the guardian wakes the loop.
   if (driver_->due() || anything_waits()) {
     more_ = true;
     uv_idle_start(&idle_, [](uv_idle_t*) {});

@@ -51,7 +51,7 @@ void TimerWheel::append(uint32_t list, const Entry& entry) {
 void TimerWheel::remove(const Timer& timer) {
   Entry& hole = chunk(timer.place_ / kPlaces).entries[timer.place_ % kPlaces];
   const uint32_t list = chunk(timer.place_ / kPlaces).list;
-  if (list == kFiring) {
+  if (list == firing_) {
     hole.timer = nullptr;
     return;
   }
@@ -67,23 +67,44 @@ void TimerWheel::remove(const Timer& timer) {
   slot.last = c.prev;
   (slot.last ? chunk(slot.last).next : slot.first) = 0;
   give_back(end);
-  if (slot.first == 0) occupied_[list / kSlots] &= ~(uint64_t(1) << list % kSlots);
+  if (slot.first == 0) mark_empty(list);
+}
+
+void TimerWheel::mark_occupied(uint32_t list) {
+  if (list < kFirstSlots) {
+    first_occupied_[list / 64] |= uint64_t(1) << list % 64;
+    first_words_ |= uint16_t(1u << list / 64);
+  } else {
+    occupied_[(list - kFirstSlots) / kSlots + 1] |= uint64_t(1) << list % kSlots;
+  }
+}
+
+void TimerWheel::mark_empty(uint32_t list) {
+  if (list < kFirstSlots) {
+    uint64_t& word = first_occupied_[list / 64];
+    word &= ~(uint64_t(1) << list % 64);
+    if (word == 0) first_words_ &= uint16_t(~(1u << list / 64));
+  } else {
+    occupied_[(list - kFirstSlots) / kSlots + 1] &= ~(uint64_t(1) << list % kSlots);
+  }
+}
+
+// The lowest level in which no other tick until then has the same slot.
+uint32_t TimerWheel::list_for(uint64_t due) const {
+  if (due - tick_ < kFirstSlots) return uint32_t(due % kFirstSlots);
+  int level = 1;
+  while (level < kLevels - 1 && (due >> shift_of(level)) - (tick_ >> shift_of(level)) >= kSlots) {
+    ++level;
+  }
+  const int shift = shift_of(level);  // beyond the horizon: as far as it goes
+  return list_of(level, std::min(due >> shift, (tick_ >> shift) + kSlots - 1));
 }
 
 void TimerWheel::place(const Entry& entry, uint64_t earliest) {
   const uint64_t due = std::max(due_tick({entry.deadline_ns}), earliest);
-  // The level is the highest 6-bit group in which the due tick differs from now.
-  const uint64_t differs = due ^ tick_;
-  int level = differs == 0 ? 0 : (63 - std::countl_zero(differs)) / kSlotBits;
-  int slot = int(due >> (level * kSlotBits)) & (kSlots - 1);
-  if (level >= kLevels) {  // across the last level's wrap, or beyond its horizon
-    level = kLevels - 1;
-    constexpr int kShift = (kLevels - 1) * kSlotBits;
-    const uint64_t farthest = (tick_ >> kShift) + kSlots - 1;
-    slot = int(std::min(due >> kShift, farthest)) & (kSlots - 1);
-  }
-  append(uint32_t(level * kSlots + slot), entry);
-  occupied_[level] |= uint64_t(1) << slot;
+  const uint32_t list = list_for(due);
+  append(list, entry);
+  mark_occupied(list);
 }
 
 void TimerWheel::arm(Timer& timer, Instant deadline) {
@@ -107,66 +128,97 @@ void TimerWheel::cancel(Timer& timer) {
 // Empties the slot; its chunks, the first of which is returned, are the caller's.
 uint32_t TimerWheel::take_slot(uint32_t list) {
   const uint32_t first = std::exchange(slots_[list], {}).first;
-  occupied_[list / kSlots] &= ~(uint64_t(1) << list % kSlots);
-  for (uint32_t i = first; i; i = chunk(i).next) chunk(i).list = kFiring;
+  if (first) mark_empty(list);
   return first;
 }
 
 void TimerWheel::cascade(int level) {
-  const int slot = int(tick_ >> (level * kSlotBits)) & (kSlots - 1);
-  // A timer due at this very tick lands in the level-0 slot that is fired right after the cascade.
-  for (uint32_t i = take_slot(uint32_t(level * kSlots + slot)); i;) {
+  // A timer due at this very tick lands in the slot that is fired right after the cascade.
+  for (uint32_t i = take_slot(list_of(level, tick_ >> shift_of(level))); i;) {
     const Chunk& c = chunk(i);
+    prefetch(&chunk(c.next), sizeof(Chunk));
     for (uint32_t k = 0; k < c.count; ++k) prefetch(c.entries[k].timer);
     for (uint32_t k = 0; k < c.count; ++k) place(c.entries[k], tick_);
     give_back(std::exchange(i, c.next));
   }
 }
 
-void TimerWheel::fire_slot(int slot, Instant now) {
-  for (uint32_t i = take_slot(uint32_t(slot)); i;) {
-    Chunk& c = chunk(i);
+// What a timer needs is asked for half a chunk ahead of its turn, and chunks a whole one ahead.
+void TimerWheel::fire_slot(uint32_t list, Instant now) {
+  const auto prefetch_timers = [this](uint32_t index) {
+    const Chunk& c = chunk(index);
     for (uint32_t k = 0; k < c.count; ++k) prefetch(c.entries[k].timer);
+  };
+  uint32_t i = take_slot(list);
+  firing_ = list;
+  if (i) prefetch_timers(i);
+  while (i) {
+    Chunk& c = chunk(i);
+    const uint32_t next = c.next;
+    prefetch(&chunk(next), sizeof(Chunk));
     for (uint32_t k = 0; k < c.count; ++k) {
+      if (k == kEntries / 2 && next) prefetch_timers(next);
       Timer* timer = c.entries[k].timer;
       if (!timer) continue;  // cancelled, or armed anew, by the callback of another
       timer->place_ = 0;
       --armed_;
       timer->callback_(*timer, timer->owner_, now);
     }
-    give_back(std::exchange(i, c.next));
+    give_back(i);
+    i = next;
   }
+  firing_ = kNone;
 }
 
 void TimerWheel::advance(Instant now) {
   const uint64_t target = tick_of(now);
   while (tick_ < target) {
-    const Instant next = next_deadline();
-    if (next.is_never() || tick_of(next) > target) {  // nothing on the way, not even a cascade
+    const uint64_t next = next_tick();
+    if (next > target) {  // nothing on the way, not even a cascade
       tick_ = target;
       return;
     }
-    tick_ = tick_of(next);
+    tick_ = next;
     for (int level = kLevels - 1; level > 0; --level) {
-      const uint64_t mask = (uint64_t(1) << (level * kSlotBits)) - 1;
+      const uint64_t mask = (uint64_t(1) << shift_of(level)) - 1;
       if ((tick_ & mask) == 0 && occupied_[level]) cascade(level);
     }
-    fire_slot(int(tick_ & (kSlots - 1)), now);
+    fire_slot(uint32_t(tick_ % kFirstSlots), now);
   }
+}
+
+// How many ticks from now the nearest occupied slot of the first level is; there is one.
+uint32_t TimerWheel::first_level_ahead() const {
+  const uint32_t from = uint32_t(tick_ + 1) % kFirstSlots, word = from / 64;
+  if (const uint64_t here = first_occupied_[word] >> from % 64) {
+    return 1 + uint32_t(std::countr_zero(here));
+  }
+  // The words behind it, and itself at last: what is there before `from` is farthest away.
+  const int behind = std::countr_zero(std::rotr(first_words_, int(word + 1) % int(kWords)));
+  const uint64_t found = first_occupied_[(word + 1 + uint32_t(behind)) % kWords];
+  return 1 + uint32_t(behind + 1) * 64 - from % 64 + uint32_t(std::countr_zero(found));
+}
+
+// The next tick with something to fire or to be sorted in anew; UINT64_MAX when nothing is armed.
+uint64_t TimerWheel::next_tick() const {
+  uint64_t next = UINT64_MAX;
+  if (first_words_) next = tick_ + first_level_ahead();
+  for (int level = 1; level < kLevels; ++level) {
+    if (!occupied_[level]) continue;
+    const int shift = shift_of(level);
+    const uint64_t base = tick_ >> shift;
+    // Rotated so that bit 0 is the slot after the current one: the nearest occupied slot ahead.
+    const int first = int((base + 1) % kSlots);
+    const uint64_t ahead = uint64_t(std::countr_zero(std::rotr(occupied_[level], first))) + 1;
+    next = std::min(next, (base + ahead) << shift);
+  }
+  return next;
 }
 
 Instant TimerWheel::next_deadline() const {
   if (armed_ == 0) return Instant::never();
-  for (int level = 0; level < kLevels; ++level) {
-    if (!occupied_[level]) continue;
-    const int shift = level * kSlotBits;
-    const uint64_t base = tick_ >> shift;
-    // Rotated so that bit 0 is the slot after the current one: the nearest occupied slot ahead.
-    const int first = int(base + 1) & (kSlots - 1);
-    const uint64_t ahead = uint64_t(std::countr_zero(std::rotr(occupied_[level], first))) + 1;
-    return {int64_t(((base + ahead) << shift) << kTickShift)};
-  }
-  return Instant::never();
+  const uint64_t next = next_tick();
+  return next == UINT64_MAX ? Instant::never() : Instant{int64_t(next << kTickShift)};
 }
 
 }  // namespace millrace

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include "stack/driver.h"
 
-#include <linux/futex.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sys/epoll.h>
-#include <sys/syscall.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -20,13 +20,22 @@ namespace {
 // that found nothing to do.
 constexpr int kIdleLooks = 64;
 
-void futex_wait(std::atomic<uint32_t>& word, uint32_t expected, const timespec* timeout) {
-  syscall(SYS_futex, reinterpret_cast<uint32_t*>(&word), FUTEX_WAIT_PRIVATE, expected, timeout,
-          nullptr, 0);
+// Longer than any timer's distance matters: whoever makes it shorter wakes the guardian.
+constexpr int64_t kSleepMaxMs = 3'600'000;
+
+void signal(int event_fd) {
+  const uint64_t one = 1;
+  // Full is as good as written.
+  (void)!write(event_fd, &one, sizeof(one));
 }
-void futex_wake(std::atomic<uint32_t>& word) {
-  syscall(SYS_futex, reinterpret_cast<uint32_t*>(&word), FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr,
-          0);
+void clear(int event_fd) {
+  uint64_t count;
+  (void)!read(event_fd, &count, sizeof(count));
+}
+int new_event_fd() {
+  const int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  MR_ASSERT(fd >= 0);
+  return fd;
 }
 }  // namespace
 
@@ -39,9 +48,14 @@ Driver::Driver(std::unique_ptr<Stack> stack, const DriverConfig& config)
   MR_ASSERT(epoll_ >= 0);
   guardian_epoll_ = epoll_create1(EPOLL_CLOEXEC);
   MR_ASSERT(guardian_epoll_ >= 0);
-  for (const auto& port : stack_->ports()) watch(epoll_, port->poll_fd());
+  wake_loop_ = new_event_fd();
+  wake_guardian_ = new_event_fd();
+  watch(epoll_, wake_loop_);
+  for (const auto& port : stack_->ports()) {
+    watch(epoll_, port->poll_fd());
+    watch(guardian_epoll_, port->poll_fd());
+  }
   if (stack_->director()) open_control();
-  watch(guardian_epoll_, epoll_);
   watch(guardian_epoll_, control_fd_);
   last_turn_ns_ = monotonic().ns;
   if (config_.guardian_after.ns > 0) {
@@ -56,12 +70,10 @@ Driver::Driver(std::unique_ptr<Stack> stack, const DriverConfig& config)
 
 Driver::~Driver() {
   stopping_ = true;
-  asleep_ = 0;
-  futex_wake(asleep_);
+  signal(wake_guardian_);
   if (guardian_.joinable()) guardian_.join();
-  close(guardian_epoll_);
+  for (const int fd : {guardian_epoll_, epoll_, wake_loop_, wake_guardian_}) close(fd);
   if (control_fd_ >= 0) close(control_fd_);
-  close(epoll_);
 }
 
 // Without a desk nobody can ask, and everything else works.
@@ -149,15 +161,15 @@ void Driver::loop_waits() {
 void Driver::loop_runs() {
   waiting_.store(0, std::memory_order_release);
   last_turn_ns_.store(monotonic().ns, std::memory_order_relaxed);
+  if (loop_woken_.load(std::memory_order_relaxed) && loop_woken_.exchange(false)) clear(wake_loop_);
   rouse_guardian();
 }
 
 // Where the loop runs and there is something to guard since.
 void Driver::rouse_guardian() {
-  if (waiting_.load(std::memory_order_relaxed)) return;
   if (asleep_.load(std::memory_order_seq_cst) && worth_guarding_.load(std::memory_order_relaxed)) {
-    asleep_.store(0, std::memory_order_seq_cst);
-    futex_wake(asleep_);
+    asleep_.store(false, std::memory_order_seq_cst);
+    signal(wake_guardian_);
   }
 }
 
@@ -193,6 +205,7 @@ void Driver::guard() {
       idle_looks = 0;
       continue;
     }
+    notice_work_that_lies(now);
     if (waiting_.load() || !worth_guarding_.load()) {
       ++idle_looks;
     } else {
@@ -237,14 +250,50 @@ void Driver::guard_once(Instant now) {
   }
 }
 
-void Driver::sleep_until_needed() {
-  asleep_.store(1, std::memory_order_seq_cst);
-  // The loop may have begun to run before it could see that the guardian sleeps.
-  if (stopping_.load() || (!waiting_.load(std::memory_order_seq_cst) && worth_guarding_.load())) {
-    asleep_.store(0);
-    return;
+bool Driver::anything_lies(Instant now) {
+  if (!try_baton()) return false;  // somebody is at it
+  const bool lies = stack_->rx_ready() || stack_->next_deadline() <= now ||
+                    stack_->shared().commands_waiting() > 0;
+  drop_baton();
+  return lies;
+}
+
+// The loop waits, but not for this: so it is at something else.
+void Driver::notice_work_that_lies(Instant now) {
+  const int64_t turn_ns = last_turn_ns_.load(std::memory_order_relaxed);
+  if (!waiting_.load(std::memory_order_acquire) || !worth_guarding_.load() || !anything_lies(now)) {
+    lies_since_ = Instant::never();
+  } else if (lies_since_.is_never() || turn_ns != turn_before_ns_) {
+    lies_since_ = now;
+    turn_before_ns_ = turn_ns;
+  } else if (now - lies_since_ >= config_.guardian_after) {
+    lies_since_ = Instant::never();
+    uint32_t waits = 1;
+    if (!waiting_.compare_exchange_strong(waits, 0)) return;
+    signal(wake_loop_);
+    loop_woken_.store(true);
   }
-  futex_wait(asleep_, 1, nullptr);
+}
+
+// Until the loop runs, or, where there is something to guard, packets come or a timer is due.
+void Driver::sleep_until_needed() {
+  asleep_.store(true, std::memory_order_seq_cst);
+  const bool worth = worth_guarding_.load(std::memory_order_seq_cst);
+  // The loop may have begun to run before it could see that the guardian sleeps.
+  if (!stopping_.load() && (waiting_.load(std::memory_order_seq_cst) || !worth)) {
+    int64_t sleep_ms = -1;
+    if (worth && try_baton()) {
+      const Instant next = stack_->next_deadline();
+      drop_baton();
+      if (!next.is_never()) {
+        sleep_ms = std::clamp<int64_t>((next - monotonic()).millis() + 1, 0, kSleepMaxMs);
+      }
+    }
+    pollfd fds[] = {{wake_guardian_, POLLIN, 0}, {guardian_epoll_, POLLIN, 0}};
+    poll(fds, worth ? 2 : 1, int(sleep_ms));
+    clear(wake_guardian_);
+  }
+  asleep_.store(false, std::memory_order_seq_cst);
 }
 
 }  // namespace millrace

@@ -2,7 +2,12 @@
 // Who runs the stack's turns, and when. Whoever holds the baton may: normally JavaScript's thread,
 // run to completion; when that has been busy for some milliseconds, the guardian thread, so that
 // acknowledgements, retransmissions, keep-alives and handshakes go on. The guardian sleeps while
-// JavaScript waits in its event loop or while there is nothing to guard.
+// there is nothing to do or nothing to guard.
+//
+// libuv does not tell when a wait has ended: a callback of the kernel's sockets or files may keep
+// JavaScript busy before anything of ours is called. Work that lies there for some milliseconds
+// although the loop waits shows it, and the guardian takes it that the loop runs. Should it wait
+// all the same, it is woken.
 #pragma once
 
 #include <atomic>
@@ -47,12 +52,13 @@ class Driver {
   Instant next_deadline();
   // Takes the control plane's news, and answers who asks about rules.
   void follow_kernel();
-  // Between these two the loop is waiting: nothing to guard against.
+  // Between these two the loop is waiting, or called by others than us.
   void loop_waits();
   void loop_runs();
   // Runs `operation(stack, now)` with the baton held.
   template <typename Operation>
   auto with_stack(Operation&& operation) {
+    if (waiting_.load(std::memory_order_relaxed)) loop_runs();  // or who calls?
     take_baton();
     auto result = operation(*stack_, monotonic());
     worth_guarding_.store(stack_->worth_guarding(), std::memory_order_relaxed);
@@ -78,24 +84,32 @@ class Driver {
   void rouse_guardian();
   bool javascript_is_late(Instant now) const;
   void guard_once(Instant now);
+  bool anything_lies(Instant now);
+  void notice_work_that_lies(Instant now);
   void sleep_until_needed();
 
   std::unique_ptr<Stack> stack_;
   DriverConfig config_;
-  int epoll_ = -1;       // the ports
+  int epoll_ = -1;       // the ports, and wake_loop_
   int control_fd_ = -1;  // the director's descriptor and the desk's
   control::Desk desk_;
   int guardian_epoll_ = -1;  // the ports and the control plane
+  int wake_loop_ = -1;       // written by the guardian when it takes it that the loop runs
+  int wake_guardian_ = -1;
   std::atomic<uint32_t> baton_{0};
 
   // Written by JavaScript's thread, read by the guardian.
   std::atomic<int64_t> last_turn_ns_{0};
-  std::atomic<uint32_t> waiting_{1};         // the event loop is blocked
-  std::atomic<uint32_t> asleep_{0};          // the guardian waits on this word
+  std::atomic<uint32_t> waiting_{1};         // the event loop is blocked, as far as we know
+  std::atomic<bool> asleep_{false};          // the guardian, until wake_guardian_ is written
+  std::atomic<bool> loop_woken_{false};      // wake_loop_ is to be read
   std::atomic<bool> worth_guarding_{false};  // written with the baton held
   std::atomic<bool> turned_early_{false};
   std::atomic<bool> stopping_{false};
   std::thread guardian_;
+  // The guardian's own: since when there is work although the loop waits, and the last turn then.
+  Instant lies_since_ = Instant::never();
+  int64_t turn_before_ns_ = 0;
 };
 
 }  // namespace millrace

@@ -92,7 +92,7 @@ void put_rule(Json& json, const steer::RuleReport& rule) {
     json.member("remoteAddress", steer::text_of(rule.remote.address));
     json.member("remotePort", rule.remote.port);
   }
-  if (rule.kind == steer::RuleReport::Kind::kIcmp)
+  if (rule.kind == steer::RuleReport::Kind::kIcmp && !rule.any_icmp)
     json.member("icmpType", unsigned(rule.icmp_type));
   json.name("queues");
   json.open('[');

@@ -10,6 +10,7 @@
 #include "port/wrap/pcap_port.h"
 #include "stack/kernel_director.h"
 #include "stack/open_parts.h"
+#include "stack/spare_queues.h"
 #include "steer/xdp_steering.h"
 
 namespace millrace {
@@ -46,6 +47,10 @@ std::unique_ptr<Port> wrap_port(std::unique_ptr<Port> port, Stack& stack, const 
     port = std::move(*capture);
   }
   return port;
+}
+
+uint32_t receive_from_inbox(void* inbox, std::span<uint8_t> out, bool& passed_on) {
+  return static_cast<steer::FrameInbox*>(inbox)->receive(out, passed_on);
 }
 
 namespace {
@@ -85,6 +90,12 @@ bool add_interface(Stack& stack, KernelDirector& director, const std::string& na
   // Others have queues already: a wait for all of them would be in vain.
   if (steering->joined()) options.patience = Duration::millis(200);
   auto port = AfXdpPort::open(name.c_str(), stack.pool(), options, failure);
+  if (!port && failure.code == EBUSY && steering->joined()) {
+    // Between the greeting and now somebody may have taken the free ones into keeping again.
+    steering->ask_for_queues();
+    failure = {};
+    port = AfXdpPort::open(name.c_str(), stack.pool(), options, failure);
+  }
   if (!port) return fail();
   if (config.xdp_mode == "zero-copy" && !port->zero_copy()) {
     error = {EOPNOTSUPP, "interface " + name + " has no zero-copy AF_XDP; allowed: auto, copy"};
@@ -92,11 +103,13 @@ bool add_interface(Stack& stack, KernelDirector& director, const std::string& na
   }
   const bool shared = !port->has_all_queues();
   Error wired = steering->set_frame_limit(port->frame_limit_bytes());
+  std::vector<uint32_t> queues;
   for (uint32_t i = 0; i < port->queues() && !wired; ++i) {
+    queues.push_back(port->queue_id(i));
     wired = steering->set_queue(port->queue_id(i), port->socket_fd(i));
   }
   if (shared && !wired) {
-    wired = port->watch_side(steering->frames_fd(), steer::receive_shared_frame);
+    wired = port->watch_side(steering->inbox().poll_fd(), &steering->inbox(), receive_from_inbox);
   }
   if (wired) {
     error = {wired.code,
@@ -107,7 +120,12 @@ bool add_interface(Stack& stack, KernelDirector& director, const std::string& na
   auto wrapped = wrap_port(std::move(port), stack, config, error);
   if (!wrapped) return false;
   stack.add_port(std::move(wrapped), link, false);
-  director.add_interface(link.ifindex, std::move(steering), shared);
+  KernelDirector::Shared parts;
+  if (shared) {
+    parts.keeper = SpareQueues::open(name.c_str(), *steering, stack.pool().frame_bytes());
+    parts.answers = std::make_unique<RssAnswerQueues>(name, std::move(queues));
+  }
+  director.add_interface(link.ifindex, std::move(steering), shared, std::move(parts));
   return true;
 }
 

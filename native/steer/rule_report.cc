@@ -21,7 +21,7 @@ std::string protocol_words(const RuleReport& rule) {
     case kUdp:
       return "udp";
     case kIcmp:
-      return "icmp type " + std::to_string(rule.icmp_type);
+      return rule.any_icmp ? "icmp" : "icmp type " + std::to_string(rule.icmp_type);
     case kIcmpv6:
       return "icmp6 type " + std::to_string(rule.icmp_type);
     default:

@@ -23,6 +23,7 @@ struct RuleReport {
   uint16_t port_mask = 0xffff;
   wire::Endpoint remote{};  // flows only
   uint8_t icmp_type = 0;    // Kind::kIcmp
+  bool any_icmp = false;    // the same: whatever the type
   // Where the packets go; empty: to the stack, by whatever queue they come (never for the
   // kernel's).
   std::vector<uint16_t> queues{};

@@ -39,6 +39,7 @@ enum class Whose : uint8_t {
   kNobodys,   // no rule names anybody else
   kKernels,   // there is a rule by now that leaves its flow to the kernel
   kPassedOn,  // another stack's, which has it now
+  kLost,      // another stack's, which has more than it can take
 };
 
 inline constexpr uint16_t kPortBlockSize = 64;

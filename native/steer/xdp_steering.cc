@@ -113,7 +113,7 @@ std::unique_ptr<XdpSteering> XdpSteering::open(const char* interface,
   std::copy(steering->maps_.begin(), steering->maps_.end(), handout.descriptors.begin());
   handout.descriptors[kXdpMaps] = steering->link_;
   handout.native = steering->native_;
-  steering->sharing_->serve(handout);
+  steering->sharing_->serve(handout, *steering);
   return steering;
 }
 
@@ -132,7 +132,7 @@ bool XdpSteering::join(const XdpSteeringOptions& options, SetupError& error) {
               native_ ? "native" : "generic");
     return false;
   }
-  sweep();
+  sweep(sharing_->member());
   return true;
 }
 
@@ -357,28 +357,26 @@ SteeringCounters XdpSteering::counters() const {
 
 // --- other stacks on the interface
 
-namespace {
-// In the source address of a frame that is passed on: who began it, and how often it was.
-constexpr size_t kOriginByte = 6, kHopsByte = 7;
-constexpr uint8_t kHopsMax = MR_MEMBERS_MAX + 8;
-
-bool note_hop(std::span<uint8_t> frame, uint8_t member) {
-  if (frame.size() < 14 || frame[kHopsByte] >= kHopsMax) return false;
-  if (frame[kOriginByte] == 0) frame[kOriginByte] = member;
-  ++frame[kHopsByte];
-  return true;
+uint8_t XdpSteering::block_owner(Protocol protocol, uint16_t port) const {
+  const uint32_t block = block_index(protocol, port);
+  uint32_t owner = 0;
+  return bpf::lookup(map(XdpMap::kBlocks), &block, &owner) < 0 ? uint8_t(0) : uint8_t(owner);
 }
-}  // namespace
 
+// An exact flow tells, and where there is none, the block that the local port is in.
 Whose XdpSteering::pass_on(Protocol protocol, const wire::FlowKey& flow, std::span<uint8_t> frame) {
   const mr_flow_key key = to_abi(protocol, flow);
   uint8_t owner = 0;
-  if (bpf::lookup(map(XdpMap::kFlows), &key, &owner) < 0) return Whose::kNobodys;
+  const bool by_flow = bpf::lookup(map(XdpMap::kFlows), &key, &owner) == 0;
+  if (!by_flow) owner = block_owner(protocol, flow.local.port);
   if (owner == MR_OWNER_KERNEL) return Whose::kKernels;
-  if (owner == sharing_->member() || !note_hop(frame, sharing_->member())) return Whose::kNobodys;
+  if (owner == 0 || owner == sharing_->member()) return Whose::kNobodys;
+  if (!note_hop(frame, sharing_->member())) return Whose::kNobodys;
   const Error error = sharing_->send(owner, frame);
-  if (error.code != ECONNREFUSED && error.code != ENOENT) return Whose::kPassedOn;  // or lost
-  static_cast<void>(bpf::remove(map(XdpMap::kFlows), &key));
+  if (!error) return Whose::kPassedOn;
+  if (error.code != ECONNREFUSED) return Whose::kLost;
+  // Its owner is dead; look_round() takes away what else it has left.
+  if (by_flow) static_cast<void>(bpf::remove(map(XdpMap::kFlows), &key));
   return Whose::kNobodys;
 }
 
@@ -388,14 +386,15 @@ bool XdpSteering::pass_along(std::span<uint8_t> frame) {
   if (!note_hop(frame, us)) return false;
   for (unsigned i = 0; i < MR_MEMBERS_MAX; ++i) {
     const auto next = uint8_t((us + i) % MR_MEMBERS_MAX + 1);
-    if (next == frame[kOriginByte] || next == us) return false;
+    if (next == hop_origin(frame) || next == us) return false;
     const Error error = sharing_->send(next, frame);
-    if (error.code != ECONNREFUSED && error.code != ENOENT) return true;  // or lost
+    if (error.code != ECONNREFUSED) return true;  // or lost
   }
   return false;
 }
 
 void XdpSteering::pass_on_to_all(std::span<uint8_t> frame) {
+  if (!note_hop(frame, sharing_->member())) return;
   for (unsigned member = 1; member <= MR_MEMBERS_MAX; ++member) {
     if (member == sharing_->member()) continue;
     static_cast<void>(sharing_->send(uint8_t(member), frame));
@@ -418,8 +417,7 @@ void XdpSteering::sweep_hash(XdpMap which, Ours&& ours) {
 }
 
 // The queues first: without them no rule by local port holds.
-void XdpSteering::sweep() {
-  const uint8_t us = sharing_->member();
+void XdpSteering::sweep(uint8_t us) {
   for (uint32_t queue = 0;; ++queue) {
     mr_queue record;
     if (bpf::lookup(map(XdpMap::kQueues), &queue, &record) < 0) break;
@@ -438,6 +436,52 @@ void XdpSteering::sweep() {
   }
 }
 
+// --- queues without an owner
+
+void XdpSteering::set_keeper(QueueKeeper* keeper) {
+  {
+    const std::lock_guard lock(keeper_mutex_);
+    keeper_ = keeper;
+  }
+  if (keeper) sharing_->look_round_soon();
+}
+
+void XdpSteering::newcomer() {
+  const std::lock_guard lock(keeper_mutex_);
+  if (keeper_) keeper_->give_back();
+}
+
+void XdpSteering::look_round() {
+  std::vector<uint32_t> unowned;
+  for (uint32_t queue = 0;; ++queue) {
+    mr_queue record;
+    if (bpf::lookup(map(XdpMap::kQueues), &queue, &record) < 0) break;
+    const auto owner = uint8_t(record.member);
+    if (owner != 0 && owner != sharing_->member() && !sharing_->is_alive(owner)) {
+      sharing_->bury(owner, [&] { sweep(owner); });
+    }
+    if (bpf::lookup(map(XdpMap::kQueues), &queue, &record) == 0 && record.member == 0) {
+      unowned.push_back(queue);
+    }
+  }
+  const std::lock_guard lock(keeper_mutex_);
+  if (keeper_ && !unowned.empty() && sharing_->is_first()) keeper_->take(unowned);
+}
+
+// A socket without a record gets nothing, and there is no moment at which the record is somebody
+// else's: nobody has the queue.
+Error XdpSteering::set_spare_queue(uint32_t queue, int socket_fd, uint32_t frame_max_bytes) {
+  const Error error = to_error(bpf::update(map(XdpMap::kSockets), &queue, &socket_fd));
+  if (error) return error;
+  const mr_queue record{0, frame_max_bytes};
+  return to_error(bpf::update(map(XdpMap::kQueues), &queue, &record));
+}
+
+void XdpSteering::clear_spare_queue(uint32_t queue) {
+  const mr_queue nobody{};
+  static_cast<void>(bpf::update(map(XdpMap::kQueues), &queue, &nobody));
+}
+
 void XdpSteering::close_descriptors() {
   close_fd(link_);
   close_fd(program_);
@@ -447,7 +491,7 @@ void XdpSteering::close_descriptors() {
 // While the number is ours nobody else sweeps with it.
 void XdpSteering::close() {
   if (sharing_) {
-    if (link_ >= 0 && sharing_->anyone_else()) sweep();
+    if (link_ >= 0 && sharing_->anyone_else()) sweep(sharing_->member());
     sharing_->close();
   }
   close_descriptors();

@@ -4,6 +4,7 @@
 // verbs.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <new>
 
@@ -60,7 +61,7 @@ enum class Recovery : uint8_t { kOpen, kCwr, kFast, kLoss };
 enum class RetransmitMode : uint8_t { kNone, kTimeout, kTailProbe, kReorder, kPersist };
 
 struct Sender {
-  Seq iss, una, nxt;
+  Seq una, nxt;
   Seq end;        // behind the last queued byte (FIN included)
   Seq wl1, wl2;   // RFC 9293: segment that last set the window
   Seq small_end;  // Minshall: end of the last short segment sent
@@ -73,6 +74,7 @@ struct Sender {
   // that may; payload and start of the probe in flight, 0: none.
   uint16_t mtu_low_bytes = 0, mtu_high_bytes = 0, mtu_probe_bytes = 0;
   Seq mtu_probe_start;
+  Seq iss;
   uint8_t shift = 0;         // window scale of the peer
   bool fin_queued = false;   // shutdown_write() was called
   bool fin_waiting = false;  // no memory for the FIN yet
@@ -86,17 +88,16 @@ struct LossState {
   uint8_t sack_seen_count = 0;
   bool has_first_resend_ts = false;
   // Undo (RFC 3522, 3708)
-  bool undo_possible = false;
   uint32_t undo_resent = 0;  // retransmissions not yet reported as duplicates
   uint32_t duplicates = 0;   // segments that DSACKs have told of
   Seq undo_marker;           // first byte of what they may have repeated
   uint32_t undo_cwnd_bytes = 0;
   uint32_t undo_ssthresh_bytes = 0;
   uint32_t first_resend_ts = 0;  // TSval of the first retransmission
-  Seq high;                      // snd.nxt when the recovery began
   Seq dsack_round;
   // From here on: what every acknowledgement looks at.
   Recovery phase = Recovery::kOpen;
+  bool undo_possible = false;
   bool frto = false;           // RFC 5682: the timeout may have been spurious
   bool frto_new_data = false;  // and new data is to go out now to find out
   bool reordering_seen = false;
@@ -108,6 +109,7 @@ struct LossState {
   uint8_t backoff = 0;             // timeouts in a row
   uint8_t probes = 0;              // unanswered persist probes
   uint8_t probe_backoff = 0;
+  Seq high;  // snd.nxt when the recovery began
   Seq probe_end;
   uint32_t rack_order = 0;  // of the latest transmission known delivered
   Seq fack;                 // highest sequence known delivered
@@ -119,6 +121,7 @@ struct LossState {
   Instant stalled_since{};  // first timeout without progress; 0: none
   Frame* sack_cursor = nullptr;
 };
+static_assert(offsetof(LossState, phase) == kCacheLineBytes);
 
 // Only kept while congestion control asks for it (delivery_rate.h).
 struct RateState {
@@ -177,16 +180,17 @@ struct Receiver {
 };
 
 struct ConnectionStats {
-  uint64_t bytes_sent = 0, bytes_acked = 0, bytes_received = 0, bytes_resent = 0;
-  uint32_t segments_sent = 0, segments_received = 0, segments_resent = 0;
+  uint64_t bytes_sent = 0, bytes_acked = 0, bytes_received = 0;
+  uint32_t segments_sent = 0, segments_received = 0;
   uint32_t data_segments_sent = 0, data_segments_received = 0;
-  uint32_t out_of_order = 0, dsacks = 0;
+  uint64_t bytes_resent = 0;
+  uint32_t segments_resent = 0, out_of_order = 0, dsacks = 0;
 };
 
 // The order of the members is that of their use: with 100,000 connections nearly every segment
 // finds its own cold in the caches, and each cache line counts. What a segment in sequence, its
-// answer and the ACK of that touch lies within the first kHotBytes, what they do not touch within
-// those is at the seams of the structures; options, handshake and rate samples come behind.
+// answer and the ACK of that touch lies in kHotRanges; between them and behind is what
+// an opening, a loss, a growing window or an idle connection needs.
 class Connection : public FlowNode, public ListNode<HeldTag>, public ListNode<QueueTag> {
  public:
   Connection(Core& core, Timer::Callback fire, Timer::Callback fire_life);
@@ -195,9 +199,10 @@ class Connection : public FlowNode, public ListNode<HeldTag>, public ListNode<Qu
   CongestionController& congestion() {
     return *std::launder(reinterpret_cast<CongestionController*>(congestion_storage));
   }
+  const CongestionController& congestion() const {
+    return *std::launder(reinterpret_cast<const CongestionController*>(congestion_storage));
+  }
   void use_congestion(CongestionControl algorithm);
-
-  static constexpr uint32_t kHotBytes = 1024;
 
   Core& core;
   Instant last_received_at{};
@@ -219,6 +224,26 @@ class Connection : public FlowNode, public ListNode<HeldTag>, public ListNode<Qu
   bool blocked = false;    // could not send for want of memory or ring; retried at ack_at
   bool hashed = false;
   bool timestamps = false;
+
+  // Not touched from here on...
+  alignas(8) unsigned char congestion_storage[136];
+  RateState rate;
+  Timer life_timer;
+  Instant life_at = Instant::never();  // keep-alive, FIN-WAIT-2, TIME-WAIT
+  Listener* listener = nullptr;        // while queued
+  Instant established_at{};
+  Instant challenge_at{};
+  uint32_t keepalive_idle_s = 7200;
+  uint32_t keepalive_interval_s = 75;
+  int16_t linger2_s = 0;
+  uint8_t keepalive_probes = 9;
+  uint8_t path_retries = 0;
+  uint8_t syn_retries = 0;
+  bool keepalive = true;
+  bool challenged = false;
+  bool syn_resent = false;
+  bool syn_resent_again = false;            // more than once
+  alignas(kCacheLineBytes) LossState loss;  // ... into its second line
 
   bool sack = false;
   bool scaling = false;
@@ -246,26 +271,7 @@ class Connection : public FlowNode, public ListNode<HeldTag>, public ListNode<Qu
   SendClock send_clock;
   ConnectionStats stats;
   Sender snd;
-  alignas(8) unsigned char congestion_storage[136];
-  LossState loss;
   Receiver rcv;
-
-  RateState rate;
-  Timer life_timer;
-  Instant life_at = Instant::never();  // keep-alive, FIN-WAIT-2, TIME-WAIT
-  Listener* listener = nullptr;        // while queued
-  Instant established_at{};
-  Instant challenge_at{};
-  uint32_t keepalive_idle_s = 7200;
-  uint32_t keepalive_interval_s = 75;
-  int16_t linger2_s = 0;
-  uint8_t keepalive_probes = 9;
-  uint8_t path_retries = 0;
-  uint8_t syn_retries = 0;
-  bool keepalive = true;
-  bool challenged = false;
-  bool syn_resent = false;
-  bool syn_resent_again = false;  // more than once
 
   bool ack_state() const { return state != State::kSynSent && state != State::kClosed; }
   // States in which data and FIN of ours may be sent.
@@ -277,6 +283,26 @@ class Connection : public FlowNode, public ListNode<HeldTag>, public ListNode<Qu
     return state == State::kEstablished || state == State::kFinWait1 || state == State::kFinWait2;
   }
 };
+
+struct HotRange {
+  size_t from, bytes;
+};
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored \
+    "-Winvalid-offsetof"  // it has bases; the compilers agree all the same
+inline constexpr HotRange kHotRanges[] = {
+    {0, offsetof(Connection, congestion_storage)},
+    {offsetof(Connection, loss.phase),
+     offsetof(Connection, rcv.rtt_seq) - offsetof(Connection, loss.phase)},
+};
+#pragma GCC diagnostic pop
+
+// `at` may be a HalfOpen: nothing is read.
+[[gnu::always_inline]] inline void prefetch_connection(const FlowNode* at) {
+  for (const HotRange& r : kHotRanges) {
+    prefetch(reinterpret_cast<const uint8_t*>(at) + r.from, r.bytes);
+  }
+}
 
 // What the two SYNs of a passive opening agreed on.
 struct Handshake {

@@ -136,14 +136,14 @@ bool take(Core& core, const net::Received& received, Arrival& arrival) {
 constexpr uint32_t kAhead = 6;
 
 [[gnu::always_inline]] inline void prefetch_connection(const Core& core, uint64_t hash) {
-  if (const FlowNode* node = core.flows.guess(hash)) prefetch(node, Connection::kHotBytes);
+  if (const FlowNode* node = core.flows.guess(hash)) tcp::prefetch_connection(node);
 }
 
 }  // namespace
 
 void refuse_stray(Core& core, Instant now, const wire::FlowKey& key, Segment& s) {
   const bool opening = s.has(wire::kTcpSyn) && !s.has(wire::kTcpAck);
-  if (!opening && core.ip.take_stray(now, key, *s.frame, s.interface)) {
+  if (core.ip.take_stray(now, key, *s.frame, s.interface, opening)) {
     ++core.counters.tcp_strays;
     return;
   }

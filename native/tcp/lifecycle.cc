@@ -14,9 +14,6 @@ namespace millrace::tcp {
 
 Connection::Connection(Core& core_, Timer::Callback fire, Timer::Callback fire_life)
     : core(core_), timer(fire, this), life_timer(fire_life, this) {
-  // What input_burst() asks for reaches to where the comment in Receiver says.
-  MR_DASSERT(reinterpret_cast<uint8_t*>(&rcv.rtt_seq) - reinterpret_cast<uint8_t*>(this) <=
-             ptrdiff_t(kHotBytes));
   use_congestion(CongestionControl::kCubic);
 }
 
@@ -28,12 +25,13 @@ void Connection::use_congestion(CongestionControl algorithm) {
   static_assert(sizeof(Cubic) <= sizeof congestion_storage);
   static_assert(sizeof(NewReno) <= sizeof congestion_storage);
   static_assert(sizeof(Bbr) <= sizeof congestion_storage);
+  window.keeps_time = false;
   if (algorithm == CongestionControl::kNewReno) {
     new (congestion_storage) NewReno();
   } else if (algorithm == CongestionControl::kBbr) {
     new (congestion_storage) Bbr(core.random.next_u32());
   } else {
-    new (congestion_storage) Cubic();
+    new (congestion_storage) Cubic(core.options.cubic_reno_slope);
   }
 }
 

@@ -42,8 +42,8 @@ class SendClock {
   }
 
   Instant since_{};
-  Duration spent_[3] = {};  // by the reasons but kIdle
   Reason reason_ = kIdle;
+  Duration spent_[3] = {};  // by the reasons but kIdle
 };
 
 }  // namespace millrace::tcp

@@ -96,3 +96,25 @@ t.test(`a loop that went to sleep hears what the guardian did (${mode})`, { skip
   }
   await stopAndReport(t, home, server);
 });
+
+t.test(`busy in another's callback, right after a wait (${mode})`, { skip }, async (t) => {
+  const home = await lab(t);
+  const server = await home.node(mode, app('late-accept'), [7000, '0.0.0.0'], { stdin: 'pipe' });
+  // The guardian is asleep, the loop waits, and what wakes it is not ours.
+  await sleep(700);
+  const signal = home.file('unblock');
+  server.child.stdin?.write(`block-here ${signal}\n`);
+  await server.waitFor(/blocking/);
+  const start = performance.now();
+  // The first one wakes the guardian, the second finds it looking.
+  for (let i = 0; i < 2; ++i) {
+    const connect = `require('node:net').connect(7000, '${home.mill.ipv4}', () => process.exit(0))`;
+    const peer = await home.run(home.peer, process.execPath, ['-e', connect], { timeoutMs: 5000 });
+    t.equal(peer.code, 0, `a handshake is answered: ${peer.stderr}`);
+  }
+  t.notMatch(server.stdout, /unblocked/, 'while the loop is blocked');
+  t.comment(`${(performance.now() - start).toFixed(0)} ms`);
+  writeFileSync(signal, '');
+  await server.waitFor(/unblocked/);
+  await stopAndReport(t, home, server);
+});

@@ -2,6 +2,7 @@
 #include "port/dpdk/device.h"
 
 #include <dirent.h>
+#include <rte_bus.h>
 #include <rte_cycles.h>
 #include <rte_dev.h>
 #include <rte_devargs.h>
@@ -144,7 +145,7 @@ bool Device::open(const DeviceSettings& settings, SetupError& error) {
     error.set(EIO, "DPDK device %s (%u) says nothing about itself", name_, id);
     return false;
   }
-  find_start_queue();
+  find_arguments();
   const bool shared = settings.isolate && shares_with_kernel(driver());
   if (configure(settings, error) && set_up_queues(settings, error) && (!shared || isolate(error)) &&
       start(error)) {
@@ -154,12 +155,15 @@ bool Device::open(const DeviceSettings& settings, SetupError& error) {
   return false;
 }
 
-void Device::find_start_queue() {
-  constexpr std::string_view kName = "start_queue=";
-  const std::string arguments = probed_by();
-  const size_t at = arguments.find(kName);
-  if (std::string_view(driver()) != "net_af_xdp" || at == arguments.npos) return;
-  start_queue_ = uint16_t(std::strtoul(arguments.c_str() + at + kName.size(), nullptr, 10));
+void Device::find_arguments() {
+  const rte_devargs* arguments = info_.device ? rte_dev_devargs(info_.device) : nullptr;
+  if (!arguments) return;
+  probed_by_ = arguments->name;
+  if (arguments->args && *arguments->args) probed_by_ += std::string(",") + arguments->args;
+  constexpr std::string_view kStart = "start_queue=";
+  const size_t at = probed_by_.find(kStart);
+  if (std::string_view(driver()) != "net_af_xdp" || at == probed_by_.npos) return;
+  start_queue_ = uint16_t(std::strtoul(probed_by_.c_str() + at + kStart.size(), nullptr, 10));
 }
 
 bool Device::configure(const DeviceSettings& settings, SetupError& error) {
@@ -176,7 +180,10 @@ bool Device::configure(const DeviceSettings& settings, SetupError& error) {
     configuration.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
     configuration.rx_adv_conf.rss_conf.rss_hf =
         info_.flow_type_rss_offloads & (RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP);
+    spreads_by_ = configuration.rx_adv_conf.rss_conf.rss_hf;
   }
+  sending_ = plan_sending(info_, info_.tx_offload_capa | settings.assumed_offloads);
+  configuration.txmode.offloads = sending_.device_offloads & info_.tx_offload_capa;
   constexpr uint64_t kChecks =
       RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_TCP_CKSUM | RTE_ETH_RX_OFFLOAD_UDP_CKSUM;
   if ((info_.rx_offload_capa & kChecks) == kChecks) {
@@ -196,6 +203,7 @@ bool Device::configure(const DeviceSettings& settings, SetupError& error) {
     if (result == 0) break;
   }
   if (result != 0) return fail(error, result, "refuses its configuration");
+  configured_ = true;
   rte_eth_dev_get_mtu(id_, &mtu_);
   return true;
 }
@@ -296,23 +304,21 @@ bool Device::link_up() const {
 }
 
 void Device::close() {
-  if (id_ != RTE_MAX_ETHPORTS) {
-    if (started_) rte_eth_dev_stop(id_);
-    // Also one that was not started: its queues may hold buffers of the pool.
-    rte_eth_dev_close(id_);
-    id_ = RTE_MAX_ETHPORTS;
-  }
-  started_ = false;
+  if (started_) rte_eth_dev_stop(id_);
+  // Also one that was not started: its queues may hold buffers of the pool. But one that did not
+  // become ours stays as it was found.
+  if (configured_) rte_eth_dev_close(id_);
+  id_ = RTE_MAX_ETHPORTS;
+  configured_ = started_ = false;
   for (rte_mempool* pool : pools_) rte_mempool_free(pool);
   pools_.clear();
 }
 
-std::string Device::probed_by() const {
-  const rte_devargs* arguments = info_.device ? rte_dev_devargs(info_.device) : nullptr;
-  if (!arguments) return info_.device ? rte_dev_name(info_.device) : "";
-  std::string text = arguments->name;
-  if (arguments->args && *arguments->args) text += std::string(",") + arguments->args;
-  return text;
+rte_device* Device::bus_device() const {
+  rte_eth_dev_info info{};
+  if (!is_open() || rte_eth_dev_info_get(id_, &info) != 0 || !info.device) return nullptr;
+  const rte_bus* bus = rte_dev_bus(info.device);
+  return bus && std::string_view(rte_bus_name(bus)) == "vdev" ? info.device : nullptr;
 }
 
 std::vector<std::string> device_names(bool& of_one_interface) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/setup_error.h"
+#include "port/dpdk/offloads.h"
 
 struct rte_mempool;
 
@@ -21,6 +22,8 @@ struct DeviceSettings {
   uint32_t receive_buffers = 0;  // mbufs; at least what the queues hold
   bool isolate = false;  // if the kernel has the device too: only rte_flow rules bring packets
   bool shared = false;   // each queue is another stack's, and so is one to send by
+  // Tests: offloads of sending that whoever is behind the device does, besides its own.
+  uint64_t assumed_offloads = 0;
 };
 
 class Device {
@@ -42,6 +45,9 @@ class Device {
   uint32_t mtu_bytes() const { return mtu_; }
   bool isolated() const { return isolated_; }
   bool checks_received() const { return checks_received_; }
+  const SendPlan& sending() const { return sending_; }
+  // What it spreads received packets by, RTE_ETH_RSS_...; 0: one queue, or it does not say.
+  uint64_t spreads_by() const { return spreads_by_; }
   bool link_up() const;
   // Opened by the driver for its queues while they were set up (net_af_xdp); by queue.
   const std::vector<int>& sockets() const { return sockets_; }
@@ -50,12 +56,13 @@ class Device {
   // The number that the kernel has for a queue (net_af_xdp: from `start_queue` on).
   uint16_t kernel_queue(uint16_t queue) const { return uint16_t(start_queue_ + queue); }
   // What it is probed by again after it was closed: "net_af_xdp0,iface=eth1".
-  std::string probed_by() const;
-  rte_device* bus_device() const { return info_.device; }
+  const std::string& probed_by() const { return probed_by_; }
+  // Null: it has been taken away, or is none that can be probed again.
+  rte_device* bus_device() const;
 
  private:
   bool find(const char* name, SetupError& error);
-  void find_start_queue();
+  void find_arguments();
   bool configure(const DeviceSettings& settings, SetupError& error);
   bool set_up_queues(const DeviceSettings& settings, SetupError& error);
   rte_mempool* make_pool(uint32_t buffers, SetupError& error);
@@ -67,12 +74,16 @@ class Device {
   uint16_t id_ = RTE_MAX_ETHPORTS;
   uint16_t queues_ = 0;
   uint16_t start_queue_ = 0;
+  std::string probed_by_;
   uint16_t transmit_queues_ = 1;  // the first one is used
   uint16_t mtu_ = 1500;
   bool isolated_ = false;
+  bool configured_ = false;
   bool started_ = false;
   bool wants_interrupts_ = false;
   bool checks_received_ = false;
+  SendPlan sending_;
+  uint64_t spreads_by_ = 0;
   char name_[RTE_ETH_NAME_MAX_LEN] = "";
   rte_eth_dev_info info_{};
   std::vector<rte_mempool*> pools_;  // one, or one for each receive queue

@@ -43,6 +43,7 @@ struct DeviceLease::Shared {
 
 struct DeviceLease::Registry {
   std::mutex mutex;
+  uint32_t leases = 0;
   std::vector<std::shared_ptr<Shared>> open;
   // Devices that were closed. DPDK forgets those: whoever wants one again has it probed anew.
   std::vector<std::string> past;
@@ -85,6 +86,8 @@ DeviceLease& DeviceLease::operator=(DeviceLease&& other) noexcept {
   shared_ = std::move(other.shared_);
   slot_ = other.slot_;
   count_ = other.count_;
+  number_ = other.number_;
+  holds_ = std::exchange(other.holds_, false);
   opened_ = other.opened_;
   return *this;
 }
@@ -130,6 +133,8 @@ bool DeviceLease::take(const DeviceSettings& settings, SetupError& error) {
   slot_ = size_t(free - slots.begin());
   count_ = shared_->whole ? uint16_t(slots.size()) : uint16_t(1);
   for (size_t i = slot_; i < slot_ + count_; ++i) slots[i].taken = true;
+  holds_ = true;
+  number_ = ++all.leases;
   return true;
 }
 
@@ -158,19 +163,19 @@ rte_mempool* DeviceLease::transmit_pool(uint32_t buffers) const {
   return slot.transmit_pool;
 }
 
-void DeviceLease::end() {
-  if (!shared_) return;
+void DeviceLease::end(bool taken_away) {
+  if (!holds_) return;
   Registry& all = registry();
   const std::lock_guard lock(all.mutex);
-  const std::shared_ptr<Shared> shared = std::exchange(shared_, nullptr);
+  const std::shared_ptr<Shared> shared = shared_;
+  holds_ = false;
   for (size_t i = slot_; i < slot_ + count_; ++i) shared->slots[i].taken = false;
-  if (shared->anyone() || shared->stays_open()) return;
+  if (shared->anyone() || (shared->stays_open() && !taken_away)) return;
   for (const auto& device : shared->devices) {
-    const std::string arguments = device->probed_by();
     rte_device* const bus_device = device->bus_device();
     device->close();  // the driver frees what it holds
-    const bool gone = bus_device && !arguments.empty() && rte_dev_remove(bus_device) == 0;
-    if (gone) all.past.push_back(arguments);
+    const bool again = !taken_away && bus_device && !device->probed_by().empty();
+    if (again && rte_dev_remove(bus_device) == 0) all.past.push_back(device->probed_by());
   }
   for (const auto& slot : shared->slots) rte_mempool_free(slot.transmit_pool);
   std::erase(all.open, shared);

@@ -29,9 +29,11 @@ class DeviceLease {
   bool take(const DeviceSettings& settings, SetupError& error);
   // The last one's end closes the device, if its driver can open it again. No thread may touch the
   // queues any more.
-  void end();
+  // `taken_away`: it is no more, and its driver must let go of it.
+  void end(bool taken_away = false);
 
-  bool holds() const { return bool(shared_); }
+  bool holds() const { return holds_; }
+  // Stays where it is after end(), perhaps closed.
   Device& device() const;
   // This stack's: receive queues [first, first + queues), and the queue that it sends by.
   uint16_t first_queue() const;
@@ -41,6 +43,8 @@ class DeviceLease {
   bool is_shared() const;
   // This one opened it.
   bool opened() const { return opened_; }
+  // Of this process's leases: for names of things that may outlive one.
+  uint32_t number() const { return number_; }
   // For packets that are copied on their way out of a queue which others may have later: they stay
   // the device's. Null: no memory.
   rte_mempool* transmit_pool(uint32_t buffers) const;
@@ -54,6 +58,8 @@ class DeviceLease {
   std::shared_ptr<Shared> shared_;
   size_t slot_ = 0;
   uint16_t count_ = 0;
+  uint32_t number_ = 0;
+  bool holds_ = false;
   bool opened_ = false;
 };
 

@@ -18,8 +18,8 @@ constexpr size_t kBurst = 32;
 }  // namespace
 
 std::unique_ptr<SidePort> SidePort::open(std::unique_ptr<Port> inner, FramePool& pool, int fd,
-                                         Read read, SetupError& error) {
-  std::unique_ptr<SidePort> port(new (std::nothrow) SidePort(std::move(inner), pool, fd, read));
+                                         void* side, Read read, SetupError& error) {
+  std::unique_ptr<SidePort> port(new (std::nothrow) SidePort(std::move(inner), pool, side, read));
   if (!port) {
     error.set(ENOMEM, "out of memory");
     return nullptr;
@@ -52,13 +52,15 @@ uint32_t SidePort::receive(Instant now, std::span<Frame*> out) {
   for (size_t i = 0; i < std::min(room.size(), kBurst); ++i) {
     Frame* frame = pool_.alloc();
     if (!frame) break;
-    frame->length = read_(side_, {frame->data(), frame->tailroom()});
+    bool passed_on = false;
+    frame->length = read_(side_, {frame->data(), frame->tailroom()}, passed_on);
     if (frame->length == 0) {
       pool_.release(frame);
       break;
     }
     // What a virtual device left undone, whoever got it first has not done either.
-    frame->flags |= Frame::kPassedOn | Frame::kChecksumMayBePartial;
+    frame->flags |= Frame::kChecksumMayBePartial;
+    if (passed_on) frame->flags |= Frame::kPassedOn;
     bytes_ += frame->length;
     ++frames_;
     out[received++] = frame;

@@ -12,12 +12,13 @@ namespace millrace {
 
 class SidePort final : public Port {
  public:
-  // One frame from `fd` into the memory; the bytes, 0: nothing is there.
-  using Read = uint32_t (*)(int fd, std::span<uint8_t> out);
+  // One frame from `side` into the memory; its bytes, 0: nothing is there. `passed_on`: another
+  // stack has seen it already.
+  using Read = uint32_t (*)(void* side, std::span<uint8_t> out, bool& passed_on);
 
-  // `fd` stays the caller's and outlives the port. Null: `error` says why.
+  // `fd` is readable when `side` has something; both stay the caller's. Null: `error` says why.
   static std::unique_ptr<SidePort> open(std::unique_ptr<Port> inner, FramePool& pool, int fd,
-                                        Read read, SetupError& error);
+                                        void* side, Read read, SetupError& error);
   ~SidePort() override { close(); }
 
   const PortInfo& info() const override { return inner_->info(); }
@@ -33,12 +34,12 @@ class SidePort final : public Port {
   void close() override;
 
  private:
-  SidePort(std::unique_ptr<Port> inner, FramePool& pool, int fd, Read read)
-      : inner_(std::move(inner)), pool_(pool), side_(fd), read_(read) {}
+  SidePort(std::unique_ptr<Port> inner, FramePool& pool, void* side, Read read)
+      : inner_(std::move(inner)), pool_(pool), side_(side), read_(read) {}
 
   std::unique_ptr<Port> inner_;
   FramePool& pool_;
-  int side_;
+  void* side_;
   Read read_;
   int epoll_ = -1;
   uint32_t skipped_ = 0;  // looks in a row that left the side out

@@ -49,6 +49,7 @@ RuleReport report_of(const FlowRule& rule) {
   report.port_mask = rule.port_mask;
   if (rule.exact) report.remote = rule.remote;
   report.icmp_type = rule.icmp_type;
+  report.any_icmp = rule.any_icmp;
   if (rule.target == FlowRule::Target::kQueue) report.queues = {rule.queue};
   if (rule.target == FlowRule::Target::kSpread) {
     report.queues.resize(rule.queues);
@@ -79,6 +80,10 @@ void FlowTexts::match_addresses(const FlowRule& rule) {
       ipv4_mask_.hdr.src_addr = 0xffffffff;
     }
     if (rule.whole) ipv4_mask_.hdr.fragment_offset = wire16(kFragmentBits);
+    if (rule.any_icmp) {
+      ipv4_.hdr.next_proto_id = kIcmp;
+      ipv4_mask_.hdr.next_proto_id = 0xff;
+    }
     items[1] = {RTE_FLOW_ITEM_TYPE_IPV4, &ipv4_, nullptr, &ipv4_mask_};
     return;
   }
@@ -92,6 +97,10 @@ void FlowTexts::match_addresses(const FlowRule& rule) {
 }
 
 void FlowTexts::match_transport(const FlowRule& rule) {
+  if (rule.any_icmp) {
+    items[2].type = RTE_FLOW_ITEM_TYPE_END;
+    return;
+  }
   switch (rule.protocol) {
     case kIcmp:
       icmp_.hdr.icmp_type = rule.icmp_type;

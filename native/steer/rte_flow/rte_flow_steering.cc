@@ -187,6 +187,7 @@ Error RteFlowSteering::make_icmp(const wire::IpAddress& address) {
   rule.local = address;
   rule.priority = FlowPriority::kIcmp;
   Error error = kOk;
+  const Refusals before = refusals_;
   const auto each = [&](const auto& types) {
     for (const uint8_t type : types) {
       rule.icmp_type = type;
@@ -194,10 +195,17 @@ Error RteFlowSteering::make_icmp(const wire::IpAddress& address) {
     }
   };
   address.is_v4() ? each(kIcmpErrors) : each(kIcmpv6Errors);
-  if (error) {
-    unmake(granted.made, 0);
-    return error;
+  if (error) unmake(granted.made, 0);
+  if (error && address.is_v4()) {
+    // A device that knows no types may know the protocol: whoever hands on the errors that are not
+    // about us hands on the rest as well. Not so with ICMPv6: neighbours are found by it, and their
+    // answers must come to the kernel by the interface that asked.
+    const Refusals by_type = refusals_;
+    rule.any_icmp = true;
+    error = make_one(rule, granted.made);
+    refusals_ = error ? by_type : before;
   }
+  if (error) return error;
   wishes_.emplace(wish, std::move(granted));
   return kOk;
 }

@@ -31,6 +31,7 @@ constexpr uint32_t kSlowBytesPerS = 150'000;  // 1.2 Mbit/s: below it a burst is
 void Bbr::begin(CongestionWindow& w, Instant now, uint32_t srtt_us) {
   min_rtt_at_ = aggregation_at_ = cycle_at_ = now;
   w.ssthresh_bytes = UINT32_MAX;
+  w.keeps_time = true;
   pace_by_rtt(w, srtt_us);
 }
 

@@ -15,6 +15,9 @@ struct CongestionWindow {
   uint32_t cwnd_bytes = 0;
   uint32_t ssthresh_bytes = UINT32_MAX;
   uint32_t mss_bytes = 0;
+  // The algorithm keeps time: it is to be told of idleness (on_idle()). One that does not is left
+  // alone, and so is its memory.
+  bool keeps_time = false;
   uint64_t pacing_bytes_per_s = 0;  // 0: not paced
   bool slow_start() const { return cwnd_bytes < ssthresh_bytes; }
   // The very first slow start: nothing is known of the path yet.

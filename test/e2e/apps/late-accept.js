@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // A server that is busy while clients come and go; knows nothing of millrace.
 //   node late-accept.js <port> <address>
-//   On stdin: "block <file>" blocks the loop until there is such a file; "log" prints what every connection has seen, in order of its first word.
+//   On stdin: "block <file>" blocks the loop until there is such a file, "block-here <file>" in the callback of stdin
+//   itself; "log" prints what every connection has seen, in order of its first word.
 'use strict';
 
 const { existsSync } = require('node:fs');
@@ -34,11 +35,11 @@ process.stdin.on('data', (line) => {
           .sort(),
       )}`,
     );
-  console.log('blocking');
-  // From the next callback on, so that the line is out.
-  return setImmediate(() => {
+  const block = () => {
     while (!existsSync(file));
     console.log('unblocked');
-  });
+  };
+  console.log('blocking');
+  return word === 'block-here' ? block() : setImmediate(block);
 });
 process.on('SIGTERM', () => process.exit(0));

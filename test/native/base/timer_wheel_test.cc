@@ -26,7 +26,8 @@ struct Probe {
 }  // namespace
 
 TEST_CASE("a timer fires once, not early and at most a tick late") {
-  for (int64_t start : {int64_t(0), int64_t(63) * kTick, (int64_t(1) << 30) * kTick - kTick}) {
+  for (int64_t start : {int64_t(0), int64_t(63) * kTick, int64_t(1023) * kTick,
+                        (int64_t(1) << 28) * kTick - kTick, (int64_t(1) << 30) * kTick - kTick}) {
     std::mt19937_64 random(7);
     TimerWheel wheel(Instant{start});
     std::vector<std::unique_ptr<Probe>> probes;

@@ -4,6 +4,7 @@
 #include "port/dpdk/shared_device.h"
 
 #include <doctest/doctest.h>
+#include <rte_dev.h>
 
 #include <algorithm>
 #include <atomic>
@@ -12,17 +13,16 @@
 #include <vector>
 
 #include "port/dpdk/dpdk_port.h"
-#include "port/dpdk/eal.h"
+#include "ring_device.h"
 
 namespace millrace::dpdk {
 namespace {
 
-// DPDK starts once in a process: all cases share these devices.
+// DPDK starts once in a process, with the arguments of the other tests.
 bool started() {
-  static SetupError error;
-  static const bool done = start_eal(
-      "--vdev=net_null0 --vdev=net_null1,no-rx=1 --no-huge -m 128 --no-shconf", false, error);
-  REQUIRE_MESSAGE(done, error.text);
+  test::start_dpdk();
+  static const bool done =
+      rte_dev_probe("net_null0") == 0 && rte_dev_probe("net_null1,no-rx=1") == 0;
   return done;
 }
 
