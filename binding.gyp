@@ -50,7 +50,8 @@
           "sources": [
             "<!@(find native/plugin native/port/dpdk native/steer/rte_flow -name '*.cc' | sort)",
             "native/packet/frame_pool.cc",
-            "native/base/os_memory.cc"
+            "native/base/os_memory.cc",
+            "native/steer/rule_report.cc"
           ],
           "libraries": ["-lrte_ethdev", "-lrte_eal", "-lrte_mempool", "-lrte_mbuf"]
         }

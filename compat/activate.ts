@@ -8,6 +8,6 @@ export function activate(): void {
   const { acquireEngine, configure, mayWant, wants } = require('../lib/index') as typeof import('../lib/index');
   const { options } = configure();
   if (!options.enabled || options.port === 'none') return;
-  const gate: Gate = { wants, mayWant, sharesPorts: options.port === 'af_xdp', acquire: acquireEngine };
+  const gate: Gate = { wants, mayWant, sharesPorts: options.port !== 'loopback', acquire: acquireEngine };
   install(gate);
 }

@@ -14,7 +14,7 @@ export interface Gate {
   mayWant(protocol: 'tcp' | 'udp', operation: 'listen' | 'connect' | 'bind'): boolean;
   /**
    * Can this process listen through the engine on a port that other processes have too? Not where the engine reaches
-   * nothing but this process.
+   * nothing but this process. (Where it could reach further and may not, {@link Gate.acquire} says why.)
    */
   readonly sharesPorts: boolean;
   /** The running engine; null when there is none, which whoever knows the reason has said once. */

@@ -18,6 +18,8 @@ export interface NativeConfig {
   readonly dpdkAddress: string;
   readonly dpdkNeighbors: string;
   readonly dpdkTap: string;
+  /** Worker threads: each has one queue of the device, which the first of them opens. */
+  readonly dpdkShared: boolean;
   /** The shared object that holds port dpdk. */
   readonly dpdkObject: string;
   /** The port says what it does on stderr. */
@@ -133,6 +135,10 @@ export interface NativeStack {
   counterNames(): [group: string, name: string, meaning: string][];
   counters(): number[];
   ports(): PortReport[];
+  /** Steering rules that could not be had, with the reason, and how often; the newest of an interface last. */
+  refusals(): [rule: string, times: number][];
+  /** The one because of which the last connect, listen or bind failed; '' when it was something else. Told once. */
+  takeRefusal(): string;
 }
 
 export interface Binding {
@@ -142,6 +148,8 @@ export interface Binding {
     nextPost: () => number,
     runPost: () => Upcall,
   ) => NativeStack;
+  /** Asks the desk of a running stack, this process's or another's: the answer or a negative errno. Blocks. */
+  ask(desk: string, patienceMs: number): string | number;
 }
 
 /** Loads the prebuilt or the compiled addon; throws when there is none for this platform. */

@@ -19,7 +19,9 @@ const FRAMES = { loopback: 8192, network: 32_768 } as const;
 const SEND_BUFFER_BYTES = 262_144;
 const RECEIVE_BUFFER_BYTES = 262_144;
 const UDP_RECEIVE_BUFFER_BYTES = 2_097_152;
-const NO_CLUSTER = 'port dpdk serves one process: cluster workers cannot share its device; use port af_xdp for them';
+const NO_CLUSTER =
+  'port dpdk serves one process, and this is a cluster worker; allowed: worker_threads, each on a queue of the device ' +
+  '(MILLRACE_QUEUES=<how many>); or port af_xdp: MILLRACE_PORT=af_xdp MILLRACE_INTERFACE=<name>';
 /** How long the end of the process waits for peers to acknowledge what was written. */
 const LINGER_MS = 5000;
 
@@ -92,12 +94,18 @@ function fallBack(options: Options, reason: string): void {
   lifecycle.emit('fallback', reason);
 }
 
-/** One for each of several that share the interfaces; 0, all of them, for a program that is alone. */
-function automaticQueues(): number {
-  const { isMainThread } = require('node:worker_threads') as typeof import('node:worker_threads');
-  if (!isMainThread) return 1;
+/**
+ * One for each of several that share the interfaces; 0, all of them, for a program that is alone. The queues of a DPDK
+ * device are counted for all threads together: 0 leaves it to the first.
+ */
+function automaticQueues(port: Options['port']): number {
+  if (isWorkerThread()) return port === 'dpdk' ? 0 : 1;
   const cluster = require('node:cluster') as import('node:cluster').Cluster;
   return cluster.isWorker || Object.keys(cluster.workers ?? {}).length > 0 ? 1 : 0;
+}
+
+function isWorkerThread(): boolean {
+  return !(require('node:worker_threads') as typeof import('node:worker_threads')).isMainThread;
 }
 
 function isClusterWorker(): boolean {
@@ -115,9 +123,10 @@ function nativeConfig(options: Options): NativeConfig {
     dpdkAddress: options.dpdkAddress,
     dpdkNeighbors: options.dpdkNeighbors,
     dpdkTap: options.dpdkTap,
+    dpdkShared: isWorkerThread(),
     dpdkObject: DPDK_OBJECT,
     debug: options.debug,
-    queues: options.queues === 'auto' ? automaticQueues() : options.queues,
+    queues: options.queues === 'auto' ? automaticQueues(options.port) : options.queues,
     xdpMode: options.xdpMode,
     fault: options.fault === null ? '' : formatValue('fault', options.fault),
     pcapFile: options.pcap.replaceAll('%p', String(process.pid)),

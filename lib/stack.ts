@@ -37,6 +37,16 @@ const ENETUNREACH = 101;
 /** What one onData gets at most, as one read of libuv. */
 const CHUNK_BYTES_MAX = 65_536;
 
+/** Lines about refused rules that one program prints at most. */
+const EXPLANATIONS_MAX = 16;
+
+/** A steering rule that could not be had. */
+export interface RefusedRule {
+  /** The rule in words, and the reason: `tcp to 10.0.0.1 port 80: queue 0: table full`. */
+  readonly rule: string;
+  readonly times: number;
+}
+
 type Socket = StackConnection | StackListener | StackDatagramSocket;
 
 /** Link-local addresses mean something only together with an interface (RFC 4007): they are the kernel's. */
@@ -79,6 +89,7 @@ export class StackEngine implements Engine, ConnectionHost {
   #oldestSlab = 0;
   #nextSlab = 0;
   #holds = 0;
+  readonly #explained = new Set<string>();
 
   /** @throws Error with `errno` when the native stack cannot be opened; the message is one line for a person */
   constructor(binding: Binding, config: NativeConfig, policy: Policy) {
@@ -149,7 +160,7 @@ export class StackEngine implements Engine, ConnectionHost {
     putLocal(this.#words, local?.address ?? UNSPECIFIED[family]);
     const slot = this.#native.tcpConnect(port, local?.port ?? 0);
     if (slot === -ENETUNREACH) return null;
-    if (slot < 0) return slot;
+    if (slot < 0) return this.#explain('connect to', address, port) ? null : slot;
     const from = {
       address: formatAddress(this.#words, HEADER.localAddress, address.startsWith('::ffff:')),
       port: this.#words[HEADER.localPort] as number,
@@ -164,7 +175,10 @@ export class StackEngine implements Engine, ConnectionHost {
     if (isScoped(local.address) || !this.#policy.wants('tcp', 'listen', local.address, local.port)) return null;
     putLocal(this.#words, local.address);
     const slot = this.#native.tcpListen(local.port, dualStack, backlog);
-    if (slot < 0) return slot;
+    if (slot < 0) {
+      this.#explain('listen on', local.address, local.port);
+      return slot;
+    }
     const listener = new StackListener(this.#rings, slot, local, sink, (closed) => this.#closeNow(closed));
     this.#sockets[slot] = listener;
     return listener;
@@ -185,7 +199,10 @@ export class StackEngine implements Engine, ConnectionHost {
       whole ? !policy.excludes('udp', 'connect', address, port) : policy.wants('udp', 'connect', address, port);
     putLocal(this.#words, local.address);
     const slot = this.#native.udpBind(local.port, dualStack);
-    if (slot < 0) return slot;
+    if (slot < 0) {
+      this.#explain('bind to', local.address, local.port);
+      return slot;
+    }
     const close = (closed: StackDatagramSocket): void => this.#closeNow(closed);
     const socket = new StackDatagramSocket(this.#rings, this.#native, slot, local, sink, { reaches, close });
     this.#sockets[slot] = socket;
@@ -271,6 +288,24 @@ export class StackEngine implements Engine, ConnectionHost {
       groups[group][name] = values[i] as number;
     });
     return groups;
+  }
+
+  refusedRules(): RefusedRule[] {
+    return this.#native.refusals().map(([rule, times]) => ({ rule, times }));
+  }
+
+  /**
+   * Says why a socket is the kernel's when it is because of a steering rule that was refused just now.
+   * @returns false when that is not the reason
+   */
+  #explain(what: string, address: string, port: number): boolean {
+    const why = this.#native.takeRefusal();
+    if (why === '') return false;
+    if (this.#explained.has(why) || this.#explained.size >= EXPLANATIONS_MAX) return true;
+    this.#explained.add(why);
+    const text = `millrace: ${what} ${address} port ${port} stays with the kernel: rule refused: ${why}`;
+    process.stderr.write(`${text.replaceAll(/\p{Cc}+/gu, ' ')}\n`);
+    return true;
   }
 
   /** One line of meaning for each counter. */

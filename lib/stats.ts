@@ -1,7 +1,7 @@
 /** The counters of the running stack, as an object and as a file at exit. */
 import { writeFileSync } from 'node:fs';
 import type { PortReport } from './binding';
-import type { StackEngine } from './stack';
+import type { RefusedRule, StackEngine } from './stack';
 
 export interface Stats {
   /** False when everything is the kernel's. */
@@ -10,6 +10,8 @@ export interface Stats {
   readonly ports: PortReport[];
   /** group -> counter -> value since the start; docs/counters.md has a line of meaning for each. */
   readonly counters: Record<string, Record<string, number>>;
+  /** Steering rules that could not be had, in words with the reason; the newest of an interface last. */
+  readonly refusedRules: RefusedRule[];
 }
 
 export function statsOf(engine: StackEngine | null): Stats {
@@ -18,6 +20,7 @@ export function statsOf(engine: StackEngine | null): Stats {
     pid: process.pid,
     ports: engine?.ports() ?? [],
     counters: engine?.counters() ?? {},
+    refusedRules: engine?.refusedRules() ?? [],
   };
 }
 

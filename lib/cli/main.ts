@@ -5,11 +5,12 @@ import { join } from 'node:path';
 import { nearest } from '../config';
 import { InterfaceError, OptionError, UnavailableError, UnknownOptionError } from '../errors';
 import { doctorCommand } from './doctor';
+import { flowsCommand } from './flows';
 import { optionsAsMarkdown, optionsAsText, printedOptions } from './print-options';
 import { runCommand } from './run';
 import { USAGE, UsageError } from './usage';
 
-const COMMANDS = ['run', 'doctor', 'options', 'help', 'version'];
+const COMMANDS = ['run', 'doctor', 'flows', 'options', 'help', 'version'];
 
 function print(text: string): void {
   process.stdout.write(text);
@@ -36,6 +37,8 @@ async function main(args: readonly string[]): Promise<number> {
       return runCommand(rest);
     case 'doctor':
       return doctorCommand(rest, print);
+    case 'flows':
+      return flowsCommand(rest, print);
     case 'options':
       return optionsCommand(rest);
     case 'help':

@@ -12,11 +12,13 @@ export const USAGE = `millrace: a fast path of its own for the network of an unm
       millrace run --interface eth1 node server.js
   millrace doctor [--json] [--port PORT] [--interface NAME]
       what this machine and user can do, and the command that mends each gap
+  millrace flows [--json] [PID ...]
+      the steering rules of running programs, in words, with what they have counted and which were refused
   millrace options [--json | --markdown]
       every option with its variable, flag, type, default and meaning
   millrace --version
   millrace help
 
 Exit codes: run ends as the command does; 1 when MILLRACE_REQUIRE=1 and nothing can be accelerated, or for doctor
-when the port that was asked for is not usable; 2 for a wrong option or command line.
+when the port that was asked for is not usable, for flows when a program does not answer; 2 for a wrong option or command line.
 `;

@@ -24,6 +24,7 @@ OpenConfig open_config(OptionReader& o) {
   config.dpdk.neighbors = o.text("dpdkNeighbors");
   config.dpdk.tap = o.text("dpdkTap");
   config.dpdk.object_file = o.text("dpdkObject");
+  config.dpdk.shared = o.flag("dpdkShared");
   config.dpdk.verbose = o.flag("debug");
   config.queues = o.number("queues");
   config.xdp_mode = o.text("xdpMode");
@@ -98,7 +99,9 @@ Napi::Function StackWrap::define(Napi::Env env) {
                       InstanceMethod<&W::close_socket>("closeSocket"),
                       InstanceMethod<&W::counter_names>("counterNames"),
                       InstanceMethod<&W::counters>("counters"),
-                      InstanceMethod<&W::ports>("ports")});
+                      InstanceMethod<&W::ports>("ports"),
+                      InstanceMethod<&W::refusals>("refusals"),
+                      InstanceMethod<&W::take_refusal>("takeRefusal")});
 }
 
 // new Stack(config, dispatch, nextPost, runPost); throws an Error with `errno` when it cannot be
@@ -436,6 +439,29 @@ Napi::Value StackWrap::ports(Info info) {
     list.Set(list.Length(), o);
   }
   return list;
+}
+
+// Steering rules that could not be had: [[rule and reason, times], ...], the newest of each
+// interface behind its others.
+Napi::Value StackWrap::refusals(Info info) {
+  const Napi::Env env = info.Env();
+  const auto refused = driver_->with_stack([](Stack& stack, Instant) {
+    return stack.director() ? stack.director()->refusals() : std::vector<steer::Refusal>();
+  });
+  auto list = Napi::Array::New(env, refused.size());
+  for (uint32_t i = 0; i < refused.size(); ++i) {
+    auto entry = Napi::Array::New(env, 2);
+    entry.Set(0u, refused[i].text);
+    entry.Set(1u, double(refused[i].times));
+    list.Set(i, entry);
+  }
+  return list;
+}
+
+Napi::Value StackWrap::take_refusal(Info info) {
+  return Napi::String::New(info.Env(), driver_->with_stack([](Stack& stack, Instant) {
+    return stack.director() ? stack.director()->take_refusal() : std::string();
+  }));
 }
 
 }  // namespace millrace

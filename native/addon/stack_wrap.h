@@ -53,6 +53,8 @@ class StackWrap : public Napi::ObjectWrap<StackWrap> {
   Napi::Value counter_names(Info info);
   Napi::Value counters(Info info);
   Napi::Value ports(Info info);
+  Napi::Value refusals(Info info);
+  Napi::Value take_refusal(Info info);
 
   wire::Endpoint endpoint(uint32_t offset, uint32_t port) const;
   Napi::Value external(Napi::Env env, uint8_t* data, size_t bytes);

@@ -11,6 +11,7 @@
 #include <csignal>
 
 #include "base/clock_os.h"
+#include "stack/inspection.h"
 
 namespace millrace {
 
@@ -54,7 +55,7 @@ Driver::Driver(std::unique_ptr<Stack> stack, const DriverConfig& config)
     watch(epoll_, port->poll_fd());
     watch(guardian_epoll_, port->poll_fd());
   }
-  if (stack_->director()) control_fd_ = stack_->director()->poll_fd();
+  if (stack_->director()) open_control();
   watch(guardian_epoll_, control_fd_);
   last_turn_ns_ = monotonic().ns;
   if (config_.guardian_after.ns > 0) {
@@ -72,6 +73,20 @@ Driver::~Driver() {
   signal(wake_guardian_);
   if (guardian_.joinable()) guardian_.join();
   for (const int fd : {guardian_epoll_, epoll_, wake_loop_, wake_guardian_}) close(fd);
+  if (control_fd_ >= 0) close(control_fd_);
+}
+
+// Without a desk nobody can ask, and everything else works.
+void Driver::open_control() {
+  control_fd_ = epoll_create1(EPOLL_CLOEXEC);
+  MR_ASSERT(control_fd_ >= 0);
+  watch(control_fd_, stack_->director()->poll_fd());
+  if (!desk_.open()) watch(control_fd_, desk_.poll_fd());
+}
+
+void Driver::serve_control(Instant now) {
+  stack_->follow_kernel(now);
+  desk_.on_readable([this] { return describe_steering(*stack_); });
 }
 
 void Driver::watch(int epoll, int fd) {
@@ -135,7 +150,7 @@ bool Driver::due() {
 
 void Driver::follow_kernel() {
   take_baton();
-  stack_->follow_kernel(monotonic());
+  serve_control(monotonic());
   drop_baton();
 }
 
@@ -227,7 +242,7 @@ void Driver::guard_once(Instant now) {
   epoll_event event;
   if (epoll_wait(guardian_epoll_, &event, 1, wait_ms) > 0) {
     if (event.data.fd == control_fd_ && try_baton()) {
-      stack_->follow_kernel(monotonic());
+      serve_control(monotonic());
       drop_baton();
     }
     const timespec breath{0, 100'000};  // packets in between are taken together

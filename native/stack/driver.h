@@ -14,6 +14,7 @@
 #include <memory>
 #include <thread>
 
+#include "control/desk.h"
 #include "stack/stack.h"
 
 namespace millrace {
@@ -49,7 +50,7 @@ class Driver {
   bool rx_ready();
   bool due();
   Instant next_deadline();
-  // Takes the control plane's news.
+  // Takes the control plane's news, and answers who asks about rules.
   void follow_kernel();
   // Between these two the loop is waiting, or called by others than us.
   void loop_waits();
@@ -74,6 +75,8 @@ class Driver {
  private:
   static Instant monotonic();
   static void watch(int epoll, int fd);
+  void open_control();
+  void serve_control(Instant now);
   void take_baton();
   bool try_baton();
   void drop_baton();
@@ -87,8 +90,9 @@ class Driver {
 
   std::unique_ptr<Stack> stack_;
   DriverConfig config_;
-  int epoll_ = -1;  // the ports, and wake_loop_
-  int control_fd_ = -1;
+  int epoll_ = -1;       // the ports, and wake_loop_
+  int control_fd_ = -1;  // the director's descriptor and the desk's
+  control::Desk desk_;
   int guardian_epoll_ = -1;  // the ports and the control plane
   int wake_loop_ = -1;       // written by the guardian when it takes it that the loop runs
   int wake_guardian_ = -1;

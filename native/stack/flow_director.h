@@ -5,12 +5,24 @@
 #pragma once
 
 #include <functional>
+#include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "base/time.h"
+#include "steer/steering.h"
 #include "wire/ip_address.h"
 
 namespace millrace {
+
+// What steers one interface, for people who look.
+struct SteeringReport {
+  uint32_t ifindex = 0;  // the kernel's number
+  steer::SteeringCounters counters;
+  std::vector<steer::RuleReport> rules;
+  bool more = false;  // than are listed
+  std::vector<steer::Refusal> refusals;
+};
 
 class FlowDirector {
  public:
@@ -51,6 +63,12 @@ class FlowDirector {
   using CounterVisitor =
       std::function<void(const char* group, const char* name, const char* meaning, uint64_t)>;
   virtual void each_counter(const CounterVisitor& visit) const = 0;
+  // The rules of each interface; and those that could not be had, of all, without the rest.
+  virtual std::vector<SteeringReport> reports() const { return {}; }
+  virtual std::vector<steer::Refusal> refusals() const { return {}; }
+  // The rule because of which take_local(), reserve_port() or take_flow() failed since the last
+  // call; "": it was something else.
+  virtual std::string take_refusal() { return {}; }
 };
 
 }  // namespace millrace

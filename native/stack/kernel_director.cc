@@ -11,6 +11,8 @@ constexpr uint8_t kTcp = 6;
 // Kernel connections end without a word to us: their rules are looked over this often.
 constexpr Duration kReviewEvery = Duration::seconds(30);
 constexpr uint32_t kQuestionsPerSecond = 1000;
+// Rules that are told to who looks.
+constexpr size_t kRulesTold = 4096;
 
 steer::Protocol protocol_of(uint8_t number) {
   return steer::Protocol(number);
@@ -78,9 +80,17 @@ Error KernelDirector::add_rules(const LocalRule& rule) {
       error = interface.steering->add_local(protocol_of(rule.protocol),
                                             {wire::IpAddress::v4(0), rule.local.port});
     }
-    if (error) return error;
+    if (error) return refused(interface, error);
   }
   return kOk;
+}
+
+// Counts it, and keeps the words for whoever asked.
+Error KernelDirector::refused(const Interface& interface, Error error) {
+  ++rules_failed_;
+  const auto all = interface.steering->refusals();
+  refusal_ = all.empty() ? std::string() : all.back().text;
+  return error;
 }
 
 void KernelDirector::remove_rules(const LocalRule& rule) {
@@ -103,6 +113,7 @@ void KernelDirector::remove_rules(const LocalRule& rule) {
 
 Error KernelDirector::take_local(Instant now, uint8_t protocol, const wire::Endpoint& local,
                                  bool dual_stack) {
+  refusal_.clear();
   auto rule = std::make_unique<LocalRule>();
   rule->protocol = protocol;
   rule->dual_stack = dual_stack;
@@ -246,7 +257,10 @@ KernelDirector::Flow* KernelDirector::remember(const wire::FlowKey& key) {
 
 Error KernelDirector::set_flow(const wire::FlowKey& key, steer::Owner owner) {
   for (Interface& interface : interfaces_) {
-    if (const Error error = interface.steering->set_flow(steer::Protocol::kTcp, key, owner)) {
+    const Error error = interface.steering->set_flow(steer::Protocol::kTcp, key, owner);
+    // One that cannot be left to the kernel keeps nobody from listening.
+    if (error && owner == steer::Owner::kOurs) return refused(interface, error);
+    if (error) {
       ++rules_failed_;
       return error;
     }
@@ -299,6 +313,7 @@ Result<uint16_t> KernelDirector::reserve_port(Instant now, uint8_t interface,
 }
 
 Error KernelDirector::take_flow(const wire::FlowKey& key) {
+  refusal_.clear();
   Flow* flow = remember(key);
   if (!flow) return Error{ENOBUFS};
   loose_.push_back(flow);
@@ -315,6 +330,7 @@ void KernelDirector::accepted(const wire::FlowKey& key) {
   Flow* flow = remember(key);
   if (!flow) return;  // as many flows as connections: only when the limits differ
   if (shared_) flow->exact = !set_flow(key, steer::Owner::kOurs);
+  refusal_.clear();  // it is served all the same
   LocalRule* rule = rule_for(key.local);
   if (rule) {
     rule->flows.push_back(flow);
@@ -460,7 +476,7 @@ void KernelDirector::address(uint32_t ifindex, const wire::IpAddress& address,
 Error KernelDirector::block_reserved(uint8_t protocol, uint16_t first_port) {
   for (Interface& interface : interfaces_) {
     const Error error = interface.steering->add_port_block(protocol_of(protocol), first_port);
-    if (error) return error;
+    if (error) return refused(interface, error);
   }
   return kOk;
 }
@@ -506,6 +522,31 @@ void KernelDirector::each_counter(const CounterVisitor& visit) const {
         "segments of unknown connections that were not answered, to save questions",
         strays_unasked_);
   visit("steering", "rules_failed", "steering rules that could not be set", rules_failed_);
+}
+
+std::vector<SteeringReport> KernelDirector::reports() const {
+  std::vector<SteeringReport> all;
+  for (const Interface& interface : interfaces_) {
+    SteeringReport report;
+    report.ifindex = interface.ifindex;
+    report.counters = interface.steering->counters();
+    interface.steering->each_rule([&](const steer::RuleReport& rule) {
+      report.more = report.rules.size() == kRulesTold;
+      if (!report.more) report.rules.push_back(rule);
+      return !report.more;
+    });
+    report.refusals = interface.steering->refusals();
+    all.push_back(std::move(report));
+  }
+  return all;
+}
+
+std::vector<steer::Refusal> KernelDirector::refusals() const {
+  std::vector<steer::Refusal> all;
+  for (const Interface& interface : interfaces_) {
+    for (steer::Refusal& one : interface.steering->refusals()) all.push_back(std::move(one));
+  }
+  return all;
 }
 
 }  // namespace millrace

@@ -16,6 +16,8 @@
 #pragma once
 
 #include <memory>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "base/hash_table.h"
@@ -73,6 +75,9 @@ class KernelDirector final : public FlowDirector,
   Error hand_over(Instant now, const wire::FlowKey& flow) override;
   bool is_kernels(const wire::FlowKey& flow) const override;
   void each_counter(const CounterVisitor& visit) const override;
+  std::vector<SteeringReport> reports() const override;
+  std::vector<steer::Refusal> refusals() const override;
+  std::string take_refusal() override { return std::exchange(refusal_, {}); }
 
  private:
   struct FlowTag;
@@ -107,6 +112,7 @@ class KernelDirector final : public FlowDirector,
   void block_returned(uint8_t protocol, uint16_t first_port) override;
 
   Error add_rules(const LocalRule& rule);
+  Error refused(const Interface& interface, Error error);
   void remove_rules(const LocalRule& rule);
   void leave_kernel_flows(Instant now, LocalRule& rule);
   void leave_late_kernel_flows(Instant now, LocalRule& rule);
@@ -141,6 +147,7 @@ class KernelDirector final : public FlowDirector,
   Instant questions_since_{};
   uint32_t questions_ = 0;
   uint64_t rules_failed_ = 0;
+  std::string refusal_;
   uint64_t strays_passed_on_ = 0;
   uint64_t strays_lost_ = 0;
   uint64_t strays_kernel_ = 0;

@@ -49,6 +49,10 @@ std::unique_ptr<Port> wrap_port(std::unique_ptr<Port> port, Stack& stack, const 
   return port;
 }
 
+uint32_t receive_from_inbox(void* inbox, std::span<uint8_t> out, bool& passed_on) {
+  return static_cast<steer::FrameInbox*>(inbox)->receive(out, passed_on);
+}
+
 namespace {
 
 bool open_loopback(Stack& stack, const OpenConfig& config, OpenError& error) {
@@ -65,10 +69,6 @@ bool open_loopback(Stack& stack, const OpenConfig& config, OpenError& error) {
 
 steer::XdpMode steering_mode(const std::string& mode) {
   return mode == "generic" ? steer::XdpMode::kGeneric : steer::XdpMode::kAuto;
-}
-
-uint32_t receive_from_inbox(void* inbox, std::span<uint8_t> out, bool& passed_on) {
-  return static_cast<steer::FrameInbox*>(inbox)->receive(out, passed_on);
 }
 
 // One interface: program, sockets, and the port between the stack and them.

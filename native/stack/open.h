@@ -17,6 +17,7 @@ struct DpdkConfig {
   std::string neighbors;    // on such a device's link
   std::string tap;          // the kernel's interface on a device that it does not have
   std::string object_file;  // the shared object that holds the port
+  bool shared = false;      // worker threads: each has one of the device's queues
   bool verbose = false;     // DPDK's log goes to stderr
 };
 

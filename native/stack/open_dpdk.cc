@@ -7,6 +7,8 @@
 
 #include "base/clock_os.h"
 #include "port/wrap/exception_port.h"
+#include "port/wrap/side_port.h"
+#include "stack/answer_queues.h"
 #include "stack/dpdk_loader.h"
 #include "stack/kernel_director.h"
 #include "stack/open_parts.h"
@@ -26,6 +28,8 @@ struct Opened {
   std::unique_ptr<Port> port;
   std::unique_ptr<steer::Steering> steering;  // goes before the port that it leads to
   uint32_t ifindex = 0;                       // the kernel's interface that has the addresses
+  bool shared = false;                        // with other stacks of this process
+  KernelDirector::Shared parts;               // then
 };
 
 bool fail(OpenError& error, const SetupError& failure) {
@@ -50,14 +54,15 @@ void discard_received(Port& port, FramePool& pool) {
 
 // The driver's own program takes every packet: ours goes in its place, on a link, so that it is
 // gone with the process.
-std::unique_ptr<steer::Steering> steer_sockets(const dpdk::DeviceFacts& facts, uint32_t frame_bytes,
-                                               OpenError& error) {
+std::unique_ptr<steer::XdpSteering> steer_sockets(const dpdk::DeviceFacts& facts,
+                                                  uint32_t frame_bytes, OpenError& error) {
   char interface[IF_NAMESIZE] = "";
   if (!if_indextoname(facts.ifindex, interface)) {
     refuse(error, ENODEV, std::string("the interface of DPDK device ") + facts.name + " is gone");
     return nullptr;
   }
-  if (const int result = steer::detach_xdp(facts.ifindex); result < 0) {
+  const int result = facts.opened ? steer::detach_xdp(facts.ifindex) : 0;
+  if (result < 0) {
     refuse(error, -result,
            std::string("cannot take the driver's XDP program off ") + interface + ": " +
                std::strerror(-result));
@@ -71,7 +76,7 @@ std::unique_ptr<steer::Steering> steer_sockets(const dpdk::DeviceFacts& facts, u
   }
   Error wired = steering->set_frame_limit(frame_bytes);
   for (uint32_t q = 0; q < facts.queues && !wired; ++q) {
-    wired = steering->set_queue(q, facts.sockets[q]);
+    wired = steering->set_queue(facts.first_queue + q, facts.sockets[q]);
   }
   if (!wired) return steering;
   refuse(error, wired.code,
@@ -80,12 +85,12 @@ std::unique_ptr<steer::Steering> steer_sockets(const dpdk::DeviceFacts& facts, u
   return nullptr;
 }
 
-bool follow_kernel(Stack& stack, const OpenConfig& config, uint32_t ifindex,
-                   std::unique_ptr<steer::Steering> steering, OpenError& error) {
+bool follow_kernel(Stack& stack, const OpenConfig& config, Opened& opened, OpenError& error) {
   auto director = std::make_unique<KernelDirector>(
       stack.ip(), stack.timers(), stack.random(),
       KernelDirector::Limits{.flows_max = config.stack.tcp.connections_max});
-  director->add_interface(ifindex, std::move(steering), false);
+  director->add_interface(opened.ifindex, std::move(opened.steering), opened.shared,
+                          std::move(opened.parts));
   if (const Error failed = director->start(monotonic_now())) {
     return refuse(error, failed.code,
                   std::string("cannot follow the kernel's tables: ") + std::strerror(failed.code));
@@ -153,13 +158,29 @@ dpdk::DeviceRequest device_request(const OpenConfig& config) {
   dpdk::DeviceRequest request;
   request.arguments = config.dpdk.arguments.c_str();
   request.device = config.dpdk.device.c_str();
-  request.queues = config.queues ? config.queues : 1;
+  request.shared = config.dpdk.shared;
+  request.queues = config.queues ? config.queues : request.shared ? 0 : 1;
   request.receive_buffers = config.stack.frames / 4;
   request.wants_rules = !config.interfaces.empty();
   if (request.wants_rules) request.interface = config.interfaces[0].c_str();
   request.whole = !config.dpdk.tap.empty();
   request.verbose = config.dpdk.verbose;
   return request;
+}
+
+// What came by another stack's queue and is this one's; and which answers come by this one's.
+bool join_others(Stack& stack, const dpdk::DeviceFacts& facts, steer::XdpSteering& steering,
+                 Opened& opened, OpenError& error) {
+  SetupError failure;
+  auto port = SidePort::open(std::move(opened.port), stack.pool(), steering.inbox().poll_fd(),
+                             &steering.inbox(), receive_from_inbox, failure);
+  if (!port) return fail(error, failure);
+  opened.port = std::move(port);
+  char interface[IF_NAMESIZE] = "";
+  if (!if_indextoname(facts.ifindex, interface)) return true;
+  opened.parts.answers = std::make_unique<RssAnswerQueues>(
+      std::string(interface), std::vector<uint32_t>{facts.first_queue});
+  return true;
 }
 
 // Brings in who says which packets are ours; nobody where the options know all of the network.
@@ -172,11 +193,13 @@ bool steer_device(Stack& stack, const OpenConfig& config, const dpdk::DeviceFact
                         config.interfaces[0]);
     }
     opened.ifindex = facts.ifindex;
-    opened.steering =
+    auto steering =
         steer_sockets(facts, stack.pool().frame_bytes() - FramePool::kTxHeadroom, error);
-    if (!opened.steering) return false;
+    if (!steering) return false;
     discard_received(*opened.port, stack.pool());
-    return true;
+    const bool wired = !opened.shared || join_others(stack, facts, *steering, opened, error);
+    opened.steering = std::move(steering);
+    return wired;
   }
   if (facts.steer == dpdk::Steer::kRules || !config.dpdk.tap.empty()) {
     return add_exception_path(stack, config, facts, opened, error);
@@ -208,6 +231,13 @@ bool open_dpdk(Stack& stack, const OpenConfig& config, OpenError& error) {
   }
   opened.port.reset(facts.port);
   opened.steering.reset(facts.rules);
+  opened.shared = facts.shared;
+  if (facts.shared && facts.steer != dpdk::Steer::kSockets) {
+    return refuse(error, EOPNOTSUPP,
+                  "worker threads share a DPDK device over net_af_xdp only, and " +
+                      std::string(facts.name) + " is of " + facts.driver +
+                      ": open the sockets on the main thread");
+  }
   if (!steer_device(stack, config, facts, opened, error)) return false;
 
   net::LinkConfig link;
@@ -219,7 +249,7 @@ bool open_dpdk(Stack& stack, const OpenConfig& config, OpenError& error) {
   if (!port) return false;
   stack.add_port(std::move(port), link, false);
   if (with_kernel) {
-    return follow_kernel(stack, config, opened.ifindex, std::move(opened.steering), error);
+    return follow_kernel(stack, config, opened, error);
   }
   std::vector<StaticNetwork::Address> addresses;
   std::vector<StaticNetwork::Neighbor> neighbors;

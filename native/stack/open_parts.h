@@ -12,6 +12,9 @@ namespace millrace {
 std::unique_ptr<Port> wrap_port(std::unique_ptr<Port> port, Stack& stack, const OpenConfig& config,
                                 OpenError& error);
 
+// Reads a frame that another stack has passed on; `inbox` is a steer::FrameInbox.
+uint32_t receive_from_inbox(void* inbox, std::span<uint8_t> out, bool& passed_on);
+
 // open_dpdk.cc
 bool open_dpdk(Stack& stack, const OpenConfig& config, OpenError& error);
 

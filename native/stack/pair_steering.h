@@ -4,6 +4,9 @@
 #pragma once
 
 #include <memory>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "steer/soft/soft_steering.h"
 #include "steer/steering.h"
@@ -56,6 +59,20 @@ class PairSteering final : public steer::Steering {
     return soft_->remove_address(address);
   }
   steer::SteeringCounters counters() const override { return soft_->counters(); }
+  void each_rule(const steer::RuleVisitor& visit) const override {
+    bool more = true;
+    const steer::RuleVisitor both = [&](const steer::RuleReport& rule) {
+      return more = visit(rule);
+    };
+    if (device_) device_->each_rule(both);
+    if (more) soft_->each_rule(both);
+  }
+  std::vector<steer::Refusal> refusals() const override {
+    std::vector<steer::Refusal> all = soft_->refusals();
+    if (!device_) return all;
+    for (steer::Refusal& refusal : device_->refusals()) all.push_back(std::move(refusal));
+    return all;
+  }
   void close() override {
     if (device_) device_->close();
     soft_->close();

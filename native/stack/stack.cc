@@ -212,8 +212,16 @@ std::optional<tcp::Info> Stack::tcp_info(Instant now, uint32_t index) {
   return tcp_.info(*slot->connection);
 }
 
+namespace {
+// One that is bound to an address of its family has nothing of the other's, IPV6_V6ONLY or not.
+bool serves_both(const wire::Endpoint& local, bool dual_stack) {
+  return dual_stack && !local.address.is_v4() && local.address.is_unspecified();
+}
+}  // namespace
+
 Result<uint32_t> Stack::listen(Instant now, const wire::Endpoint& local, bool dual_stack,
                                uint32_t backlog) {
+  dual_stack = serves_both(local, dual_stack);
   Slot* slot = slots_.open(SlotKind::kListener);
   if (!slot) {
     ++counters_.sockets_refused;
@@ -237,6 +245,7 @@ Result<uint32_t> Stack::listen(Instant now, const wire::Endpoint& local, bool du
 }
 
 Result<uint32_t> Stack::bind(Instant now, const wire::Endpoint& local, bool dual_stack) {
+  dual_stack = serves_both(local, dual_stack);
   Slot* slot = slots_.open(SlotKind::kDatagram);
   if (!slot) {
     ++counters_.sockets_refused;

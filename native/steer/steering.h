@@ -25,6 +25,7 @@
 #include <span>
 
 #include "base/result.h"
+#include "steer/rule_report.h"
 #include "wire/ip_address.h"
 
 namespace millrace::steer {
@@ -105,6 +106,12 @@ class Steering {
   virtual bool covers_all_queues() const { return true; }
 
   virtual SteeringCounters counters() const = 0;
+  // --- for people who look: never called unless somebody asks
+  // Every rule that stands: by local port first, then port blocks, then flows. Rules of other
+  // stacks on the interface are theirs to tell.
+  virtual void each_rule(const RuleVisitor& visit) const = 0;
+  // Rules that could not be had, with the reason; the newest at the end.
+  virtual std::vector<Refusal> refusals() const = 0;
   // Takes every rule away; all packets are the kernel's from here on.
   virtual void close() = 0;
 };

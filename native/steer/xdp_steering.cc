@@ -267,7 +267,13 @@ Error XdpSteering::set_flow(Protocol protocol, const wire::FlowKey& flow, Owner 
   if (!is_exact(flow)) return {EINVAL};
   const mr_flow_key key = to_abi(protocol, flow);
   const uint8_t value = owner == Owner::kKernel ? MR_OWNER_KERNEL : sharing_->member();
-  return to_error(bpf::update(map(XdpMap::kFlows), &key, &value));
+  const int result = bpf::update(map(XdpMap::kFlows), &key, &value);
+  return noted(result, {.by = "xdp",
+                        .kind = owner == Owner::kKernel ? RuleReport::Kind::kKernelFlow
+                                                        : RuleReport::Kind::kOurFlow,
+                        .protocol = uint8_t(protocol),
+                        .local = flow.local,
+                        .remote = flow.remote});
 }
 
 Error XdpSteering::remove_flow(Protocol protocol, const wire::FlowKey& flow) {
@@ -290,7 +296,12 @@ Error XdpSteering::set_block(uint32_t block, uint32_t owner) {
 
 Error XdpSteering::add_port_block(Protocol protocol, uint16_t first_port) {
   if (!is_block(first_port)) return {EINVAL};
-  return set_block(block_index(protocol, first_port), sharing_->member());
+  const Error error = set_block(block_index(protocol, first_port), sharing_->member());
+  return noted(-error.code, {.by = "xdp",
+                             .kind = RuleReport::Kind::kBlock,
+                             .protocol = uint8_t(protocol),
+                             .local = {{}, first_port},
+                             .port_mask = uint16_t(~(kPortBlockSize - 1))});
 }
 
 Error XdpSteering::remove_port_block(Protocol protocol, uint16_t first_port) {
@@ -308,7 +319,8 @@ Error XdpSteering::add_local(Protocol protocol, const wire::Endpoint& local) {
   const mr_local_key key{to_abi(local.address), network_order(local.port), uint8_t(protocol),
                          sharing_->member()};
   const uint8_t value = 1;
-  return to_error(bpf::update(map(XdpMap::kLocals), &key, &value));
+  const int result = bpf::update(map(XdpMap::kLocals), &key, &value);
+  return noted(result, {.by = "xdp", .protocol = uint8_t(protocol), .local = local});
 }
 
 Error XdpSteering::remove_local(Protocol protocol, const wire::Endpoint& local) {

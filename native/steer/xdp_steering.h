@@ -92,6 +92,9 @@ class XdpSteering final : public Steering, Sharing::Observer {
   void pass_on_to_all(std::span<uint8_t> frame) override;
   bool covers_all_queues() const override { return covered_; }
   SteeringCounters counters() const override;
+  // The maps themselves. The program counts by kind only.
+  void each_rule(const RuleVisitor& visit) const override;
+  std::vector<Refusal> refusals() const override { return refusals_.list(); }
   void close() override;
 
  private:
@@ -116,7 +119,9 @@ class XdpSteering final : public Steering, Sharing::Observer {
   bool create_maps(const XdpSteeringOptions& options, SetupError& error);
   bool load(SetupError& error);
   bool attach(const char* interface, uint32_t ifindex, XdpMode mode, SetupError& error);
-  Error change_port_block(Protocol protocol, uint16_t first_port, bool present);
+  std::vector<uint16_t> queues() const;
+  // Keeps in words why a rule could not be had.
+  Error noted(int result, const RuleReport& rule);
 
   std::unique_ptr<Sharing> sharing_;
   std::mutex keeper_mutex_;
@@ -128,6 +133,7 @@ class XdpSteering final : public Steering, Sharing::Observer {
   int program_ = -1;
   int link_ = -1;
   uint32_t frame_limit_bytes_ = 0;
+  Refusals refusals_;
   bool native_ = false;
   bool joined_ = false;
 };

@@ -2,12 +2,11 @@
 // Port dpdk with devices that need no card: the driver for AF_XDP behind our own XDP program, memif between two
 // programs that both run millrace, the whole of an interface with the exception path, and what goes wrong.
 
-import { existsSync, rmSync, writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import t from 'tap';
 import {
   app,
-  cannotRun,
   example,
   type Job,
   type Lab,
@@ -15,33 +14,19 @@ import {
   makeCertificates,
   mode,
   patternHash,
-  root,
   sleep,
   stopAndReport,
   talk,
 } from './support/context';
+import { cannotRunDpdk, device, overXdp } from './support/dpdk';
 
-const PLUGIN = path.join(root, 'build', 'Release', 'dpdk', 'millrace_dpdk.so');
-
-function cannotRunDpdk(): string | false {
-  const reason = cannotRun('bash', 'busybox', 'curl', 'nc', 'nstat', 'openssl', 'ping', 'sha256sum');
-  if (reason !== false || existsSync(PLUGIN)) return reason;
-  const missing = 'needs port dpdk (apt-get install libdpdk-dev pkg-config, npm run build:native)';
-  if (process.env['CI']) throw new Error(`end-to-end tests cannot run: ${missing}`);
-  return missing;
-}
-const skip = mode === 'kernel' ? 'there is nothing of DPDK under plain Node' : cannotRunDpdk();
+const skip =
+  mode === 'kernel'
+    ? 'there is nothing of DPDK under plain Node'
+    : cannotRunDpdk('bash', 'busybox', 'curl', 'nc', 'nstat', 'openssl', 'ping', 'sha256sum');
 t.setTimeout(300_000);
 const STARTS = { readyTimeoutMs: 30000 };
 
-/** Options of port dpdk; an interface is not implied. */
-const device = (args: string, more: Record<string, string> = {}): Record<string, string> => ({
-  MILLRACE_PORT: 'dpdk',
-  MILLRACE_INTERFACE: '',
-  MILLRACE_DPDK_ARGS: args,
-  ...more,
-});
-const overXdp = (home: Lab): string => `--vdev=net_af_xdp0,iface=${home.mill.interface},busy_budget=0`;
 const programOn = async (home: Lab): Promise<boolean> =>
   (await home.must(home.mill, 'ip', ['-d', 'link', 'show', 'dev', home.mill.interface])).includes('prog/xdp');
 

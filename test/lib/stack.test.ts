@@ -20,6 +20,7 @@ const CONFIG: NativeConfig = {
   dpdkAddress: '',
   dpdkNeighbors: '',
   dpdkTap: '',
+  dpdkShared: false,
   dpdkObject: '',
   debug: false,
   fault: '',

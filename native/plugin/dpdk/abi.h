@@ -27,7 +27,8 @@ enum class Steer : uint8_t {
 struct DeviceRequest {
   const char* arguments = "";    // for DPDK's environment, separated by spaces
   const char* device = "";       // its DPDK name; empty: the only one
-  uint32_t queues = 1;           // receive queues
+  uint32_t queues = 1;           // receive queues; 0 (shared only): as many as make sense
+  bool shared = false;           // this stack is one of several: it gets one of the queues
   uint32_t receive_buffers = 0;  // mbufs that wait in the device, or are being copied
   bool wants_rules = false;      // the kernel has the device too: isolate it, steer by rte_flow
   const char* interface = "";    // then: the kernel's interface on it
@@ -43,8 +44,12 @@ struct DeviceFacts {
   uint32_t mtu_bytes = 1500;
   bool up = true;
   Steer steer = Steer::kAll;
+  bool opened = true;   // by this stack; else others had it before
+  bool shared = false;  // others have queues of it, or may come to
+  // This stack's queues, from the first on, in the kernel's numbers where it has the device.
+  uint32_t first_queue = 0;
   uint32_t queues = 1;
-  int sockets[kQueuesMax];  // Steer::kSockets: by queue
+  int sockets[kQueuesMax];  // Steer::kSockets: by queue of this stack
   // Owned by whoever opened the device; `rules` (Steer::kRules only) goes before `port`.
   Port* port = nullptr;
   steer::Steering* rules = nullptr;
@@ -71,7 +76,7 @@ struct Plugin {
                SetupError& error);
 };
 
-inline constexpr uint32_t kPluginVersion = 3;
+inline constexpr uint32_t kPluginVersion = 4;
 inline constexpr const char* kPluginSymbol = "millrace_dpdk_plugin";
 using PluginFunction = const Plugin* (*)();
 

@@ -34,7 +34,7 @@ steer::Steering* open_rules(const Device& device) {
 
 bool open_device(const DeviceRequest& request, FramePool& pool, DeviceFacts& facts,
                  SetupError& error) {
-  if (request.queues == 0 || request.queues > kQueuesMax) {
+  if ((request.queues == 0 && !request.shared) || request.queues > kQueuesMax) {
     error.set(EINVAL, "a DPDK device is used with 1 to %u queues, not %u", kQueuesMax,
               request.queues);
     return false;
@@ -43,7 +43,8 @@ bool open_device(const DeviceRequest& request, FramePool& pool, DeviceFacts& fac
   const DeviceSettings settings{.name = request.device,
                                 .queues = request.queues,
                                 .receive_buffers = request.receive_buffers,
-                                .isolate = request.wants_rules && !request.whole};
+                                .isolate = request.wants_rules && !request.whole,
+                                .shared = request.shared};
   auto port = DpdkPort::open(settings, pool, error);
   if (!port) return false;
   const Device& device = port->device();
@@ -54,14 +55,19 @@ bool open_device(const DeviceRequest& request, FramePool& pool, DeviceFacts& fac
   port->mac(facts.mac);
   facts.mtu_bytes = port->info().mtu_bytes;
   facts.up = device.link_up();
-  facts.queues = device.queues();
+  facts.opened = port->lease().opened();
+  facts.shared = port->lease().is_shared();
+  facts.first_queue = device.kernel_queue(port->lease().first_queue());
+  facts.queues = port->lease().queues();
   std::fill(std::begin(facts.sockets), std::end(facts.sockets), -1);
-  std::copy(device.sockets().begin(), device.sockets().end(), facts.sockets);
+  const std::span<const int> sockets = port->sockets();
+  std::copy(sockets.begin(), sockets.end(), facts.sockets);
   if (device.isolated()) {
-    if (std::string_view(device.driver()) == "net_tap") guard_filters(request.interface);
+    if (facts.opened && std::string_view(device.driver()) == "net_tap")
+      guard_filters(request.interface);
     facts.steer = Steer::kRules;
     facts.rules = open_rules(device);
-  } else if (!device.sockets().empty() && !request.whole) {
+  } else if (!sockets.empty() && !request.whole) {
     facts.steer = Steer::kSockets;
   }
   facts.port = port.release();

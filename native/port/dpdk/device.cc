@@ -2,13 +2,17 @@
 #include "port/dpdk/device.h"
 
 #include <dirent.h>
+#include <rte_bus.h>
 #include <rte_cycles.h>
+#include <rte_dev.h>
+#include <rte_devargs.h>
 #include <rte_errno.h>
 #include <rte_flow.h>
 #include <rte_mbuf.h>
 #include <rte_mbuf_pool_ops.h>
 #include <rte_mempool.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -29,6 +33,7 @@ constexpr uint32_t kPoolCache = 250;
 constexpr int kFamilyXdp = 44;
 constexpr int kLinkLooks = 50;
 constexpr unsigned kLinkPauseUs = 20'000;
+constexpr uint32_t kQueuesMax = 16;
 
 // Open AF_XDP sockets of this process, in the order of their numbers.
 std::vector<int> xdp_sockets() {
@@ -140,6 +145,7 @@ bool Device::open(const DeviceSettings& settings, SetupError& error) {
     error.set(EIO, "DPDK device %s (%u) says nothing about itself", name_, id);
     return false;
   }
+  find_arguments();
   const bool shared = settings.isolate && shares_with_kernel(driver());
   if (configure(settings, error) && set_up_queues(settings, error) && (!shared || isolate(error)) &&
       start(error)) {
@@ -149,13 +155,26 @@ bool Device::open(const DeviceSettings& settings, SetupError& error) {
   return false;
 }
 
+void Device::find_arguments() {
+  const rte_devargs* arguments = info_.device ? rte_dev_devargs(info_.device) : nullptr;
+  if (!arguments) return;
+  probed_by_ = arguments->name;
+  if (arguments->args && *arguments->args) probed_by_ += std::string(",") + arguments->args;
+  constexpr std::string_view kStart = "start_queue=";
+  const size_t at = probed_by_.find(kStart);
+  if (std::string_view(driver()) != "net_af_xdp" || at == probed_by_.npos) return;
+  start_queue_ = uint16_t(std::strtoul(probed_by_.c_str() + at + kStart.size(), nullptr, 10));
+}
+
 bool Device::configure(const DeviceSettings& settings, SetupError& error) {
   if (settings.queues > info_.max_rx_queues) {
     error.set(E2BIG, "DPDK device %s (%s) has %u receive queues, not %u", name_, driver(),
               unsigned(info_.max_rx_queues), settings.queues);
     return false;
   }
-  queues_ = uint16_t(settings.queues);
+  const uint32_t processors = uint32_t(std::max(1l, sysconf(_SC_NPROCESSORS_ONLN)));
+  const uint32_t all = std::min({uint32_t(info_.max_rx_queues), processors, kQueuesMax});
+  queues_ = uint16_t(settings.queues != 0 ? settings.queues : std::max(all, 1u));
   rte_eth_conf configuration{};
   if (queues_ > 1) {
     configuration.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
@@ -174,7 +193,7 @@ bool Device::configure(const DeviceSettings& settings, SetupError& error) {
   }
   // One to send by is enough; some drivers (net_tap) want as many as there are to receive by.
   int result = -EINVAL;
-  for (const uint16_t transmit_queues : {uint16_t(1), queues_}) {
+  for (const uint16_t transmit_queues : {settings.shared ? queues_ : uint16_t(1), queues_}) {
     for (const uint32_t interrupts : {1u, 0u}) {
       configuration.intr_conf.rxq = interrupts;
       result = rte_eth_dev_configure(id_, queues_, transmit_queues, &configuration);
@@ -189,28 +208,39 @@ bool Device::configure(const DeviceSettings& settings, SetupError& error) {
   return true;
 }
 
+rte_mempool* Device::make_pool(uint32_t buffers, SetupError& error) {
+  char name[RTE_MEMPOOL_NAMESIZE];
+  snprintf(name, sizeof(name), "mr_rx_%u_%u", unsigned(id_), unsigned(pools_.size()));
+  rte_mempool* pool = create_pool(name, buffers, std::string_view(driver()) == "net_af_xdp");
+  if (!pool) {
+    error.set(ENOMEM,
+              "DPDK has no memory for %u packet buffers (%u KiB): give it more huge pages, or -m "
+              "with --no-huge (%s)",
+              buffers, unsigned(uint64_t(buffers) * RTE_MBUF_DEFAULT_BUF_SIZE >> 10),
+              rte_strerror(rte_errno));
+  }
+  return pool;
+}
+
 bool Device::set_up_queues(const DeviceSettings& settings, SetupError& error) {
   uint16_t receive_slots = kReceiveSlots;
   uint16_t transmit_slots = kTransmitSlots;
   if (const int result = rte_eth_dev_adjust_nb_rx_tx_desc(id_, &receive_slots, &transmit_slots)) {
     return fail(error, result, "says nothing about its rings");
   }
-  const uint32_t needed = (uint32_t(receive_slots) + transmit_slots) * queues_ + kSpareBuffers;
-  const uint32_t buffers = std::max(settings.receive_buffers, needed);
-  char pool_name[RTE_MEMPOOL_NAMESIZE];
-  snprintf(pool_name, sizeof(pool_name), "mr_rx_%u", unsigned(id_));
-  pool_ = create_pool(pool_name, buffers, std::string_view(driver()) == "net_af_xdp");
-  if (!pool_) {
-    error.set(ENOMEM,
-              "DPDK has no memory for %u packet buffers (%u KiB): give it more huge pages, or -m "
-              "with --no-huge (%s)",
-              buffers, unsigned(uint64_t(buffers) * RTE_MBUF_DEFAULT_BUF_SIZE >> 10),
-              rte_strerror(rte_errno));
-    return false;
+  // What one stack has in its hands is no loss to the others: each gets a pool.
+  const uint16_t pools = settings.shared ? queues_ : uint16_t(1);
+  const uint32_t needed =
+      (uint32_t(receive_slots) + transmit_slots) * queues_ / pools + kSpareBuffers;
+  for (uint16_t i = 0; i < pools; ++i) {
+    rte_mempool* pool = make_pool(std::max(settings.receive_buffers, needed), error);
+    if (!pool) return false;
+    pools_.push_back(pool);
   }
   std::vector<int> before = xdp_sockets();
   for (uint16_t q = 0; q < queues_; ++q) {
-    const int result = rte_eth_rx_queue_setup(id_, q, receive_slots, SOCKET_ID_ANY, nullptr, pool_);
+    rte_mempool* pool = pools_[q % pools_.size()];
+    const int result = rte_eth_rx_queue_setup(id_, q, receive_slots, SOCKET_ID_ANY, nullptr, pool);
     if (result != 0) return fail(error, result, "cannot set up a receive queue");
     const std::vector<int> after = xdp_sockets();
     std::set_difference(after.begin(), after.end(), before.begin(), before.end(),
@@ -280,8 +310,33 @@ void Device::close() {
   if (configured_) rte_eth_dev_close(id_);
   id_ = RTE_MAX_ETHPORTS;
   configured_ = started_ = false;
-  if (pool_) rte_mempool_free(pool_);
-  pool_ = nullptr;
+  for (rte_mempool* pool : pools_) rte_mempool_free(pool);
+  pools_.clear();
+}
+
+rte_device* Device::bus_device() const {
+  rte_eth_dev_info info{};
+  if (!is_open() || rte_eth_dev_info_get(id_, &info) != 0 || !info.device) return nullptr;
+  const rte_bus* bus = rte_dev_bus(info.device);
+  return bus && std::string_view(rte_bus_name(bus)) == "vdev" ? info.device : nullptr;
+}
+
+std::vector<std::string> device_names(bool& of_one_interface) {
+  std::vector<std::string> names;
+  uint32_t ifindex = 0;
+  of_one_interface = true;
+  uint16_t id;
+  RTE_ETH_FOREACH_DEV(id) {
+    char name[RTE_ETH_NAME_MAX_LEN] = "";
+    rte_eth_dev_info info{};
+    if (rte_eth_dev_get_name_by_port(id, name) != 0 || rte_eth_dev_info_get(id, &info) != 0)
+      continue;
+    const bool same = names.empty() || ifindex == info.if_index;
+    ifindex = info.if_index;
+    of_one_interface &= same && std::string_view(info.driver_name) == "net_af_xdp";
+    names.emplace_back(name);
+  }
+  return names;
 }
 
 }  // namespace millrace::dpdk

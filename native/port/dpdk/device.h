@@ -6,6 +6,7 @@
 #include <rte_ethdev.h>
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "base/setup_error.h"
@@ -17,9 +18,10 @@ namespace millrace::dpdk {
 
 struct DeviceSettings {
   const char* name = "";         // empty: the only device
-  uint32_t queues = 1;           // receive queues
+  uint32_t queues = 1;           // receive queues; 0: as many as it has and there are processors
   uint32_t receive_buffers = 0;  // mbufs; at least what the queues hold
   bool isolate = false;  // if the kernel has the device too: only rte_flow rules bring packets
+  bool shared = false;   // each queue is another stack's, and so is one to send by
   // Tests: offloads of sending that whoever is behind the device does, besides its own.
   uint64_t assumed_offloads = 0;
 };
@@ -51,12 +53,19 @@ class Device {
   const std::vector<int>& sockets() const { return sockets_; }
   // The driver's interrupt descriptors, one per queue, or none.
   const std::vector<int>& interrupts() const { return interrupts_; }
-  rte_mempool* receive_pool() const { return pool_; }
+  // The number that the kernel has for a queue (net_af_xdp: from `start_queue` on).
+  uint16_t kernel_queue(uint16_t queue) const { return uint16_t(start_queue_ + queue); }
+  // What it is probed by again after it was closed: "net_af_xdp0,iface=eth1".
+  const std::string& probed_by() const { return probed_by_; }
+  // Null: it has been taken away, or is none that can be probed again.
+  rte_device* bus_device() const;
 
  private:
   bool find(const char* name, SetupError& error);
+  void find_arguments();
   bool configure(const DeviceSettings& settings, SetupError& error);
   bool set_up_queues(const DeviceSettings& settings, SetupError& error);
+  rte_mempool* make_pool(uint32_t buffers, SetupError& error);
   bool isolate(SetupError& error);
   bool start(SetupError& error);
   void find_interrupts();
@@ -64,6 +73,8 @@ class Device {
 
   uint16_t id_ = RTE_MAX_ETHPORTS;
   uint16_t queues_ = 0;
+  uint16_t start_queue_ = 0;
+  std::string probed_by_;
   uint16_t transmit_queues_ = 1;  // the first one is used
   uint16_t mtu_ = 1500;
   bool isolated_ = false;
@@ -75,9 +86,13 @@ class Device {
   uint64_t spreads_by_ = 0;
   char name_[RTE_ETH_NAME_MAX_LEN] = "";
   rte_eth_dev_info info_{};
-  rte_mempool* pool_ = nullptr;
+  std::vector<rte_mempool*> pools_;  // one, or one for each receive queue
   std::vector<int> sockets_;
   std::vector<int> interrupts_;
 };
+
+// Names of the devices that there are. `of_one_interface`: all of net_af_xdp, and of one interface
+// of the kernel's.
+std::vector<std::string> device_names(bool& of_one_interface);
 
 }  // namespace millrace::dpdk

@@ -25,7 +25,6 @@ namespace {
 constexpr uint32_t kEthernetHeader = 14;
 constexpr uint32_t kHeaders = 4095;  // frames that the driver may hold at a time
 constexpr uint32_t kFrameBytesMax = 32768;
-constexpr uint32_t kNames = 1000;
 constexpr Duration kReclaimEvery = Duration::millis(1);
 constexpr Duration kPatience = Duration::millis(200);  // with a device that takes nothing
 // Pulled out, or taken from DPDK by somebody else.
@@ -39,8 +38,12 @@ bool over_kernel_interface(std::string_view driver) {
 
 }  // namespace
 
-DpdkPort::DpdkPort(FramePool& pool)
+DpdkPort::DpdkPort(FramePool& pool, DeviceLease lease)
     : pool_(pool),
+      lease_(std::move(lease)),
+      device_(lease_.device()),
+      first_queue_(lease_.first_queue()),
+      queues_(lease_.queues()),
       shared_memory_(size_t(pool.capacity()) * sizeof(rte_mbuf_ext_shared_info)),
       shared_(reinterpret_cast<rte_mbuf_ext_shared_info*>(shared_memory_.data())) {}
 
@@ -55,28 +58,33 @@ std::unique_ptr<DpdkPort> DpdkPort::open(const DeviceSettings& settings, FramePo
               pool.frame_bytes());
     return nullptr;
   }
-  std::unique_ptr<DpdkPort> port(new (std::nothrow) DpdkPort(pool));
+  register_thread();
+  DeviceLease lease;
+  if (!lease.take(settings, error)) return nullptr;
+  std::unique_ptr<DpdkPort> port(new (std::nothrow) DpdkPort(pool, std::move(lease)));
   if (!port || !port->shared_) {
     error.set(ENOMEM, "out of memory");
     return nullptr;
   }
-  if (!port->start(settings, error)) return nullptr;
+  if (!port->start(error)) return nullptr;
   return port;
 }
 
-bool DpdkPort::start(const DeviceSettings& settings, SetupError& error) {
-  register_thread();
-  if (!device_.open(settings, error)) return false;
+std::span<const int> DpdkPort::own(const std::vector<int>& by_queue) const {
+  if (by_queue.empty()) return {};
+  return std::span(by_queue).subspan(first_queue_, queues_);
+}
+
+bool DpdkPort::start(SetupError& error) {
+  char name[RTE_MEMPOOL_NAMESIZE];
+  snprintf(name, sizeof(name), "mr_tx_port_%u", lease_.number());
   // Sending copies needs whole buffers, wrapping none; which of the two is known after this.
   choose_sending();
-  const uint16_t bytes = copies_out_ ? uint16_t(RTE_MBUF_DEFAULT_BUF_SIZE) : 0;
-  // A driver that kept some of them to itself at the end leaves the name taken (see close()).
-  for (uint32_t serial = 0; !headers_ && serial < kNames; ++serial) {
-    char name[RTE_MEMPOOL_NAMESIZE];
-    snprintf(name, sizeof(name), "mr_tx_%u_%u", unsigned(device_.id()), serial);
-    headers_ = rte_pktmbuf_pool_create(name, kHeaders, 0, 0, bytes, SOCKET_ID_ANY);
-    if (!headers_ && rte_errno != EEXIST) break;
-  }
+  headers_ = lease_.is_shared()
+                 ? lease_.transmit_pool(kHeaders)
+                 : rte_pktmbuf_pool_create(name, kHeaders, 0, 0,
+                                           copies_out_ ? uint16_t(RTE_MBUF_DEFAULT_BUF_SIZE) : 0,
+                                           SOCKET_ID_ANY);
   if (!headers_) {
     error.set(ENOMEM, "DPDK has no memory for %u transmit buffers (%s)", kHeaders,
               rte_strerror(rte_errno));
@@ -86,7 +94,7 @@ bool DpdkPort::start(const DeviceSettings& settings, SetupError& error) {
   // An interrupt that does not come would leave peers waiting: cards are looked at now and then.
   // (net_e1000_em behind vfio was seen to send none.)
   const bool certain = sockets || std::string_view(device_.driver()) == "net_tap";
-  if (!waiter_.open(sockets ? device_.sockets() : device_.interrupts(), certain, error)) {
+  if (!waiter_.open(own(sockets ? device_.sockets() : device_.interrupts()), certain, error)) {
     return false;
   }
   watch_for_removal(true);
@@ -96,6 +104,11 @@ bool DpdkPort::start(const DeviceSettings& settings, SetupError& error) {
 }
 
 void DpdkPort::choose_sending() {
+  // The device outlives this stack, and may hold what it sends until then: never its memory.
+  if (lease_.is_shared()) {
+    copies_out_ = true;
+    return;
+  }
   // A driver that wants physical addresses would need pages that never move; the kernel moves ours
   // as it likes. Those that take virtual ones, or map them for the card, send from where we lie.
   if (rte_eal_iova_mode() == RTE_IOVA_PA) {
@@ -122,20 +135,24 @@ void DpdkPort::describe() {
                      : device_.interrupts().empty() ? "waits by timer"
                      : waiter_.is_timer()           ? "waits on interrupts and by timer"
                                                     : "waits on interrupts";
+  char part[32] = "";
+  if (lease_.is_shared()) {
+    snprintf(part, sizeof(part), ", queue %u", device_.kernel_queue(first_queue_));
+  }
   const auto by = [](bool device) { return device ? "device" : "software"; };
   const SendOffloads& sending = device_.sending().offered;
   const char* cut = by(sending.segments_v4 || sending.segments_v6);
   snprintf(mode_, sizeof(mode_),
-           "%s %s, %s, %s%s, received checksums by %s, sent ones by %s, segments by %s, "
+           "%s %s%s, %s, %s%s, received checksums by %s, sent ones by %s, segments by %s, "
            "timestamps by software, sends %s%s",
-           device_.driver(), device_.name(), eal_memory(), wait,
+           device_.driver(), device_.name(), part, eal_memory(), wait,
            device_.spreads_by() ? ", queues by the device's hash" : "",
            by(device_.checks_received()), by(sending.checksums), cut,
            copies_out_ ? "copies" : "in place", device_.isolated() ? ", isolated" : "");
   info_.name = "dpdk";
   info_.link = LinkType::kEthernet;
   info_.mtu_bytes = std::min(device_.mtu_bytes(), pool_.frame_bytes() - FramePool::kTxHeadroom);
-  info_.queues = device_.queues();
+  info_.queues = queues_;
   info_.mode = mode_;
   info_.offloads = sending;
 }
@@ -180,12 +197,12 @@ void DpdkPort::on_asked_for(const char*, rte_dev_event_type event, void* port) {
 }
 
 void DpdkPort::let_go() {
-  if (!device_.is_open()) return;
+  if (!lease_.holds()) return;
   std::fprintf(stderr, "millrace: DPDK device %s was taken away: its connections time out\n",
                device_.name());
   rte_eth_dev_info info{};
   rte_eth_dev_info_get(device_.id(), &info);
-  close_device();
+  close_device(true);
   usleep(1000);  // DPDK's thread may still be on its way back from telling us, and is to find it
   if (info.device && rte_dev_remove(info.device) != 0) {
     std::fprintf(stderr, "millrace: and is still held: %s\n", last_complaint());
@@ -195,12 +212,14 @@ void DpdkPort::let_go() {
 PortStats DpdkPort::stats() const {
   PortStats out = stats_;
   rte_eth_stats device{};
-  if (device_.is_open() && rte_eth_stats_get(device_.id(), &device) == 0) {
+  if (!lease_.holds()) return out;
+  // Of a shared device nobody knows whose the losses are: its first queue's owner tells them.
+  if (device_.is_open() && first_queue_ == 0 && rte_eth_stats_get(device_.id(), &device) == 0) {
     out.rx_dropped += device.imissed + device.rx_nombuf;
     out.tx_dropped += device.oerrors;
   }
   // What the kernel had for the driver's sockets and could not give them, which no driver counts.
-  for (const int fd : device_.sockets()) {
+  for (const int fd : sockets()) {
     xdp_statistics kernel{};
     socklen_t length = sizeof(kernel);
     if (getsockopt(fd, SOL_XDP, XDP_STATISTICS, &kernel, &length) != 0) continue;
@@ -219,9 +238,9 @@ bool DpdkPort::look() {
   if (staged_head_ != staged_tail_) return true;
   register_thread();
   staged_head_ = staged_tail_ = 0;
-  const uint32_t count = device_.queues();
+  const uint32_t count = queues_;
   for (uint32_t i = 0; i < count && staged_tail_ < kBurst; ++i) {
-    const auto queue = uint16_t((next_queue_ + i) % count);
+    const auto queue = uint16_t(first_queue_ + (next_queue_ + i) % count);
     const uint16_t n = rte_eth_rx_burst(device_.id(), queue, staged_ + staged_tail_,
                                         uint16_t(kBurst - staged_tail_));
     for (uint32_t k = 0; k < n; ++k) staged_from_[staged_tail_ + k] = queue;
@@ -283,8 +302,8 @@ uint32_t DpdkPort::receive(Instant now, std::span<Frame*> out) {
 // Interrupts are one-shot in most drivers: armed when there was nothing, and after that the caller
 // looks once more (Stack::rx_ready) before it sleeps.
 void DpdkPort::arm_interrupts() {
-  for (uint16_t q = 0; q < device_.interrupts().size(); ++q) {
-    rte_eth_dev_rx_intr_enable(device_.id(), q);
+  for (uint16_t q = 0; q < own(device_.interrupts()).size(); ++q) {
+    rte_eth_dev_rx_intr_enable(device_.id(), uint16_t(first_queue_ + q));
   }
 }
 
@@ -363,13 +382,13 @@ rte_mbuf* DpdkPort::make_packet(std::span<Frame* const> frames, uint32_t& used) 
 // sent: TCP sends it again, each segment by itself.
 uint16_t DpdkPort::put_on_device(rte_mbuf** packets, uint16_t count) {
   if (!device_.sending().offered.checksums) {
-    return rte_eth_tx_burst(device_.id(), 0, packets, count);
+    return rte_eth_tx_burst(device_.id(), first_queue_, packets, count);
   }
   uint16_t done = 0;
   while (done < count) {
     const uint16_t left = uint16_t(count - done);
-    const uint16_t good = rte_eth_tx_prepare(device_.id(), 0, packets + done, left);
-    const uint16_t sent = rte_eth_tx_burst(device_.id(), 0, packets + done, good);
+    const uint16_t good = rte_eth_tx_prepare(device_.id(), first_queue_, packets + done, left);
+    const uint16_t sent = rte_eth_tx_burst(device_.id(), first_queue_, packets + done, good);
     done += sent;
     if (sent < good || good == left) break;
     rte_pktmbuf_free(packets[done++]);
@@ -440,20 +459,20 @@ uint32_t DpdkPort::transmit(Instant now, std::span<Frame* const> frames) {
 void DpdkPort::reclaim(Instant now) {
   if (in_flight_ == 0 || now < reclaim_at_) return;
   reclaim_at_ = now + kReclaimEvery;
-  rte_eth_tx_done_cleanup(device_.id(), 0, 0);
+  rte_eth_tx_done_cleanup(device_.id(), first_queue_, 0);
 }
 
 // --- the end
 
 void DpdkPort::close() {
-  if (device_.is_open()) close_device();
+  if (lease_.holds()) close_device(false);
   waiter_.close();
   // What a driver keeps even now is lost to it: better a leak at the end than a wild reference.
   if (headers_ && in_flight_ == 0) rte_mempool_free(headers_);
   headers_ = nullptr;
 }
 
-void DpdkPort::close_device() {
+void DpdkPort::close_device(bool taken_away) {
   register_thread();
   waiter_.rest();
   watch_for_removal(false);
@@ -468,10 +487,13 @@ void DpdkPort::close_device() {
                         pool_.memory_bytes());
     }
   }
-  device_.close();  // the driver frees what it holds, which gives the frames back
+  const bool shared = lease_.is_shared();
+  lease_.end(taken_away);  // the driver frees what it holds, which gives the frames back
+  gone_.store(true);
   stats_ = last;
   if (registered_) rte_extmem_unregister(pool_.memory(), pool_.memory_bytes());
   mapped_ = registered_ = false;
+  if (shared) headers_ = nullptr;  // the device's, for whoever has the queue next
 }
 
 }  // namespace millrace::dpdk

@@ -13,7 +13,7 @@
 #include <memory>
 
 #include "base/os_memory.h"
-#include "port/dpdk/device.h"
+#include "port/dpdk/shared_device.h"
 #include "port/dpdk/waiter.h"
 #include "port/port.h"
 
@@ -27,6 +27,9 @@ class DpdkPort final : public Port {
   ~DpdkPort() override;
 
   const Device& device() const { return device_; }
+  const DeviceLease& lease() const { return lease_; }
+  // The sockets that the driver opened for this stack's queues, or none.
+  std::span<const int> sockets() const { return own(device_.sockets()); }
   void mac(uint8_t out[6]) const;
 
   const PortInfo& info() const override { return info_; }
@@ -42,14 +45,15 @@ class DpdkPort final : public Port {
  private:
   static constexpr uint32_t kBurst = 64;
 
-  explicit DpdkPort(FramePool& pool);
-  bool start(const DeviceSettings& settings, SetupError& error);
+  DpdkPort(FramePool& pool, DeviceLease lease);
+  bool start(SetupError& error);
+  std::span<const int> own(const std::vector<int>& by_queue) const;
   void choose_sending();
   void describe();
 
   void watch_for_removal(bool on);
   void let_go();
-  void close_device();
+  void close_device(bool taken_away);
   bool look();
   Frame* copy_in(const rte_mbuf& packet);
   void arm_interrupts();
@@ -64,7 +68,10 @@ class DpdkPort final : public Port {
   static void on_asked_for(const char* name, rte_dev_event_type event, void* port);
 
   FramePool& pool_;
-  Device device_;
+  DeviceLease lease_;
+  Device& device_;  // the lease's
+  uint16_t first_queue_;
+  uint16_t queues_;
   Waiter waiter_;
   rte_mempool* headers_ = nullptr;  // mbufs without memory of their own, to wrap frames
   OsMemory shared_memory_;

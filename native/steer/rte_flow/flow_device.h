@@ -15,6 +15,8 @@ class FlowDevice {
   virtual rte_flow* create(const rte_flow_attr& attributes, const rte_flow_item* items,
                            const rte_flow_action* actions, rte_flow_error& error) = 0;
   virtual int destroy(rte_flow* flow, rte_flow_error& error) = 0;
+  // What a rule made with an action COUNT has matched.
+  virtual int query(rte_flow* flow, rte_flow_query_count& out, rte_flow_error& error) = 0;
 };
 
 // The device itself, by its DPDK port number.
@@ -31,6 +33,11 @@ class EthernetFlowDevice final : public FlowDevice {
   }
   int destroy(rte_flow* flow, rte_flow_error& error) override {
     return rte_flow_destroy(port_, flow, &error);
+  }
+  int query(rte_flow* flow, rte_flow_query_count& out, rte_flow_error& error) override {
+    const rte_flow_action actions[] = {{RTE_FLOW_ACTION_TYPE_COUNT, nullptr},
+                                       {RTE_FLOW_ACTION_TYPE_END, nullptr}};
+    return rte_flow_query(port_, flow, actions, &out, &error);
   }
 
  private:

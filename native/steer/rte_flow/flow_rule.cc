@@ -24,16 +24,6 @@ uint32_t wire_v4(const wire::IpAddress& address) {
   return htonl(address.as_v4());
 }
 
-std::string text_of(const wire::IpAddress& address) {
-  char text[INET6_ADDRSTRLEN] = "";
-  if (address.is_v4()) {
-    inet_ntop(AF_INET, address.v4_data(), text, sizeof(text));
-  } else {
-    inet_ntop(AF_INET6, address.data(), text, sizeof(text));
-  }
-  return text;
-}
-
 // DPDK's headers are packed: TCP's and UDP's are set alike, field by field.
 template <typename Header>
 void set_ports(Header& header, Header& mask, const FlowRule& rule) {
@@ -46,30 +36,27 @@ void set_ports(Header& header, Header& mask, const FlowRule& rule) {
 
 }  // namespace
 
-std::string describe(const FlowRule& rule) {
-  std::string text = rule.protocol == kTcp      ? "tcp"
-                     : rule.any_icmp            ? "icmp"
-                     : rule.protocol == kIcmp   ? "icmp type " + std::to_string(rule.icmp_type)
-                     : rule.protocol == kIcmpv6 ? "icmp6 type " + std::to_string(rule.icmp_type)
-                                                : "udp";
-  text += " to " + text_of(rule.local);
-  if (rule.port != 0) {
-    text += " port " + std::to_string(rule.port);
-    const int last = rule.port | uint16_t(~rule.port_mask);
-    if (last != rule.port) text += "-" + std::to_string(last);
+RuleReport report_of(const FlowRule& rule) {
+  RuleReport report;
+  report.by = "rte_flow";
+  report.kind = rule.priority == FlowPriority::kKernelFlow ? RuleReport::Kind::kKernelFlow
+                : rule.priority == FlowPriority::kOurFlow  ? RuleReport::Kind::kOurFlow
+                : rule.priority == FlowPriority::kLocal    ? RuleReport::Kind::kLocal
+                : rule.priority == FlowPriority::kBlock    ? RuleReport::Kind::kBlock
+                                                           : RuleReport::Kind::kIcmp;
+  report.protocol = rule.protocol;
+  report.local = {rule.local, rule.port};
+  report.port_mask = rule.port_mask;
+  if (rule.exact) report.remote = rule.remote;
+  report.icmp_type = rule.icmp_type;
+  report.any_icmp = rule.any_icmp;
+  if (rule.target == FlowRule::Target::kQueue) report.queues = {rule.queue};
+  if (rule.target == FlowRule::Target::kSpread) {
+    report.queues.resize(rule.queues);
+    std::iota(report.queues.begin(), report.queues.end(), uint16_t(0));
+    report.spread = true;
   }
-  if (rule.exact) {
-    text += " from " + text_of(rule.remote.address) + " port " + std::to_string(rule.remote.port);
-  }
-  switch (rule.target) {
-    case FlowRule::Target::kQueue:
-      return text + ": queue " + std::to_string(rule.queue);
-    case FlowRule::Target::kSpread:
-      return text + ": spread over " + std::to_string(rule.queues) + " queues";
-    case FlowRule::Target::kKernel:
-      return text + ": the kernel's";
-  }
-  return text;
+  return report;
 }
 
 FlowTexts::FlowTexts(const FlowRule& rule) {
@@ -79,8 +66,9 @@ FlowTexts::FlowTexts(const FlowRule& rule) {
   match_addresses(rule);
   match_transport(rule);
   items[3].type = RTE_FLOW_ITEM_TYPE_END;
-  act(rule);
-  actions[1].type = RTE_FLOW_ACTION_TYPE_END;
+  if (rule.counted) actions[0] = {RTE_FLOW_ACTION_TYPE_COUNT, &count_};
+  act(rule, actions[rule.counted ? 1 : 0]);
+  actions[rule.counted ? 2 : 1].type = RTE_FLOW_ACTION_TYPE_END;
 }
 
 void FlowTexts::match_addresses(const FlowRule& rule) {
@@ -134,11 +122,11 @@ void FlowTexts::match_transport(const FlowRule& rule) {
   }
 }
 
-void FlowTexts::act(const FlowRule& rule) {
+void FlowTexts::act(const FlowRule& rule, rte_flow_action& action) {
   switch (rule.target) {
     case FlowRule::Target::kQueue:
       queue_.index = rule.queue;
-      actions[0] = {RTE_FLOW_ACTION_TYPE_QUEUE, &queue_};
+      action = {RTE_FLOW_ACTION_TYPE_QUEUE, &queue_};
       return;
     case FlowRule::Target::kSpread:
       queues_.resize(rule.queues);
@@ -148,14 +136,14 @@ void FlowTexts::act(const FlowRule& rule) {
                        : RTE_ETH_RSS_NONFRAG_IPV4_UDP | RTE_ETH_RSS_NONFRAG_IPV6_UDP;
       rss_.queue_num = rule.queues;
       rss_.queue = queues_.data();
-      actions[0] = {RTE_FLOW_ACTION_TYPE_RSS, &rss_};
+      action = {RTE_FLOW_ACTION_TYPE_RSS, &rss_};
       return;
     case FlowRule::Target::kKernel:
 #if RTE_VERSION >= RTE_VERSION_NUM(23, 11, 0, 0)
-      actions[0] = {RTE_FLOW_ACTION_TYPE_SEND_TO_KERNEL, nullptr};
+      action = {RTE_FLOW_ACTION_TYPE_SEND_TO_KERNEL, nullptr};
 #else
       // PASSTHRU would let the next rule have the packet, and that is the one for the port.
-      actions[0] = {RTE_FLOW_ACTION_TYPE_VOID, nullptr};
+      action = {RTE_FLOW_ACTION_TYPE_VOID, nullptr};
       expressible = false;
 #endif
   }

@@ -5,9 +5,9 @@
 
 #include <rte_flow.h>
 
-#include <string>
 #include <vector>
 
+#include "steer/rule_report.h"
 #include "wire/ip_address.h"
 
 namespace millrace::steer {
@@ -27,14 +27,15 @@ struct FlowRule {
   uint8_t icmp_type = 0;  // ICMP, ICMPv6
   bool any_icmp = false;  // IPv4: whatever the type
   bool whole = true;      // IPv4: no fragments, which have no business with us
+  bool counted = true;    // the device counts what it matches
   FlowPriority priority = FlowPriority::kLocal;
   Target target = Target::kQueue;
   uint16_t queue = 0;   // Target::kQueue
   uint16_t queues = 1;  // Target::kSpread: the first ones
 };
 
-// "tcp to 10.0.0.1 port 80 from 10.0.0.2 port 4000: queue 0"
-std::string describe(const FlowRule& rule);
+// The same for a person (words_of()), without what it has counted.
+RuleReport report_of(const FlowRule& rule);
 
 // The rule's arrays. They point into the object, which must not move.
 class FlowTexts {
@@ -45,14 +46,14 @@ class FlowTexts {
 
   rte_flow_attr attributes{};
   rte_flow_item items[4]{};
-  rte_flow_action actions[2]{};
+  rte_flow_action actions[3]{};
   // False: this version of DPDK has no word for the rule's target.
   bool expressible = true;
 
  private:
   void match_addresses(const FlowRule& rule);
   void match_transport(const FlowRule& rule);
-  void act(const FlowRule& rule);
+  void act(const FlowRule& rule, rte_flow_action& action);
 
   rte_flow_item_ipv4 ipv4_{}, ipv4_mask_{};
   rte_flow_item_ipv6 ipv6_{}, ipv6_mask_{};
@@ -62,6 +63,7 @@ class FlowTexts {
   rte_flow_item_icmp6 icmp6_{}, icmp6_mask_{};
   rte_flow_action_queue queue_{};
   rte_flow_action_rss rss_{};
+  rte_flow_action_count count_{};
   std::vector<uint16_t> queues_;
 };
 

@@ -89,7 +89,7 @@ Error RteFlowSteering::remove_address(const wire::IpAddress& address) {
   for (auto& [wish, granted] : wishes_) {
     if (!for_any_address(wish) && wish.kind != Kind::kIcmp) continue;
     const auto gone = std::stable_partition(granted.made.begin(), granted.made.end(),
-                                            [&](const Made& m) { return m.address != address; });
+                                            [&](const Made& m) { return m.rule.local != address; });
     unmake(granted.made, size_t(gone - granted.made.begin()));
   }
   wishes_.erase({Kind::kIcmp, Protocol::kTcp, {{address, 0}, {}}});
@@ -187,6 +187,7 @@ Error RteFlowSteering::make_icmp(const wire::IpAddress& address) {
   rule.local = address;
   rule.priority = FlowPriority::kIcmp;
   Error error = kOk;
+  const Refusals before = refusals_;
   const auto each = [&](const auto& types) {
     for (const uint8_t type : types) {
       rule.icmp_type = type;
@@ -199,39 +200,51 @@ Error RteFlowSteering::make_icmp(const wire::IpAddress& address) {
     // A device that knows no types may know the protocol: whoever hands on the errors that are not
     // about us hands on the rest as well. Not so with ICMPv6: neighbours are found by it, and their
     // answers must come to the kernel by the interface that asked.
-    const std::string reason = std::exchange(refusal_, {});
+    const Refusals by_type = refusals_;
     rule.any_icmp = true;
     error = make_one(rule, granted.made);
-    if (error) refusal_ = reason;
+    refusals_ = error ? by_type : before;
   }
   if (error) return error;
   wishes_.emplace(wish, std::move(granted));
   return kOk;
 }
 
+// Asks for the rule, and for less where the device refuses: without a counter, then without telling
+// fragments, whose first ones come to us then and are not joined. `rule` is left as it was taken.
+int RteFlowSteering::ask(FlowRule& rule, rte_flow_error& why) {
+  const auto refused = [&](bool counted, bool whole, rte_flow_error& reason) {
+    rule.counted = counted;
+    rule.whole = whole;
+    const FlowTexts texts(rule);
+    return device_->validate(texts.attributes, texts.items, texts.actions, reason);
+  };
+  const bool counts = counts_;
+  const bool tells = tells_fragments_ && rule.local.is_v4();
+  const int result = refused(counts, tells, why);
+  if (result == 0) return 0;
+  rte_flow_error again{};
+  if (counts && refused(false, tells, again) == 0) {
+    counts_ = false;
+    return 0;
+  }
+  if (!tells) return result;
+  if (counts && refused(true, false, again) == 0) {
+    tells_fragments_ = false;
+    return 0;
+  }
+  if (refused(false, false, again) != 0) return result;
+  counts_ = tells_fragments_ = false;
+  return 0;
+}
+
 Error RteFlowSteering::make_one(FlowRule rule, std::vector<Made>& made) {
   if (rules_ >= options_.rules_max) return refuse(rule, ENOBUFS, "as many rules as are allowed");
-  rule.whole = tells_fragments_;
+  if (!FlowTexts(rule).expressible) {
+    return refuse(rule, ENOTSUP, "this version of DPDK has no action for that");
+  }
   rte_flow_error why{};
-  int result;
-  {
-    const FlowTexts texts(rule);
-    if (!texts.expressible) {
-      return refuse(rule, ENOTSUP, "this version of DPDK has no action for that");
-    }
-    result = device_->validate(texts.attributes, texts.items, texts.actions, why);
-  }
-  if (result != 0 && rule.whole && rule.local.is_v4()) {
-    // It may be the fragments that the device cannot tell: then their first ones come to us, and
-    // are not joined.
-    rule.whole = false;
-    const FlowTexts texts(rule);
-    rte_flow_error again{};
-    if (device_->validate(texts.attributes, texts.items, texts.actions, again) == 0) {
-      tells_fragments_ = false;
-      result = 0;
-    }
-  }
+  const int result = ask(rule, why);
   if (result != 0 && rule.target == FlowRule::Target::kSpread) {
     // All queues are this stack's: spreading is for speed, not for who gets what.
     spreads_ = false;
@@ -248,8 +261,13 @@ Error RteFlowSteering::make_one(FlowRule rule, std::vector<Made>& made) {
     aim(rule);
     return make_one(rule, made);
   }
+  if (!handle && rule.counted) {
+    // No counter is left, say.
+    counts_ = false;
+    return make_one(rule, made);
+  }
   if (!handle) return refuse(rule, rte_errno > 0 ? rte_errno : EIO, why.message);
-  made.push_back({rule.local, handle});
+  made.push_back({rule, handle});
   ++rules_;
   return kOk;
 }
@@ -264,8 +282,45 @@ void RteFlowSteering::unmake(std::vector<Made>& made, size_t from) {
   }
 }
 
+// --- for people who look
+
+void RteFlowSteering::each_rule(const RuleVisitor& visit) const {
+  // Few first: there may be many flows.
+  for (const Kind kind : {Kind::kLocal, Kind::kBlock, Kind::kIcmp, Kind::kFlow}) {
+    for (const auto& [wish, granted] : wishes_) {
+      if (wish.kind == kind && !report(granted, visit)) return;
+    }
+  }
+}
+
+// Rules by port that stand for one by mask are told as one.
+bool RteFlowSteering::report(const Granted& granted, const RuleVisitor& visit) const {
+  for (size_t i = 0; i < granted.made.size();) {
+    const FlowRule& first = granted.made[i].rule;
+    RuleReport report = report_of(first);
+    report.rules = 0;
+    report.counted = true;
+    const bool by_port = first.priority == FlowPriority::kBlock && first.port_mask == 0xffff;
+    if (by_port) report.port_mask = uint16_t(~(kPortBlockSize - 1));
+    do {
+      const Made& made = granted.made[i++];
+      ++report.rules;
+      rte_flow_query_count count{};
+      count.reset = 0;
+      rte_flow_error why{};
+      const bool told =
+          made.rule.counted && device_->query(made.handle, count, why) == 0 && count.hits_set;
+      report.counted &= told;
+      report.packets += told ? count.hits : 0;
+      report.bytes += told && count.bytes_set ? count.bytes : 0;
+    } while (by_port && i < granted.made.size() && granted.made[i].rule.local == first.local);
+    if (!visit(report)) return false;
+  }
+  return true;
+}
+
 Error RteFlowSteering::refuse(const FlowRule& rule, int code, const char* reason) {
-  refusal_ = describe(rule) + ": " + (reason ? reason : std::strerror(code));
+  refusals_.note(words_of(report_of(rule)) + ": " + (reason ? reason : std::strerror(code)));
   return {code};
 }
 

@@ -4,7 +4,7 @@
 //
 // A rule of ours may be several of the device's: one for each address of the interface where
 // "any address" is meant, one for each port of a block where the device cannot mask ports. Every
-// rule is asked for (validate) before it is made.
+// rule is asked for (validate) before it is made, first with a counter, then without.
 //
 // What rte_flow cannot say: a flow of the kernel's within a port of ours (DPDK before 23.11, and
 // most devices after), and ICMP errors by what they quote. Then the call gives ENOTSUP, and whoever
@@ -44,12 +44,16 @@ class RteFlowSteering final : public Steering {
   Error remove_local(Protocol protocol, const wire::Endpoint& local) override;
   Error add_address(const wire::IpAddress& address) override;
   Error remove_address(const wire::IpAddress& address) override;
-  // Devices count by rule at best, and net_tap does not: what arrives is counted by SoftSteering.
+  // Devices count by rule at best (each_rule), and net_tap does not: what arrives is counted by
+  // SoftSteering.
   SteeringCounters counters() const override { return {}; }
+  // Asks the device what each rule has matched, if it counts.
+  void each_rule(const RuleVisitor& visit) const override;
+  std::vector<Refusal> refusals() const override { return refusals_.list(); }
   void close() override;
 
   // The rule that was refused last and the device's reason, or "".
-  const std::string& refusal() const { return refusal_; }
+  std::string refusal() const { return refusals_.last(); }
   size_t rules() const { return rules_; }
 
  private:
@@ -62,7 +66,7 @@ class RteFlowSteering final : public Steering {
     auto operator<=>(const Wish&) const = default;
   };
   struct Made {
-    wire::IpAddress address;
+    FlowRule rule;
     rte_flow* handle;
   };
   struct Granted {
@@ -76,6 +80,8 @@ class RteFlowSteering final : public Steering {
   Error make(const Wish& wish, Owner owner, const wire::IpAddress& address,
              std::vector<Made>& made);
   Error make_one(FlowRule rule, std::vector<Made>& made);
+  int ask(FlowRule& rule, rte_flow_error& why);
+  bool report(const Granted& granted, const RuleVisitor& visit) const;
   Error make_icmp(const wire::IpAddress& address);
   void unmake(std::vector<Made>& made, size_t from);
   void aim(FlowRule& rule) const;
@@ -85,10 +91,11 @@ class RteFlowSteering final : public Steering {
   RteFlowOptions options_;
   std::map<Wish, Granted> wishes_;
   std::vector<wire::IpAddress> addresses_;
-  std::string refusal_;
+  Refusals refusals_;
   size_t rules_ = 0;
   bool tells_fragments_ = true;  // until the device says otherwise
   bool spreads_ = true;          // the same
+  bool counts_ = true;           // the same
 };
 
 }  // namespace millrace::steer

@@ -56,8 +56,14 @@ SoftSteering::SoftSteering(const SipKey& key, const Limits& limits)
 Error SoftSteering::set_flow(Protocol protocol, const wire::FlowKey& flow, Owner owner) {
   if (!is_exact(flow)) return {EINVAL};
   const FlowId id{uint8_t(protocol), flow};
-  if (flows_.size() >= limits_.flows_max && !flows_.contains(id)) return {ENOBUFS};
-  flows_[id] = owner;
+  if (flows_.size() >= limits_.flows_max && !flows_.contains(id)) {
+    return full({.kind = owner == Owner::kKernel ? RuleReport::Kind::kKernelFlow
+                                                 : RuleReport::Kind::kOurFlow,
+                 .protocol = id.protocol,
+                 .local = flow.local,
+                 .remote = flow.remote});
+  }
+  flows_[id].owner = owner;
   return kOk;
 }
 
@@ -76,7 +82,9 @@ bool SoftSteering::in_block(uint8_t protocol, uint16_t port) const {
 
 Error SoftSteering::add_port_block(Protocol protocol, uint16_t first_port) {
   if (first_port == 0 || first_port % kPortBlockSize != 0) return {EINVAL};
+  if (in_block(uint8_t(protocol), first_port)) return kOk;
   block_word(protocol, first_port) |= 1ull << (first_port / kPortBlockSize % 64);
+  block_hits_[protocol == Protocol::kUdp ? 1 : 0][first_port / kPortBlockSize] = {};
   return kOk;
 }
 
@@ -90,8 +98,10 @@ Error SoftSteering::remove_port_block(Protocol protocol, uint16_t first_port) {
 Error SoftSteering::add_local(Protocol protocol, const wire::Endpoint& local) {
   if (local.port == 0) return {EINVAL};
   const LocalId id{uint8_t(protocol), local};
-  if (locals_.size() >= limits_.locals_max && !locals_.contains(id)) return {ENOBUFS};
-  locals_.insert(id);
+  if (locals_.size() >= limits_.locals_max && !locals_.contains(id)) {
+    return full({.protocol = id.protocol, .local = local});
+  }
+  locals_.try_emplace(id);
   return kOk;
 }
 
@@ -110,6 +120,11 @@ Error SoftSteering::remove_address(const wire::IpAddress& address) {
   return addresses_.erase(address) ? kOk : Error{ENOENT};
 }
 
+Error SoftSteering::full(const RuleReport& rule) {
+  refusals_.note(words_of(rule) + ": there are as many such rules as are allowed");
+  return {ENOBUFS};
+}
+
 void SoftSteering::close() {
   flows_.clear();
   locals_.clear();
@@ -122,12 +137,17 @@ void SoftSteering::close() {
 bool SoftSteering::judge(std::span<const uint8_t> frame) {
   Packet packet;
   Counter decision = read(frame, packet);
-  if (!decision) decision = decide(packet);
+  Hits* hits = nullptr;
+  if (!decision) decision = decide(packet, hits);
   const bool ours = decision == &SteeringCounters::ours_flow ||
                     decision == &SteeringCounters::ours_local ||
                     decision == &SteeringCounters::ours_block;
   if (ours && packet.quoted) decision = &SteeringCounters::ours_icmp;
   ++(counters_.*decision);
+  if (hits) {
+    ++hits->packets;
+    hits->bytes += frame.size();
+  }
   return ours;
 }
 
@@ -210,27 +230,73 @@ SoftSteering::Counter SoftSteering::read_error(std::span<const uint8_t> icmp, bo
   return nullptr;
 }
 
-SoftSteering::Counter SoftSteering::decide(const Packet& packet) const {
+SoftSteering::Counter SoftSteering::decide(const Packet& packet, Hits*& hits) {
   const FlowId& id = packet.id;
   const wire::Endpoint& local = id.flow.local;
+  const auto find_local = [&](const wire::Endpoint& endpoint) {
+    const auto found = locals_.find({id.protocol, endpoint});
+    if (found == locals_.end()) return false;
+    hits = &found->second;
+    return true;
+  };
   // RFC 1122 3.3.6: a packet to a group comes in a frame to a group, and no other does.
   if (local.address.is_multicast() != packet.to_group) return &SteeringCounters::kernel_other;
   if (packet.to_group) {
-    const bool wanted = id.protocol == wire::kProtocolUdp && locals_.contains({id.protocol, local});
     // What we sent ourselves comes back by the kernel, which knows who wants to hear it.
-    return wanted && !addresses_.contains(id.flow.remote.address) ? &SteeringCounters::ours_local
-                                                                  : &SteeringCounters::kernel_other;
+    const bool wanted = id.protocol == wire::kProtocolUdp &&
+                        !addresses_.contains(id.flow.remote.address) && find_local(local);
+    return wanted ? &SteeringCounters::ours_local : &SteeringCounters::kernel_other;
   }
   if (const auto flow = flows_.find(id); flow != flows_.end()) {
-    return flow->second == Owner::kKernel ? &SteeringCounters::kernel_flow
-                                          : &SteeringCounters::ours_flow;
+    hits = &flow->second.hits;
+    return flow->second.owner == Owner::kKernel ? &SteeringCounters::kernel_flow
+                                                : &SteeringCounters::ours_flow;
   }
-  if (locals_.contains({id.protocol, local})) return &SteeringCounters::ours_local;
+  if (find_local(local)) return &SteeringCounters::ours_local;
   if (!addresses_.contains(local.address)) return &SteeringCounters::kernel_other;
   const wire::IpAddress any = local.address.is_v4() ? wire::IpAddress::v4(0) : wire::IpAddress();
-  if (locals_.contains({id.protocol, {any, local.port}})) return &SteeringCounters::ours_local;
-  return in_block(id.protocol, local.port) ? &SteeringCounters::ours_block
-                                           : &SteeringCounters::kernel_other;
+  if (find_local({any, local.port})) return &SteeringCounters::ours_local;
+  if (!in_block(id.protocol, local.port)) return &SteeringCounters::kernel_other;
+  hits = &block_hits_[id.protocol == wire::kProtocolUdp ? 1 : 0][local.port / kPortBlockSize];
+  return &SteeringCounters::ours_block;
+}
+
+// --- for people who look
+
+void SoftSteering::each_rule(const RuleVisitor& visit) const {
+  RuleReport report;
+  report.by = "software";
+  report.counted = true;
+  const auto tell = [&](const Hits& hits) {
+    report.packets = hits.packets;
+    report.bytes = hits.bytes;
+    return visit(report);
+  };
+  for (const auto& [id, hits] : locals_) {
+    report.protocol = id.protocol;
+    report.local = id.local;
+    if (!tell(hits)) return;
+  }
+  report.kind = RuleReport::Kind::kBlock;
+  report.port_mask = uint16_t(~(kPortBlockSize - 1));
+  for (const uint8_t protocol : {wire::kProtocolTcp, wire::kProtocolUdp}) {
+    report.protocol = protocol;
+    for (uint32_t block = 1; block < 65536 / kPortBlockSize; ++block) {
+      const auto port = uint16_t(block * kPortBlockSize);
+      if (!in_block(protocol, port)) continue;
+      report.local = {{}, port};
+      if (!tell(block_hits_[protocol == wire::kProtocolUdp ? 1 : 0][block])) return;
+    }
+  }
+  report.port_mask = 0xffff;
+  for (const auto& [id, entry] : flows_) {
+    report.kind =
+        entry.owner == Owner::kKernel ? RuleReport::Kind::kKernelFlow : RuleReport::Kind::kOurFlow;
+    report.protocol = id.protocol;
+    report.local = id.flow.local;
+    report.remote = id.flow.remote;
+    if (!tell(entry.hits)) return;
+  }
 }
 
 }  // namespace millrace::steer

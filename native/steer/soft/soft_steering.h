@@ -35,6 +35,8 @@ class SoftSteering : public Steering {
   Error add_address(const wire::IpAddress& address) override;
   Error remove_address(const wire::IpAddress& address) override;
   SteeringCounters counters() const override { return counters_; }
+  void each_rule(const RuleVisitor& visit) const override;
+  std::vector<Refusal> refusals() const override { return refusals_.list(); }
   void close() override;
 
  private:
@@ -47,6 +49,15 @@ class SoftSteering : public Steering {
     uint8_t protocol = 0;
     wire::Endpoint local;
     bool operator==(const LocalId&) const = default;
+  };
+  // What a rule has taken, counted where it is found anyway.
+  struct Hits {
+    uint64_t packets = 0;
+    uint64_t bytes = 0;
+  };
+  struct FlowEntry {
+    Owner owner = Owner::kOurs;
+    Hits hits;
   };
   struct Hash {
     SipKey key;
@@ -62,22 +73,26 @@ class SoftSteering : public Steering {
   };
   using Counter = uint64_t SteeringCounters::*;
 
+  Error full(const RuleReport& rule);
   // The counter of the decision, or null and `packet` filled in.
   Counter read(std::span<const uint8_t> frame, Packet& packet) const;
   Counter read_ipv4(std::span<const uint8_t> ip, Packet& packet) const;
   Counter read_ipv6(std::span<const uint8_t> ip, Packet& packet) const;
   Counter read_ports(std::span<const uint8_t> transport, Packet& packet) const;
   Counter read_error(std::span<const uint8_t> icmp, bool v4, Packet& packet) const;
-  Counter decide(const Packet& packet) const;
+  // `hits`: of the rule that decided, or null.
+  Counter decide(const Packet& packet, Hits*& hits);
   uint64_t& block_word(Protocol protocol, uint16_t port);
   bool in_block(uint8_t protocol, uint16_t port) const;
 
   Limits limits_;
-  std::unordered_map<FlowId, Owner, Hash> flows_;
-  std::unordered_set<LocalId, Hash> locals_;
+  std::unordered_map<FlowId, FlowEntry, Hash> flows_;
+  std::unordered_map<LocalId, Hits, Hash> locals_;
   std::unordered_set<wire::IpAddress, Hash> addresses_;
   uint64_t blocks_[2][16] = {};  // a bit per block; TCP's, UDP's
+  Hits block_hits_[2][1024];
   SteeringCounters counters_;
+  Refusals refusals_;
 };
 
 }  // namespace millrace::steer

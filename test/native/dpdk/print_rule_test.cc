@@ -93,6 +93,7 @@ std::string print_action(const rte_flow_action& action) {
     for (uint32_t i = 0; i < rss.queue_num; ++i) text += " " + std::to_string(rss.queue[i]);
     return text;
   }
+  if (action.type == RTE_FLOW_ACTION_TYPE_COUNT) return "count";
   return action.type == RTE_FLOW_ACTION_TYPE_VOID ? "none"
                                                   : "action " + std::to_string(action.type);
 }

@@ -166,7 +166,7 @@ TEST_CASE("a device that cannot tell fragments") {
   };
   REQUIRE(!bench.steering.add_local(Protocol::kTcp, {kOur4, 80}));
   CHECK(bench.card.rules() ==
-        "group 0 priority 2: eth / ipv4 dst 10.0.0.1 / tcp dst 80 -> queue 0\n");
+        "group 0 priority 2: eth / ipv4 dst 10.0.0.1 / tcp dst 80 -> count queue 0\n");
 }
 
 TEST_CASE("a device that cannot spread puts a listener on one queue") {
@@ -181,7 +181,7 @@ TEST_CASE("a device that cannot spread puts a listener on one queue") {
     bench.card.refuse_create = no_rss;
   }
   REQUIRE(!bench.steering.add_local(Protocol::kTcp, {kOur4, 80}));
-  CHECK(contains(bench.card.rules(), "tcp dst 80 -> queue 1"));
+  CHECK(contains(bench.card.rules(), "tcp dst 80 -> count queue 1"));
 }
 
 TEST_CASE("what a device refuses is named with its reason, and leaves nothing") {
@@ -224,7 +224,7 @@ TEST_CASE("a device that knows no types of ICMP gives all of IPv4's and none of 
   CHECK(bench.steering.refusal().empty());
   const std::string all = bench.card.rules();
   CHECK(all ==
-        "group 0 priority 4: eth / ipv4 dst 10.0.0.1 proto 1 fragment 0x0/0x3fff -> queue 0\n");
+        "group 0 priority 4: eth / ipv4 dst 10.0.0.1 proto 1 fragment 0x0/0x3fff -> count queue 0\n");
   CHECK(!bench.steering.add_address(v6(1)));
   CHECK(bench.card.rules() == all);
   CHECK(!bench.steering.remove_address(kOur4));
@@ -241,6 +241,81 @@ TEST_CASE("the limit, and what cannot be a rule") {
   CHECK(!bench.steering.add_local(Protocol::kTcp, {kOur4, 80}));
   CHECK(bench.steering.add_local(Protocol::kTcp, {kOur4, 81}).code == ENOBUFS);
   CHECK(bench.steering.remove_local(Protocol::kTcp, {kOur4, 81}).code == ENOENT);
+}
+
+TEST_CASE("a device that does not count") {
+  Bench bench({.icmp_errors = false});
+  const auto no_count = [](const std::string& rule) {
+    return contains(rule, "count") ? "no counters" : nullptr;
+  };
+  SUBCASE("it says so when asked") {
+    bench.card.refuse_validate = no_count;
+  }
+  SUBCASE("it says so when the rule is made") {
+    bench.card.refuse_create = no_count;
+  }
+  REQUIRE(!bench.steering.add_local(Protocol::kTcp, {kOur4, 80}));
+  CHECK(contains(bench.card.rules(), "tcp dst 80 -> queue 0\n"));
+  CHECK(bench.steering.refusals().empty());
+  // It is not asked again for each rule.
+  bench.card.log.clear();
+  REQUIRE(!bench.steering.add_local(Protocol::kTcp, {kOur4, 81}));
+  CHECK(bench.card.log.size() == 2);
+  bench.steering.each_rule([](const RuleReport& rule) {
+    CHECK(!rule.counted);
+    return true;
+  });
+}
+
+TEST_CASE("a device that neither counts nor tells fragments") {
+  Bench bench({.icmp_errors = false});
+  bench.card.refuse_validate = [](const std::string& rule) {
+    return contains(rule, "count") || contains(rule, "fragment") ? "too much" : nullptr;
+  };
+  REQUIRE(!bench.steering.add_local(Protocol::kTcp, {kOur4, 80}));
+  CHECK(bench.card.rules() ==
+        "group 0 priority 2: eth / ipv4 dst 10.0.0.1 / tcp dst 80 -> queue 0\n");
+  CHECK(bench.steering.refusals().empty());
+}
+
+TEST_CASE("the reason for a refusal is the one that the whole rule met") {
+  Bench bench({.icmp_errors = false});
+  bench.card.refuse_validate = [](const std::string& rule) {
+    return contains(rule, "count") ? "the first reason" : "another reason";
+  };
+  CHECK(bench.steering.add_local(Protocol::kTcp, {kOur4, 80}).code == ENOTSUP);
+  CHECK(bench.steering.refusal() == "tcp to 10.0.0.1 port 80: queue 0: the first reason");
+}
+
+TEST_CASE("rules are told with what the device has counted for each") {
+  Bench bench({.queues = 2, .masked_ports = false});
+  REQUIRE(!bench.steering.add_address(kOur4));
+  REQUIRE(!bench.steering.add_local(Protocol::kTcp, {wire::IpAddress::v4(0), 80}));
+  REQUIRE(!bench.steering.add_port_block(Protocol::kTcp, 40000));
+  REQUIRE(!bench.steering.set_flow(Protocol::kTcp, flow(kOur4, 81, kPeer4), Owner::kOurs));
+  for (const auto& [handle, rule] : bench.card.present) {
+    if (contains(rule, "dst 80 ")) bench.card.hits[handle] = 7;
+    if (contains(rule, "dst 40001 ") || contains(rule, "dst 40063 ")) bench.card.hits[handle] = 2;
+  }
+  std::string told;
+  bench.steering.each_rule([&](const RuleReport& rule) {
+    CHECK(rule.counted);
+    told += std::string(name_of(rule.kind)) + " " + words_of(rule) + " x" +
+            std::to_string(rule.rules) + " = " + std::to_string(rule.packets) + ", " +
+            std::to_string(rule.bytes) + "\n";
+    return true;
+  });
+  CHECK(told ==
+        "local tcp to 10.0.0.1 port 80: spread over queues 0, 1 x1 = 7, 700\n"
+        "port-block tcp to 10.0.0.1 port 40000-40063: queue 1 x64 = 4, 400\n"
+        "icmp-error icmp type 3 to 10.0.0.1: queue 0 x1 = 0, 0\n"
+        "icmp-error icmp type 11 to 10.0.0.1: queue 0 x1 = 0, 0\n"
+        "icmp-error icmp type 12 to 10.0.0.1: queue 0 x1 = 0, 0\n"
+        "our-flow tcp to 10.0.0.1 port 81 from 10.0.0.2 port 4000: queue 1 x1 = 0, 0\n");
+  // Whoever has heard enough is told no more.
+  int heard = 0;
+  bench.steering.each_rule([&](const RuleReport&) { return ++heard < 2; });
+  CHECK(heard == 2);
 }
 
 }  // namespace millrace::steer

@@ -164,3 +164,45 @@ TEST_CASE("soft steering: limits, and nothing is left after close") {
   s.close();
   CHECK(!s.ours(tcp4(5000, 80)));
 }
+
+TEST_CASE(
+    "soft steering: each rule counts what it takes, and the next with its place begins anew") {
+  Fixture soft({.flows_max = 1, .locals_max = 2});
+  REQUIRE(!soft.add_local(Protocol::kTcp, {ip("0.0.0.0"), 80}));
+  REQUIRE(!soft.add_port_block(Protocol::kTcp, 40000));
+  const Bytes frame = ethernet(kHere, kThere, tcp4(5000, 80));
+  CHECK(soft.ours(tcp4(5000, 80)));
+  CHECK(soft.ours(tcp4(5001, 80)));
+  CHECK(soft.ours(tcp4(5000, 40001)));
+  REQUIRE(!soft.set_flow(Protocol::kTcp, {{ip("10.77.0.1"), 80}, {ip("10.77.0.2"), 5000}},
+                         Owner::kKernel));
+  CHECK(!soft.ours(tcp4(5000, 80)));
+  const auto told = [&] {
+    std::string text;
+    soft.each_rule([&](const steer::RuleReport& rule) {
+      CHECK(rule.counted);
+      CHECK(rule.bytes == rule.packets * frame.size());
+      text += steer::words_of(rule) + " = " + std::to_string(rule.packets) + "\n";
+      return true;
+    });
+    return text;
+  };
+  CHECK(told() ==
+        "tcp to any IPv4 address port 80: ours, by any queue = 2\n"
+        "tcp to any address port 40000-40063: ours, by any queue = 1\n"
+        "tcp to 10.77.0.1 port 80 from 10.77.0.2 port 5000: the kernel's = 1\n");
+  REQUIRE(!soft.remove_port_block(Protocol::kTcp, 40000));
+  REQUIRE(!soft.add_port_block(Protocol::kTcp, 40000));
+  CHECK(told().find("port 40000-40063: ours, by any queue = 0\n") != std::string::npos);
+  // What there is no room for is told with its reason, however often it was asked for.
+  for (int i = 0; i < 2; ++i) {
+    CHECK(soft.set_flow(Protocol::kTcp, {{ip("10.77.0.1"), 80}, {ip("10.77.0.2"), 5001}},
+                        Owner::kOurs)
+              .code == ENOBUFS);
+  }
+  REQUIRE(soft.refusals().size() == 1);
+  CHECK(soft.refusals()[0].times == 2);
+  CHECK(soft.refusals()[0].text ==
+        "tcp to 10.77.0.1 port 80 from 10.77.0.2 port 5001: ours, by any queue: there are as many "
+        "such rules as are allowed");
+}

@@ -7,6 +7,9 @@
 #include <netinet/in.h>
 #include <sys/wait.h>
 
+#include <set>
+#include <string>
+
 #include "steer/bpf.h"
 #include "support/rig.h"
 
@@ -42,7 +45,8 @@ bool reaches_us(Rig& rig, const Bytes& ip_packet, int vlan = -1) {
 }
 
 struct SteeringRig : Rig {
-  SteeringRig() {
+  explicit SteeringRig(unsigned queues = 1, const steer::XdpSteeringOptions& tables = {})
+      : Rig(queues, steer::XdpMode::kAuto, 2048, {}, tables) {
     REQUIRE_MESSAGE(ok, error.text);
     REQUIRE(!steering->add_local(Protocol::kUdp, at("0.0.0.0", 65000)));
   }
@@ -424,4 +428,38 @@ TEST_CASE("steering: rule tables are bounded" * needs_root()) {
   REQUIRE(!steering->add_address(ip("10.0.0.1")));
   REQUIRE(!steering->add_address(ip("10.0.0.2")));
   CHECK(steering->add_address(ip("10.0.0.3")).code == ENOBUFS);
+}
+
+TEST_CASE("steering: rules are told from the maps, and why one could not be had" * needs_root()) {
+  SteeringRig rig(2, {.flows_max = 1});
+  REQUIRE(!rig.steering->add_local(Protocol::kTcp, at("fd77::1", 80)));
+  REQUIRE(!rig.steering->add_port_block(Protocol::kUdp, 40000));
+  REQUIRE(!rig.steering->set_flow(Protocol::kTcp, {at("10.77.0.1", 80), at("10.77.0.2", 4000)},
+                                  Owner::kKernel));
+  const auto told = [&] {
+    std::set<std::string> words;
+    rig.steering->each_rule([&](const steer::RuleReport& rule) {
+      CHECK(std::string(rule.by) == "xdp");
+      CHECK(!rule.counted);
+      words.insert(steer::name_of(rule.kind) + (" " + steer::words_of(rule)));
+      return true;
+    });
+    return words;
+  };
+  CHECK(told() == std::set<std::string>{
+                      "local udp to any IPv4 address port 65000: queues 0, 1",
+                      "local tcp to fd77::1 port 80: queues 0, 1",
+                      "port-block udp to any address port 40000-40063: ours, by any queue",
+                      "kernel-flow tcp to 10.77.0.1 port 80 from 10.77.0.2 port 4000: the kernel's",
+                  });
+  CHECK(rig.steering->refusals().empty());
+  CHECK(rig.steering
+            ->set_flow(Protocol::kTcp, {at("10.77.0.1", 80), at("10.77.0.2", 4001)}, Owner::kOurs)
+            .code == ENOBUFS);
+  REQUIRE(rig.steering->refusals().size() == 1);
+  CHECK(rig.steering->refusals()[0].text ==
+        "tcp to 10.77.0.1 port 80 from 10.77.0.2 port 4001: ours, by any queue: the interface's "
+        "table of such rules is full");
+  REQUIRE(!rig.steering->remove_port_block(Protocol::kUdp, 40000));
+  CHECK(told().size() == 3);
 }

@@ -41,7 +41,8 @@ inline Mac mac_of(const char* interface) {
 
 struct Rig {
   explicit Rig(unsigned queues = 1, steer::XdpMode mode = steer::XdpMode::kAuto,
-               uint32_t frames = 2048, AfXdpOptions options = {})
+               uint32_t frames = 2048, AfXdpOptions options = {},
+               steer::XdpSteeringOptions tables = {})
       : veth(queues), pool(frames, 2048) {
     if (!veth.ok) return;
     {
@@ -56,7 +57,8 @@ struct Rig {
     }
     Inside here(veth.here);
     here_mac = mac_of(VethPair::kHere);
-    steering = steer::XdpSteering::open(VethPair::kHere, {.mode = mode}, error);
+    tables.mode = mode;
+    steering = steer::XdpSteering::open(VethPair::kHere, tables, error);
     if (!steering) return;
     options.native = steering->native();
     port = AfXdpPort::open(VethPair::kHere, pool, options, error);
