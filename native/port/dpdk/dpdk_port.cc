@@ -27,8 +27,9 @@ constexpr uint32_t kHeaders = 4095;  // frames that the driver may hold at a tim
 constexpr uint32_t kFrameBytesMax = 32768;
 constexpr Duration kReclaimEvery = Duration::millis(1);
 constexpr Duration kPatience = Duration::millis(200);  // with a device that takes nothing
-// Pulled out, or taken from DPDK by somebody else.
-constexpr rte_eth_event_type kGone[] = {RTE_ETH_EVENT_INTR_RMV, RTE_ETH_EVENT_DESTROY};
+// Pulled out. (DPDK forgets no callback of a device that it gives up: to be told of that as well
+// would mean to be told of the next device with that number, when this port is long gone.)
+constexpr rte_eth_event_type kGone[] = {RTE_ETH_EVENT_INTR_RMV};
 
 // Drivers over an interface of the kernel's: a virtual one hands us what its other end never
 // finished.

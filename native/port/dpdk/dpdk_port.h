@@ -39,7 +39,10 @@ class DpdkPort final : public Port {
   void flush(Instant now) override {}
   int poll_fd() const override { return waiter_.fd(); }
   bool rx_ready() const override { return !gone() && const_cast<DpdkPort*>(this)->look(); }
-  bool gone() const override { return gone_.load(std::memory_order_relaxed) || !device_.is_open(); }
+  bool gone() const override {
+    return gone_.load(std::memory_order_relaxed) || !device_.is_open() ||
+           !rte_eth_dev_is_valid_port(device_.id());
+  }
   void close() override;
 
  private:
