@@ -20,22 +20,26 @@ uint32_t ip_header_bytes(const wire::IpAddress& remote) {
   return remote.is_v4() ? 20 : 40;
 }
 
-void finish_checksum(Frame* f, const wire::IpAddress& from, const wire::IpAddress& to) {
-  uint64_t sum = wire::checksum_pseudo(from, to, wire::kTcpProtocol, f->length);
-  sum = wire::checksum_partial(f->bytes(), sum);
+// `payload_sum`: of what follows the header.
+void finish_checksum(Frame* f, uint32_t header_bytes, uint16_t payload_sum,
+                     const wire::FlowKey& key) {
+  uint64_t sum = payload_sum + wire::checksum_pseudo(key.local.address, key.remote.address,
+                                                     wire::kTcpProtocol, f->length);
+  sum = wire::checksum_partial(f->bytes().first(header_bytes), sum);
   const uint16_t checksum = wire::checksum_finish(sum);
   std::memcpy(f->data() + wire::kTcpChecksumOffset, &checksum, 2);
 }
 
-// Builds the header in front of `f`'s payload and hands the frame to the Internet layer.
+// Builds the header in front of `f`'s payload, if it has any, and hands the frame to the Internet
+// layer.
 Error transmit(Core& core, Instant now, const wire::FlowKey& key, net::Path& path, Frame* f,
                wire::TcpHeader& header, const wire::TcpOptions& options,
-               const net::SendOptions& how) {
+               const net::SendOptions& how, uint16_t payload_sum = 0) {
   header.source_port = key.local.port;
   header.destination_port = key.remote.port;
   header.header_bytes = uint8_t(wire::kTcpHeaderBytes + wire::tcp_options_bytes(options));
   build_tcp_header(f->push_front(header.header_bytes), header, options);
-  finish_checksum(f, key.local.address, key.remote.address);
+  finish_checksum(f, header.header_bytes, payload_sum, key);
   ++core.counters.tcp_sent;
   const Error error = core.ip.send(now, path, f, how);
   if (error) ++core.counters.tcp_send_refused;
@@ -71,7 +75,7 @@ void add_sack(Connection& c, wire::TcpOptions& options, uint32_t room_bytes) {
 }
 
 Error transmit_on(Core& core, Instant now, Connection& c, Frame* f, Seq seq, uint8_t flags,
-                  uint32_t payload_bytes, uint8_t ecn = 0) {
+                  uint32_t payload_bytes, uint16_t payload_sum = 0, uint8_t ecn = 0) {
   wire::TcpHeader header;
   wire::TcpOptions options;
   header.seq = seq;
@@ -92,7 +96,8 @@ Error transmit_on(Core& core, Instant now, Connection& c, Frame* f, Seq seq, uin
   }
   ++c.stats.segments_sent;
   const uint32_t seen_mtu = c.path.mtu_bytes;
-  const Error error = transmit(core, now, c.key, c.path, f, header, options, how_of(c, ecn));
+  const Error error =
+      transmit(core, now, c.key, c.path, f, header, options, how_of(c, ecn), payload_sum);
   if (c.path.mtu_bytes != seen_mtu) update_mss(core, c);
   return error;
 }
@@ -184,8 +189,8 @@ bool send_frame(Core& core, Instant now, Connection& c, Frame* frame) {
   // RFC 3168 6.1.2, 6.1.5: only new data can be marked, and only it tells of a cut.
   const bool markable = c.ecn.active && n.length > 0 && n.transmissions == 0;
   if (markable && c.ecn.reduced) flags |= wire::kTcpCwr;
-  const Error error =
-      transmit_on(core, now, c, out, n.seq, flags, n.length, markable ? kIpEct0 : 0);
+  const Error error = transmit_on(core, now, c, out, n.seq, flags, n.length, payload_sum_of(frame),
+                                  markable ? kIpEct0 : 0);
   if (markable && !error) c.ecn.reduced = false;
   if (out != frame) core.pool.release(out);
   // A full ring is a matter of microseconds and says nothing of the network: the frame waits here.

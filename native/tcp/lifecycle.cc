@@ -14,9 +14,6 @@ namespace millrace::tcp {
 
 Connection::Connection(Core& core_, Timer::Callback fire, Timer::Callback fire_life)
     : core(core_), timer(fire, this), life_timer(fire_life, this) {
-  // What input_burst() asks for reaches to where the comment in Receiver says.
-  MR_DASSERT(reinterpret_cast<uint8_t*>(&rcv.rtt_seq) - reinterpret_cast<uint8_t*>(this) <=
-             ptrdiff_t(kHotBytes));
   use_congestion(CongestionControl::kCubic);
 }
 
