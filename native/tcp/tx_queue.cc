@@ -4,7 +4,17 @@
 #include <algorithm>
 #include <cstring>
 
+#include "wire/checksum.h"
+
 namespace millrace::tcp {
+
+uint16_t payload_sum_of(Frame* f) {
+  TxNote& n = note_of(f);
+  if (n.has(TxNote::kSummed) && n.transmissions == 1) return n.payload_sum;
+  n.payload_sum = wire::checksum_fold(wire::checksum_partial({f->chunk + n.offset, n.length}));
+  n.flags |= TxNote::kSummed;
+  return n.payload_sum;
+}
 
 void NoteList::push_back(Frame* f) {
   TxNote& n = note_of(f);
@@ -55,7 +65,7 @@ void TxQueue::fill_tail(Frame* f, uint32_t mss_bytes, Seq& end) {
   if (take > tail->capacity - used) take = tail->capacity - used;
   std::memcpy(tail->chunk + used, f->data(), take);
   n.length += take;
-  n.flags &= uint16_t(~TxNote::kPush);  // the write goes on
+  n.flags &= uint16_t(~(TxNote::kPush | TxNote::kSummed));  // the write goes on
   bytes += take;
   unsent_bytes += take;
   end += take;
@@ -73,9 +83,11 @@ void TxQueue::fill_from_next(FramePool& pool, Frame* f, uint32_t mss_bytes) {
     if (take == 0 && m.length > 0) return;
     std::memcpy(f->chunk + used, next->chunk + m.offset, take);
     n.length += take;
+    n.flags &= uint16_t(~TxNote::kSummed);
     m.seq += take;
     m.offset += take;
     m.length -= take;
+    m.flags &= uint16_t(~TxNote::kSummed);
     if (m.length > 0) return;
     n.flags |= m.flags & (TxNote::kFin | TxNote::kPush | TxNote::kEndOfRecord);
     f->next = next->next;
@@ -102,6 +114,7 @@ Frame* TxQueue::merge_next(FramePool& pool, Frame* f, uint32_t mss_bytes) {
   if (n.has(TxNote::kRetransmitted)) resent_bytes += length;
   std::memcpy(f->chunk + used, next->chunk + m.offset, m.length);
   n.length += m.length;
+  n.flags &= uint16_t(~TxNote::kSummed);
   n.flags |= m.flags & (TxNote::kFin | TxNote::kPush | TxNote::kEndOfRecord | TxNote::kEverResent);
   f->next = next->next;
   (f->next ? note_of(f->next).prev : tail) = f;
@@ -227,6 +240,7 @@ void TxQueue::trim_head(uint32_t n_bytes) {
   n.seq += n_bytes;
   n.offset += n_bytes;
   n.length -= n_bytes;
+  n.flags &= uint16_t(~TxNote::kSummed);
   bytes -= n_bytes;
 }
 
@@ -237,6 +251,7 @@ bool TxQueue::split(FramePool& pool, Frame* f, uint32_t keep) {
   if (!rest) return false;
   rest->length = n.length - keep;
   std::memcpy(rest->data(), f->chunk + n.offset + keep, rest->length);
+  n.flags &= uint16_t(~TxNote::kSummed);
   TxNote& r = note_of(rest);
   r = n;
   r.offset = rest->offset;

@@ -27,6 +27,7 @@ struct TxNote {
     kInSentList = 64,
     kInLostList = 128,
     kEndOfRecord = 256,  // nothing is put behind its bytes into the same segment (MSG_EOR)
+    kSummed = 512,       // payload_sum is that of the payload as it is now
   };
   Frame* list_prev;
   Frame* list_next;
@@ -45,6 +46,7 @@ struct TxNote {
   uint16_t transmissions;
   uint16_t flags;
   enum Rate : uint8_t { kRateUnknown, kRateKnown, kRateAppLimited } rate;
+  uint16_t payload_sum;  // folded, for the checksum; see payload_sum_of()
 
   bool has(uint16_t flag) const { return (flags & flag) != 0; }
   uint32_t seq_length() const { return length + (has(kFin) ? 1 : 0); }
@@ -54,6 +56,12 @@ struct TxNote {
 inline TxNote& note_of(Frame* f) {
   return f->scratch_as<TxNote>();
 }
+
+// The sum over the payload is remembered from the first transmission to the second: with much in
+// flight the bytes are long out of the caches by then, and reading them again would be most of what
+// an ACK costs that finds a hole. Later ones sum anew: should the memory ever be wrong, the segment
+// must not be so for good.
+uint16_t payload_sum_of(Frame* f);
 
 // A list of frames through TxNote::list_prev and list_next.
 struct NoteList {
