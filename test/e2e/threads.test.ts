@@ -7,7 +7,7 @@ import t, { type Test } from 'tap';
 import { app, cannotRun, count, lab, mode, root, sleep, type Job, type Lab, type Stats } from './support/context';
 import { progress, type Seen } from './support/progress';
 
-t.setTimeout(120_000);
+t.setTimeout(240_000);
 const skip = cannotRun();
 /** More rounds, and every way to end a program. */
 const rounds = Number(process.env['E2E_ROUNDS'] ?? 1);

@@ -30,7 +30,7 @@ struct Rules {
   std::set<Address> addresses;
   std::map<std::pair<int, int>, uint32_t> blocks;  // protocol, port / 64: the member that has it
   // The queue by which the frames come: its record, if there is one, and its socket.
-  mr_queue queue{1, 2048};
+  mr_queue queue{1, 2048, 0};
   bool has_queue = true;
   bool has_socket = true;
   int member() const { return has_queue ? int(queue.member) : 0; }

@@ -168,7 +168,9 @@ TEST_CASE("sharing: a receiver that does not read for a while loses nothing; the
     if (first.pass_on(veth, Protocol::kTcp, kFlow, frame) != Whose::kPassedOn) break;
   }
   CHECK(sent == kWindow);
-  CHECK(second.receive() == kWindow);
+  uint32_t received = 0;
+  while (const uint32_t n = second.receive()) received += n;
+  CHECK(received == kWindow);
   CHECK(second.last.size() == full.size());
   Whose whose = Whose::kPassedOn;
   for (uint32_t i = 0; i < 100'000 && whose == Whose::kPassedOn; ++i) {
