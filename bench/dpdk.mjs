@@ -1,13 +1,19 @@
 // SPDX-License-Identifier: MIT
 // `npm run bench:dpdk`, as root: request and answer over devices of DPDK that run here, both ends under millrace where
 // no kernel is on the way. For each: messages per second, and what a frame in or out costs the server's process in CPU
-// time (the Node program's own share included).
-//   --seconds N (3)   --in-flight N (32)   --only NAME,...
+// time (the Node program's own share included). Last two stacks of one process on two rings (test/ring), without Node:
+// the stack's own limit.
+//   --seconds N (3)   --in-flight N (32)   --only NAME,...   --docs: writes the table into docs/ports.md
 
+import { readFileSync, writeFileSync } from 'node:fs';
+import os from 'node:os';
 import { parseArgs } from 'node:util';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
+import { cmakeBuild } from '../tools/cmake.mjs';
+import { replacePart } from '../tools/conformance/tables.mjs';
 import { ROOT } from '../tools/files.mjs';
+import { run } from '../tools/run.mjs';
 import { setUp } from '../tools/setup.mjs';
 import { number, table } from './statistics.mjs';
 
@@ -17,6 +23,7 @@ const { values: flags } = parseArgs({
     seconds: { type: 'string', default: '3' },
     'in-flight': { type: 'string', default: '32' },
     only: { type: 'string' },
+    docs: { type: 'boolean', default: false },
   },
 });
 const app = join(ROOT, 'bench/apps/echo.js');
@@ -101,17 +108,51 @@ async function measure(name, protocol) {
   }
 }
 
+const RING_BUILD = 'build-scale';
+const RING_ROWS = { tcp: 'tcp', udp: 'udp', bulk: 'tcp, one way' };
+
+/** The rows of `ring`, a program without Node. */
+async function measureRing() {
+  const problem = await cmakeBuild(RING_BUILD, ['-DCMAKE_BUILD_TYPE=Release'], ['ring']);
+  if (problem !== null) throw new Error(problem);
+  const { code, output } = await run(join(ROOT, RING_BUILD, 'ring'), ['--seconds', flags.seconds], {
+    timeoutSeconds: 30 + 4 * Number(flags.seconds),
+  });
+  const line = /^(\w+) messages\/s (\d+) frames\/s\/core (\d+) us\/frame ([\d.]+) bytes\/s (\d+)$/gm;
+  const found = [...output.matchAll(line)];
+  if (code !== 0 || found.length !== 3) throw new Error(`ring ended with ${code}: ${output}`);
+  return found.map(([, kind, messages, frames, us, bytes]) => [
+    'net_ring, no Node',
+    RING_ROWS[kind],
+    Number(messages) > 0 ? number(Number(messages)) : `${(Number(bytes) / 1e6).toFixed(0)} MB/s`,
+    number(Number(frames)),
+    Number(us).toFixed(2),
+  ]);
+}
+
 await setUp(['build', 'bench', 'e2e']);
 const only = flags.only?.split(',');
+const wanted = (name) => only === undefined || only.includes(name);
 const rows = [];
-for (const name of Object.keys(DEVICES)) {
-  if (only !== undefined && !only.includes(name)) continue;
+const add = (row) => {
+  rows.push(row);
+  process.stderr.write(`${row.join('  ')}\n`);
+};
+for (const name of Object.keys(DEVICES).filter(wanted)) {
   for (const protocol of ['tcp', 'udp']) {
     const { rate, frames, cpuSeconds } = await measure(name, protocol);
-    rows.push([name, protocol, number(rate), number(frames / cpuSeconds), ((cpuSeconds / frames) * 1e6).toFixed(2)]);
-    process.stderr.write(`${rows.at(-1).join('  ')}\n`);
+    add([name, protocol, number(rate), number(frames / cpuSeconds), ((cpuSeconds / frames) * 1e6).toFixed(2)]);
   }
 }
-console.log(
-  table([['device', '', 'messages/s', 'frames per core and second, in and out', 'us of CPU per frame'], ...rows]),
-);
+if (wanted('net_ring')) for (const row of await measureRing()) add(row);
+const head = ['device', '', 'messages/s', 'packets in and out, per second of a core', 'us of CPU for a packet'];
+console.log(table([head, ...rows]).join('\n'));
+const machine = `Node ${process.version}, Linux ${os.release()}, ${os.cpus().length} x ${os.cpus()[0]?.model}`;
+console.log(`${machine}; ${kBytes} bytes, ${flags['in-flight']} in flight, ${flags.seconds} s each`);
+if (flags.docs) {
+  const file = join(ROOT, 'docs/ports.md');
+  const cells = (row) => `| ${row.join(' | ')} |`;
+  const caption = `${machine}. ${kBytes} bytes, ${flags['in-flight']} messages in flight, ${flags.seconds} s for each.`;
+  const lines = [cells(head), '|---|---|---:|---:|---:|', ...rows.map(cells), '', caption];
+  writeFileSync(file, replacePart(readFileSync(file, 'utf8'), 'bench:dpdk', lines));
+}

@@ -1,4 +1,5 @@
 /** Installs the facade into this process: once, whatever number of times and copies it is loaded. */
+import type { Congestion, ConnectionInfo } from '../lib/engine';
 import { hookUdp } from './dgram/hooks';
 import type { Gate } from './gate';
 import { acquireInternals } from './internals';
@@ -8,10 +9,21 @@ import { reportUnusable } from './self-test';
 
 const INSTALLED = Symbol.for('millrace.facade.installed');
 
-function handOver(socket: object): number | null {
-  const { leaveFastPath } = require('./net/users') as typeof import('./net/users');
-  return leaveFastPath(socket);
-}
+/** What the public functions of lib/ ask about a socket of the program's; loaded when it is asked. */
+const facade = Object.freeze({
+  handOver(socket: object): number | null {
+    const { leaveFastPath } = require('./net/users') as typeof import('./net/users');
+    return leaveFastPath(socket);
+  },
+  setCongestion(target: object, name: Congestion): number | null {
+    const { chooseCongestion } = require('./net/congestion') as typeof import('./net/congestion');
+    return chooseCongestion(target, name);
+  },
+  connectionInfo(socket: object): ConnectionInfo | null {
+    const { linkUnder } = require('./net/users') as typeof import('./net/users');
+    return linkUnder(socket)?.info() ?? null;
+  },
+});
 
 /**
  * Puts the hooks under net and dgram. From now on every socket that the gate lets through is offered to its engine. What
@@ -22,9 +34,9 @@ function handOver(socket: object): number | null {
 export function install(gate: Gate): boolean {
   const global = globalThis as Record<symbol, unknown>;
   if (global[INSTALLED] !== undefined) return false;
-  // For lib/hand-over.ts, whichever copy of the package that is of.
-  Object.defineProperty(global, INSTALLED, { value: Object.freeze({ handOver }) });
   const found = acquireInternals();
+  // For lib/facade.ts, whichever copy of the package that is of.
+  Object.defineProperty(global, INSTALLED, { value: typeof found === 'string' ? Object.freeze({}) : facade });
   if (typeof found === 'string') {
     reportUnusable(found);
     return false;

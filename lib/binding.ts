@@ -67,6 +67,32 @@ export interface Leaving {
   readonly wide: boolean;
 }
 
+/** tcp::Info of native/tcp/tcp.h. */
+export interface NativeTcpInfo {
+  /** RFC 9293's state by Linux's number. */
+  readonly state: number;
+  /** As TCP_CONGESTION names it. */
+  readonly congestion: string;
+  readonly mssBytes: number;
+  readonly congestionWindowBytes: number;
+  /** 2^32 - 1: none yet. */
+  readonly slowStartThresholdBytes: number;
+  readonly pacingBytesPerS: number;
+  readonly rttUs: number;
+  readonly rttVarianceUs: number;
+  readonly rttMinUs: number;
+  readonly rtoUs: number;
+  readonly sendWindowBytes: number;
+  readonly receiveWindowBytes: number;
+  readonly bytesSent: number;
+  readonly bytesAcknowledged: number;
+  readonly bytesReceived: number;
+  readonly bytesRetransmitted: number;
+  readonly segmentsSent: number;
+  readonly segmentsReceived: number;
+  readonly segmentsRetransmitted: number;
+}
+
 /** What a port turned out to be. */
 export interface PortReport {
   readonly name: string;
@@ -95,6 +121,8 @@ export interface NativeStack {
   tcpPeer(slot: number): number;
   /** Makes the kernel go on with connections: their sockets, in the same order, or a negative errno. */
   tcpHandOver(ends: readonly Leaving[]): number | { fd: number; unsent: Uint8Array }[];
+  /** null: there is no such connection. */
+  tcpInfo(slot: number): NativeTcpInfo | null;
   udpBind(port: number, dualStack: boolean): number;
   udpConnect(slot: number, remotePort: number): number;
   udpDisconnect(slot: number): void;

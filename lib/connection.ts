@@ -2,7 +2,8 @@
  * A TCP connection of the stack: bytes in and out through the shared rings, no behaviour of net.Socket. Writing copies
  * straight into transmit frames; the stack sends and retransmits from the same memory.
  */
-import type { Connection, ConnectionSink, ContextId, SocketAddress } from './engine';
+import { CONGESTIONS } from './congestion';
+import type { Congestion, Connection, ConnectionInfo, ConnectionSink, ContextId, SocketAddress } from './engine';
 import { COMMAND, DEAD_FLAG, FRAMES_SHARE, FRAMES_SHARE_MIN, HEADER, OPTION, SOCKET, type Rings } from './rings';
 
 const ENOTCONN = 107;
@@ -19,6 +20,8 @@ export interface ConnectionHost {
   released(connection: StackConnection): void;
   /** See {@link Connection.handOver}. */
   handOver(connection: StackConnection): number;
+  /** See {@link Connection.info}. */
+  info(connection: StackConnection): ConnectionInfo | null;
 }
 
 export class StackConnection implements Connection {
@@ -159,6 +162,14 @@ export class StackConnection implements Connection {
 
   setTypeOfService(value: number): number {
     return this.#option(OPTION.trafficClass, value & 0xff);
+  }
+
+  setCongestion(name: Congestion): number {
+    return this.#option(OPTION.congestion, CONGESTIONS.indexOf(name));
+  }
+
+  info(): ConnectionInfo | null {
+    return this.#closed ? null : this.#host.info(this);
   }
 
   #room(): number {

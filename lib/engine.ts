@@ -28,8 +28,9 @@ export interface ConnectionSink {
   /** The outcome of connect(): 0 or a negative errno. Exactly once, never inside connect(). Not for accepted ones. */
   onConnect(status: number): Upcall;
   /**
-   * Received bytes: all that was in order, at most 64 KiB, in memory that is the receiver's from now on (never reused).
-   * Not called while reading is off, except for what was already under way: the sink keeps that until it wants it.
+   * Received bytes: all that was in order, at most 64 KiB. The memory is the engine's, good until the upcall returns; no
+   * program may see it, for it holds the bytes of other connections and the engine writes to it again. Not called while
+   * reading is off, except for what was already under way: the sink keeps that until it wants it.
    */
   onData(slab: ArrayBuffer, offset: number, length: number): Upcall;
   /** The peer's FIN, behind the last byte. Once. */
@@ -59,6 +60,55 @@ export interface SocketAddress {
   address: string;
   port: number;
   family: 'IPv4' | 'IPv6';
+}
+
+/** Congestion control by name. */
+export type Congestion = 'cubic' | 'newreno' | 'bbr';
+
+/** RFC 9293 3.3.2. */
+export type ConnectionState =
+  | 'CLOSED'
+  | 'LISTEN'
+  | 'SYN-SENT'
+  | 'SYN-RECEIVED'
+  | 'ESTABLISHED'
+  | 'FIN-WAIT-1'
+  | 'FIN-WAIT-2'
+  | 'CLOSE-WAIT'
+  | 'CLOSING'
+  | 'LAST-ACK'
+  | 'TIME-WAIT';
+
+/** The terms of Linux's TCP_INFO. */
+export interface ConnectionInfo {
+  readonly state: ConnectionState;
+  readonly congestion: Congestion;
+  /** Payload of a full segment. */
+  readonly mssBytes: number;
+  /** What congestion control lets be in flight. */
+  readonly congestionWindowBytes: number;
+  /** null: no loss has set one. */
+  readonly slowStartThresholdBytes: number | null;
+  /** null: not paced; BBR paces. */
+  readonly pacingBytesPerS: number | null;
+  /** Smoothed; 0: not measured yet. */
+  readonly rttUs: number;
+  readonly rttVarianceUs: number;
+  readonly rttMinUs: number;
+  /** The retransmission timeout. */
+  readonly rtoUs: number;
+  /** Of the peer: how much it takes. */
+  readonly sendWindowBytes: number;
+  /** What the peer was offered. */
+  readonly receiveWindowBytes: number;
+  /** With those that were sent again. */
+  readonly bytesSent: number;
+  readonly bytesAcknowledged: number;
+  readonly bytesReceived: number;
+  readonly bytesRetransmitted: number;
+  readonly segmentsSent: number;
+  readonly segmentsReceived: number;
+  readonly segmentsRetransmitted: number;
 }
 
 export interface Connection extends Channel {
@@ -93,6 +143,9 @@ export interface Connection extends Channel {
   setNoDelay(on: boolean): number;
   setKeepAlive(on: boolean, idleSeconds: number, intervalSeconds?: number, count?: number): number;
   setTypeOfService(value: number): number;
+  setCongestion(name: Congestion): number;
+  /** null: nothing is known of it (it is the kernel's, or closed). */
+  info(): ConnectionInfo | null;
 }
 
 export interface ListenerSink {
@@ -105,11 +158,13 @@ export interface ListenerSink {
 
 export interface Listener extends Channel {
   sink: ListenerSink;
+  /** Of the connections whose handshake begins from now on. */
+  setCongestion(name: Congestion): number;
   close(): void;
 }
 
 export interface DatagramSink {
-  /** One datagram, in memory that is the receiver's from now on. Length 0 is a datagram too. */
+  /** One datagram, in memory of the engine's, as with onData. Length 0 is a datagram too. */
   onMessage(
     slab: ArrayBuffer,
     offset: number,

@@ -1,17 +1,10 @@
 /** Leaving the fast path: the kernel goes on with a connection in mid-stream. */
-import { getSystemErrorName } from 'node:util';
+import { facade, outcome } from './facade';
 
-/** What compat/install.ts leaves here, of whichever copy of the package. */
-const INSTALLED = Symbol.for('millrace.facade.installed');
-
-interface Facade {
-  handOver?(socket: object): number | null;
-}
-
-const HINTS: Readonly<Record<string, string>> = {
+const HINTS = {
   EPERM: 'needs CAP_NET_ADMIN',
   ENOTCONN: 'the socket is not connected yet, or no longer',
-};
+} as const;
 
 /**
  * Makes the kernel go on with an accelerated connection in mid-stream. The socket stays what it is, and so does whatever
@@ -25,12 +18,5 @@ const HINTS: Readonly<Record<string, string>> = {
  * otherwise what the kernel said
  */
 export function handOver(socket: object): boolean {
-  const facade = (globalThis as Record<symbol, unknown>)[INSTALLED] as Facade | undefined;
-  const errno = facade?.handOver?.(socket) ?? null;
-  if (errno === null) return false;
-  if (errno === 0) return true;
-  const code = getSystemErrorName(errno);
-  const hint = HINTS[code];
-  const error = new Error(`handOver ${code}${hint === undefined ? '' : `: ${hint}`}`);
-  throw Object.assign(error, { errno, code, syscall: 'handOver' });
+  return outcome(facade()?.handOver?.(socket) ?? null, 'handOver', HINTS);
 }

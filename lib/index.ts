@@ -3,6 +3,7 @@ import { currentEngine } from './runtime';
 import type { Stats } from './stats';
 
 export type { PortReport } from './binding';
+export { connectionInfo, setCongestion } from './congestion';
 export type * from './engine';
 export { NOT_OURS } from './engine';
 export { InterfaceError, OptionError, UnavailableError, UnknownOptionError } from './errors';

@@ -1,6 +1,7 @@
 /** A TCP listener of the stack. The kernel's listener on the same port stays beside it and serves what is not steered. */
-import type { ContextId, Listener, ListenerSink, SocketAddress } from './engine';
-import { type Rings, SOCKET } from './rings';
+import { CONGESTIONS } from './congestion';
+import type { Congestion, ContextId, Listener, ListenerSink, SocketAddress } from './engine';
+import { COMMAND, OPTION, type Rings, SOCKET } from './rings';
 
 export class StackListener implements Listener {
   sink: ListenerSink;
@@ -34,6 +35,15 @@ export class StackListener implements Listener {
 
   set context(context: ContextId) {
     if (!this.#closed) this.#rings.words[this.#line + SOCKET.context] = context;
+  }
+
+  setCongestion(name: Congestion): number {
+    if (this.#closed) return 0;
+    const at = this.#rings.command(COMMAND.option, this.slot, this.generation);
+    this.#rings.words[at] = OPTION.congestion;
+    this.#rings.words[at + 1] = CONGESTIONS.indexOf(name);
+    this.#rings.publish();
+    return 0;
   }
 
   close(): void {

@@ -183,14 +183,14 @@ export function interfaces(): Kind<readonly string[]> {
 const SHARE = '(?:0|1|0?\\.\\d+|1\\.0*|\\d{1,2}(?:\\.\\d+)?%|100%)';
 /** One item of the fault wrapper's language (native/port/wrap/fault_config.h, which reads it for good). */
 const FAULT = new RegExp(
-  `^(?:(?:(?:rx|tx)\\.)?(?:(?:drop|dup|reorder|corrupt)=${SHARE}|(?:drop|dup|reorder|corrupt)_at=[1-9]\\d*` +
-    '|(?:reorder|delay|jitter)_us=\\d{1,8}|cut(?:=[01])?)|seed=\\d+|off)$',
+  `^(?:(?:(?:rx|tx)\\.)?(?:(?:drop|dup|reorder|corrupt|delay|cut)=${SHARE}|cut` +
+    '|(?:drop|dup|reorder|corrupt|delay|cut)_at=[1-9]\\d*|(?:reorder|delay|cut|jitter)_us=\\d{1,8})|seed=\\d+|off)$',
 );
 
 /** Faults for the fault wrapper: `drop=0.01,reorder=2%,tx.delay_us=500`. */
 export function faults(): Kind<string> {
   const allowed =
-    'items separated by commas: drop, dup, reorder, corrupt (a share: 0.01 or 1%), drop_at, dup_at, reorder_at, corrupt_at (the n-th frame), delay_us, jitter_us, reorder_us, cut, each with rx. or tx. before it for one direction; seed; off';
+    'items separated by commas: drop, dup, reorder, corrupt, delay, cut (a share of the frames: 0.01 or 1%), drop_at, dup_at, reorder_at, corrupt_at, delay_at, cut_at (the n-th frame, once), reorder_us, delay_us (1000; delay_us alone: every frame), cut_us (how long nothing passes; not given: to the end; cut alone: from the start), jitter_us, each with rx. or tx. before it for one direction; seed; off';
   return text('faults', allowed, (value) => {
     const items = value === '' ? [] : value.split(',');
     const wrong = items.find((item) => !FAULT.test(item));

@@ -3,6 +3,7 @@
  * `millrace run`, millrace.config.json, `millrace options` and docs/options.md. How the sources are read and which one
  * wins is config.ts.
  */
+import { CONGESTIONS } from './congestion';
 import {
   choice,
   faults,
@@ -127,10 +128,10 @@ export const REGISTRY = {
     'how long JavaScript may be busy before a second thread keeps acknowledgements, retransmissions and handshakes going; 0: never',
   ),
   congestion: option(
-    choice(['cubic', 'newreno', 'bbr']),
+    choice(CONGESTIONS),
     'cubic',
     '',
-    'congestion control of TCP; bbr is version 1, as in Linux, and paces what it sends',
+    'congestion control of TCP; bbr is version 1, as in Linux, and paces what it sends; setCongestion() chooses for one socket or one server',
   ),
   ecn: option(
     choice(['passive', 'on', 'off']),
@@ -191,13 +192,13 @@ export const REGISTRY = {
     integer({ min: 1, max: 65_536 }),
     1024,
     '',
-    'accelerated TCP listeners at a time; past it listen fails with ENFILE',
+    "accelerated TCP listeners at a time; past it a listener is the kernel's alone",
   ),
   udpSocketsMax: option(
     integer({ min: 1, max: 65_536 }),
     4096,
     '',
-    'accelerated UDP sockets at a time; past it bind fails with ENFILE',
+    "accelerated UDP sockets at a time; past it a socket is the kernel's alone",
   ),
   queues: option(
     integerOrAuto({ min: 1, max: 64 }),
@@ -223,7 +224,12 @@ export const REGISTRY = {
     '',
     'file that receives every accelerated packet, as pcap; %p in its name is the process id',
   ),
-  fault: option(faults(), '', '', 'faults put on every accelerated frame, to see what a program does on a bad network'),
+  fault: option(
+    faults(),
+    '',
+    '',
+    'faults put on accelerated frames, at a rate or once, to see what a program does on a bad network; the same seed treats the same frames the same way; what is delayed keeps its order, what is reordered is overtaken',
+  ),
   debug: option(toggle(), false, '', "on: one line on stderr for each decision (socket ours or the kernel's, and why)"),
 } as const satisfies Record<string, OptionSpec<never> | OptionSpec<unknown>>;
 

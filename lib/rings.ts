@@ -73,6 +73,7 @@ export const OPTION = {
   receiveBuffer: 6,
   sendBuffer: 7,
   trafficClass: 8,
+  congestion: 17,
 } as const;
 
 /**

@@ -6,9 +6,11 @@
 import { formatAddress, isMapped, putLocal, putRemote } from './addresses';
 import type { Binding, NativeConfig, NativeStack, PortReport } from './binding';
 import { type ConnectionHost, StackConnection } from './connection';
+import { toConnectionInfo } from './connection-info';
 import { StackDatagramSocket } from './datagram';
 import type {
   Connection,
+  ConnectionInfo,
   ConnectionSink,
   ContextId,
   DatagramSink,
@@ -68,6 +70,8 @@ export class StackEngine implements Engine, ConnectionHost {
   readonly #policy: Policy;
   readonly #sockets: (Socket | undefined)[] = [];
   readonly #slabs: (ArrayBuffer | undefined)[] = new Array(SLAB_NUMBERS).fill(undefined);
+  /** Whose bytes have all been handed up. */
+  readonly #freeSlabs: ArrayBuffer[] = [];
   #posts: Post[] = [];
   #postsHead = 0;
   readonly #frameWaiters: StackConnection[] = [];
@@ -233,6 +237,11 @@ export class StackEngine implements Engine, ConnectionHost {
     }
     for (const [i, end] of leaving.entries()) end.sink.onLeft?.(made[i] as KernelEnd);
     return 0;
+  }
+
+  info({ slot }: StackConnection): ConnectionInfo | null {
+    const native = this.#native.tcpInfo(slot);
+    return native === null ? null : toConnectionInfo(native);
   }
 
   /** Bytes of a connection in events that are still to be dispatched. Those events will find nobody. */
@@ -426,6 +435,7 @@ export class StackEngine implements Engine, ConnectionHost {
   /** A slab that is being filled: all before it are done with; new ones are supplied in time. */
   #usedSlab(number: number): void {
     while (this.#oldestSlab !== number) {
+      this.#freeSlabs.push(this.#slabs[this.#oldestSlab] as ArrayBuffer);
       this.#slabs[this.#oldestSlab] = undefined;
       this.#oldestSlab = (this.#oldestSlab + 1) % SLAB_NUMBERS;
     }
@@ -435,7 +445,7 @@ export class StackEngine implements Engine, ConnectionHost {
   #supplySlabs(): void {
     while ((this.#nextSlab - this.#oldestSlab + SLAB_NUMBERS) % SLAB_NUMBERS < SLABS) {
       // Not zeroed: only what the stack has filled is ever handed out.
-      const slab = Buffer.allocUnsafeSlow(SLAB_BYTES).buffer as ArrayBuffer;
+      const slab = this.#freeSlabs.pop() ?? (Buffer.allocUnsafeSlow(SLAB_BYTES).buffer as ArrayBuffer);
       this.#slabs[this.#nextSlab] = slab;
       this.#native.addSlab(slab, this.#nextSlab);
       this.#nextSlab = (this.#nextSlab + 1) % SLAB_NUMBERS;

@@ -27,6 +27,10 @@ function finder() {
   return (claim) => {
     const [place, title] = claim.split(/: (.*)/s);
     if (place === 'attack-rows') return attacks.has(title);
+    if (place.endsWith('.test.ts')) {
+      const path = join(ROOT, 'test', place);
+      return existsSync(path) && (title === undefined || readFileSync(path, 'utf8').includes(title));
+    }
     if (title !== undefined) {
       const path = join(ROOT, 'test/native', place);
       return existsSync(path) && titlesOf(path).some((found) => found.includes(title));

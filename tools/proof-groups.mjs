@@ -1,9 +1,12 @@
-// Groups of tests that need a build of their own and nothing of the others: threads under TSan, and every fuzz target
-// for a minute. They run beside the groups that mostly wait, on what those leave of the processors.
+// Groups of tests that need nothing of the others: threads under TSan and every fuzz target for a minute, which have
+// builds of their own, and port dpdk in a guest. They run beside the groups that mostly wait, on what those leave of
+// the processors.
 import { join } from 'node:path';
 import { cmakeBuild } from './cmake.mjs';
 import { ROOT } from './files.mjs';
 import { buildTargets, fuzz, TARGETS } from './fuzz.mjs';
+import { prepareKernel } from './guest/kernel.mjs';
+import { PARTS, runPart } from './guest/parts.mjs';
 import { run } from './run.mjs';
 import { doctestCounts, emptyResult } from './test-groups.mjs';
 
@@ -14,23 +17,37 @@ const SETTINGS = [
   '-DMILLRACE_SANITIZE=thread',
   '-DMILLRACE_PRECOMPILE=ON',
 ];
-/** Where two threads meet: guardian, baton and rings are all of the stack's folder. */
-const PROGRAM = 'test_stack';
+/** Where threads meet: guardian, baton, rings and spare queues in the stack's folder; sharing in that of steering. */
+const PROGRAMS = ['test_stack', 'test_steer'];
 /** For each target. The long run is `npm run fuzz -- --seconds N`. */
 const FUZZ_SECONDS = 60;
 
-/** The tests of native/stack under ThreadSanitizer; a case of doctest counts as one, and each report as a failure. */
+/** Tests under ThreadSanitizer; a case of doctest counts as one, and each report as a failure. */
 export async function runThreads() {
-  const problem = await cmakeBuild(BUILD, SETTINGS, [PROGRAM], { idle: true });
+  const problem = await cmakeBuild(BUILD, SETTINGS, PROGRAMS, { idle: true });
   if (problem !== null) return { ...emptyResult(), failed: 1, report: [problem] };
-  const options = { timeoutSeconds: 600, idle: true, env: { TSAN_OPTIONS: 'halt_on_error=0 second_deadlock_stack=1' } };
-  const { code, output } = await run(join(ROOT, BUILD, PROGRAM), ['--no-colors'], options);
-  const result = { ...emptyResult(), ...doctestCounts(output, PROGRAM) };
+  const total = emptyResult();
+  for (const program of PROGRAMS) {
+    const result = await runUnderTsan(program);
+    total.passed += result.passed;
+    total.failed += result.failed;
+    total.skipped.push(...result.skipped);
+    total.report.push(...result.report);
+  }
+  return total;
+}
+
+async function runUnderTsan(program) {
+  // Tests fork while they have threads, and their children begin some of their own.
+  const TSAN_OPTIONS = 'halt_on_error=0 second_deadlock_stack=1 die_after_fork=0';
+  const options = { timeoutSeconds: 600, idle: true, env: { TSAN_OPTIONS } };
+  const { code, output } = await run(join(ROOT, BUILD, program), ['--no-colors'], options);
+  const result = { ...emptyResult(), ...doctestCounts(output, program) };
   const races = output.match(/^WARNING: ThreadSanitizer/gm)?.length ?? 0;
   result.failed += races;
   if (code !== 0 && result.failed === 0) result.failed = 1;
   if (result.failed > 0)
-    result.report.push(`${PROGRAM} ended with ${code}, ${races} reports\n${output.slice(0, 8000)}`);
+    result.report.push(`${program} ended with ${code}, ${races} reports\n${output.slice(0, 8000)}`);
   return result;
 }
 
@@ -46,5 +63,26 @@ export async function runFuzz() {
     if (failure !== null) result.report.push(failure);
   };
   await fuzz(names, FUZZ_SECONDS, 2, count, { idle: true });
+  return result;
+}
+
+/** Every part of tools/guest/parts.mjs that is short enough; a check inside the guest counts as one. */
+export async function runGuests() {
+  const result = emptyResult();
+  try {
+    await prepareKernel();
+  } catch (error) {
+    result.skipped.push(
+      `guest: the whole group: Debian's kernel could not be fetched: ${error.message.split('\n')[0]}`,
+    );
+    return result;
+  }
+  for (const [name, part] of Object.entries(PARTS)) {
+    if (!part.inCi) continue;
+    const one = await runPart(name, { words: part.inCi, idle: true });
+    result.passed += one.passed;
+    result.failed += one.failed;
+    result.report.push(...one.report);
+  }
   return result;
 }

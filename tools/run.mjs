@@ -48,7 +48,7 @@ export function run(command, args, options = {}) {
 }
 
 /** The class counts within a session's group only, and the kernel may give each session its share: a small one then. */
-function lowerGroup(pid) {
+export function lowerGroup(pid) {
   try {
     writeFileSync(`/proc/${pid}/autogroup`, '19');
   } catch {

@@ -4,6 +4,7 @@
  *
  * Node copies bind6 into an own property of every udp6 handle when it makes it, so the hooks must be there before.
  */
+import { mayHaveFrames, noteMaking } from '../async-stores';
 import type { Gate } from '../gate';
 import { type AddressOut, type Internals, ownerSymbolOf, type UdpHandle } from '../internals';
 import { replaceMethod } from '../replace';
@@ -35,11 +36,23 @@ export type OfferShared = (handle: UdpHandle, address: string, flags: number) =>
 export function hookUdp(internals: Internals, gate: Gate): OfferShared {
   const four = hookFamily(internals, gate, 'bind', 'connect');
   const six = hookFamily(internals, gate, 'bind6', 'connect6');
+  if (mayHaveFrames()) hookMaking(internals, gate);
   return (handle, address, flags) => {
     const wide = localOf(internals, handle)?.family === 'IPv6';
     // It receives already, through the kernel.
     offerBound(internals, gate, handle, wide ? six : four, address, flags)?.setReading(true);
   };
+}
+
+/** dgram gives each handle that it makes a `lookup` of its own, at once. */
+function hookMaking({ UDP }: Internals, gate: Gate): void {
+  Object.defineProperty(UDP.prototype, 'lookup', {
+    configurable: true,
+    set(this: UdpHandle, value: unknown) {
+      Object.defineProperty(this, 'lookup', { value, configurable: true, enumerable: true, writable: true });
+      if (gate.mayWant('udp', 'bind') || gate.mayWant('udp', 'connect')) noteMaking(this, 'UDPWRAP');
+    },
+  });
 }
 
 function hookFamily(

@@ -176,7 +176,10 @@ export class Twin implements DatagramSink {
     if (this.#socket === null || handle.onmessage === undefined) return undefined;
     // Node adds `size` itself; with it here the object does not change its shape.
     const sender = { address, family, port, size: length };
-    return handle.onmessage.bind(handle, length, handle, Buffer.from(slab, offset, length), sender);
+    // Memory of its own, as with the kernel: programs use `message.buffer`, and hand it to other threads.
+    const message = Buffer.allocUnsafeSlow(length);
+    message.set(new Uint8Array(slab, offset, length));
+    return handle.onmessage.bind(handle, length, handle, message, sender);
   }
 
   onError(errno: number): Upcall {

@@ -4,6 +4,7 @@
  */
 import type { Engine, SocketAddress } from '../../lib/engine';
 import { type AddressOut, internals, ownSymbol, type Request, type TcpHandle } from '../internals';
+import { chosenFor } from './chosen';
 import { linkOf, SocketHandle } from './handle';
 import { hasWrap, rewrap, wrapOwner } from './tls';
 import { ownerOf, setAsyncId } from './upcall';
@@ -38,6 +39,8 @@ export function connectOurs(
     return connection;
   }
   link.connect(connection, request);
+  const congestion = chosenFor(kernel, owner, wrapOwner(kernel));
+  if (congestion !== undefined) connection.setCongestion(congestion);
   if (local !== null) link.reservation = kernel;
   if (probed) link.consumer = 'native';
   moveProperties(kernel, handle, owner);

@@ -10,7 +10,9 @@ import { type AddressOut, internals, type Request } from '../internals';
 import { Link } from './link';
 import { isWrapped } from './upcall';
 
-const { JSStream, stream, uv } = internals();
+const { JSStream, TCP: NodeTcp, stream, uv } = internals();
+/** Asked at every call: a program may have replaced what it has (see hooks.ts). */
+const watched = NodeTcp.prototype;
 const state = stream.streamBaseState;
 const kBytes = stream.kBytesWritten;
 const kAsync = stream.kLastWriteWasAsync;
@@ -181,11 +183,11 @@ class TCP extends Base {
   }
 
   ref(): void {
-    this.#link.setReferenced(true);
+    watched.ref.call(this);
   }
 
   unref(): void {
-    this.#link.setReferenced(false);
+    watched.unref.call(this);
   }
 
   hasRef(): boolean {
@@ -201,11 +203,11 @@ class TCP extends Base {
   }
 
   setNoDelay(on: boolean): number {
-    return this.#link.connection?.setNoDelay(Boolean(on)) ?? 0;
+    return watched.setNoDelay.call(this, on);
   }
 
   setKeepAlive(on: boolean, idle: number, interval?: number, count?: number): number {
-    return this.#link.connection?.setKeepAlive(Boolean(on), idle, interval, count) ?? 0;
+    return watched.setKeepAlive.call(this, on, idle, interval, count);
   }
 
   setTypeOfService(value: number): number {

@@ -17,7 +17,14 @@ const ipv6Only = new WeakSet<object>();
 /** Kernel handles which a consumer in C++ has asked for while they were connecting (http2 does). */
 const probed = new WeakSet<object>();
 
+/**
+ * Methods that programs replace on the prototype of Node's class to see them called. Those of our handles call what stands
+ * there, and what Node had there serves ours too.
+ */
+const WATCHED = ['ref', 'unref', 'setNoDelay', 'setKeepAlive'] as const;
+
 interface Ours {
+  readonly linkOf: typeof import('./handle').linkOf;
   readonly connectOurs: typeof import('./connect').connectOurs;
   readonly listenOurs: typeof import('./listen').listenOurs;
   readonly isOthers: typeof import('./listen').isOthers;
@@ -28,11 +35,12 @@ let loaded: Ours | null = null;
 /** Loads what sockets of ours need. Called when net is loaded, for only net has handles made. */
 function ours(internals: Internals): Ours {
   if (loaded === null) {
+    const { linkOf } = require('./handle') as typeof import('./handle');
     const { connectOurs } = require('./connect') as typeof import('./connect');
     const { isOthers, listenOurs } = require('./listen') as typeof import('./listen');
     const { patchUsers } = require('./users') as typeof import('./users');
     patchUsers(internals);
-    loaded = { connectOurs, isOthers, listenOurs };
+    loaded = { connectOurs, isOthers, linkOf, listenOurs };
   }
   return loaded;
 }
@@ -59,6 +67,7 @@ export function hookTcp(internals: Internals, gate: Gate): TryListen {
         return tryListen(internals, gate, this, args[0], ipv6Only.has(this), kernel) ?? kernel();
       },
   );
+  for (const name of WATCHED) hookWatched(prototype, name);
   hookIsStreamBase(internals);
   if (internals.tls !== null) hookTls(internals.tls, internals.TCP);
   return (...args) => tryListen(internals, gate, ...args);
@@ -74,6 +83,18 @@ function hookConnect(internals: Internals, gate: Gate, name: 'connect' | 'connec
           if (result !== null) return result;
         }
         return Reflect.apply(original, this, args);
+      },
+    };
+    return hook[name] as (...args: unknown[]) => unknown;
+  });
+}
+
+function hookWatched(prototype: TcpHandle, name: (typeof WATCHED)[number]): void {
+  replaceMethod(prototype, name, (original) => {
+    const hook = {
+      [name](this: TcpHandle, ...args: [never, never, never?, never?]) {
+        const link = loaded?.linkOf(this);
+        return link === undefined ? Reflect.apply(original, this, args) : link[name](...args);
       },
     };
     return hook[name] as (...args: unknown[]) => unknown;

@@ -130,6 +130,15 @@ export class KernelConnection implements Connection {
     return typeof set === 'function' ? (set.call(this.handle, value) as number) : 0;
   }
 
+  /** The kernel's to choose. */
+  setCongestion(): number {
+    return 0;
+  }
+
+  info(): null {
+    return null;
+  }
+
   /** False when the connection is dead. */
   #write(chunk: Uint8Array): boolean {
     const request = new stream.WriteWrap();

@@ -2,11 +2,22 @@
  * The life of one accelerated TCP handle: connecting, receiving, sending, closing; the sink of the engine's connection.
  * The handle (handle.ts) has the shape that Node wants and no logic, this has the logic and no shape.
  *
- * Two ways lead up. Plain JavaScript on top (net.Socket): `handle.onread` is called on the slab, in the handle's async
- * context. A consumer in C++ on top (TLS, http2, http's parser): only readBuffer() and emitEOF() reach it, they make
+ * Two ways lead up. Plain JavaScript on top (net.Socket): `handle.onread` is called, in the handle's async context, with
+ * a view of the slab where libuv's handle has an ArrayBuffer. Node makes its Buffer of either, of the view with memory of
+ * its own: programs transfer `data.buffer` to other threads, and read it from its beginning to its end. A consumer in C++ on top (TLS, http2, http's parser): only readBuffer() and emitEOF() reach it, they make
  * their own callback scope, and so the engine must call us with none (context 0).
  */
-import type { Connection, ConnectionSink, ContextId, Engine, KernelEnd, SocketAddress, Upcall } from '../../lib/engine';
+import type {
+  Congestion,
+  Connection,
+  ConnectionInfo,
+  ConnectionSink,
+  ContextId,
+  Engine,
+  KernelEnd,
+  SocketAddress,
+  Upcall,
+} from '../../lib/engine';
 import { type AddressOut, internals, type Request, type TcpHandle } from '../internals';
 import { afterRound, whenClosing } from './closing';
 import type { SocketHandle } from './handle';
@@ -29,12 +40,6 @@ const LOOPBACK = /^(?:127\.|::1$|::ffff:127\.)/;
 
 /** Who is on top of the handle. */
 export type Consumer = 'script' | 'native' | 'parser';
-
-interface Chunk {
-  readonly slab: ArrayBuffer;
-  offset: number;
-  length: number;
-}
 
 /** Open handles. Node's JSStream is a weak object: without this an idle socket would be collected. */
 const live = new Set<SocketHandle>();
@@ -62,7 +67,7 @@ export class Link implements ConnectionSink {
   #closed = false;
   #shutDown = false;
   /** What was received while nobody wanted it. */
-  #kept: Chunk[] = [];
+  #kept: Uint8Array[] = [];
   #endSeen = false;
   #endKept = false;
   #ended = false;
@@ -109,6 +114,17 @@ export class Link implements ConnectionSink {
     return this.#connection.handOver();
   }
 
+  /** 0, or a negative errno; null: the kernel's. */
+  setCongestion(name: Congestion): number | null {
+    if (this.kernel !== null) return null;
+    if (this.#connection === null || this.#closed || this.#isDead()) return ENOTCONN;
+    return this.#connection.setCongestion(name);
+  }
+
+  info(): ConnectionInfo | null {
+    return this.#closed ? null : (this.#connection?.info() ?? null);
+  }
+
   /** The kernel's handle, when the connection has left the fast path. */
   get kernel(): TcpHandle | null {
     return this.#connection instanceof KernelConnection ? this.#connection.handle : null;
@@ -127,7 +143,7 @@ export class Link implements ConnectionSink {
   }
 
   onLeaving(): Uint8Array[] {
-    return this.#kept.map(({ slab, offset, length }) => new Uint8Array(slab, offset, length));
+    return this.#kept;
   }
 
   onLeft(end: KernelEnd): void {
@@ -193,9 +209,22 @@ export class Link implements ConnectionSink {
     this.#updateHold();
   }
 
-  setReferenced(on: boolean): void {
-    this.#referenced = on;
+  ref(): void {
+    this.#referenced = true;
     this.#updateHold();
+  }
+
+  unref(): void {
+    this.#referenced = false;
+    this.#updateHold();
+  }
+
+  setNoDelay(on: boolean): number {
+    return this.#connection?.setNoDelay(Boolean(on)) ?? 0;
+  }
+
+  setKeepAlive(on: boolean, idleSeconds: number, intervalSeconds?: number, count?: number): number {
+    return this.#connection?.setKeepAlive(Boolean(on), idleSeconds, intervalSeconds, count) ?? 0;
   }
 
   get referenced(): boolean {
@@ -293,10 +322,12 @@ export class Link implements ConnectionSink {
     if (this.#closed) return undefined;
     // A consumer in C++ must know that what is answered has been written: its completions are posted, this comes behind.
     const behind = this.#consumer !== 'script' && this.outbound.completing;
-    if (this.#reading && this.#kept.length === 0 && this.userBuffer === null && !behind) {
-      return this.#deliver(slab, offset, length);
+    if (this.#reading && this.#kept.length === 0 && !behind) {
+      const bytes = new Uint8Array(slab, offset, length);
+      if (this.userBuffer === null) return this.#deliver(bytes);
+      if (length <= this.userBuffer.byteLength) return () => this.#fillUserBuffer(bytes);
     }
-    this.#kept.push({ slab, offset, length });
+    this.#kept.push(new Uint8Array(slab.slice(offset, offset + length)));
     if (!this.#reading) return undefined;
     if (behind || this.#kept.length > 1) {
       this.#postFlush();
@@ -355,39 +386,38 @@ export class Link implements ConnectionSink {
     return this.#consumer === 'script' ? this.#context : 0;
   }
 
-  #deliver(slab: ArrayBuffer, offset: number, length: number): Upcall {
-    this.bytesRead += length;
+  #deliver(bytes: Uint8Array): Upcall {
+    this.bytesRead += bytes.byteLength;
     this.#lastRead = this.#engine.round;
     if (this.#consumer === 'script') {
-      state[kRead] = length;
-      state[kOffset] = offset;
-      return (this.handle.onread as (slab: ArrayBuffer) => void).bind(this.handle, slab);
+      state[kRead] = bytes.byteLength;
+      state[kOffset] = 0;
+      return (this.handle.onread as (bytes: Uint8Array) => void).bind(this.handle, bytes);
     }
     // After an upgrade http's server has let go of the connection: the short way is open for what comes next.
     if (this.#consumer === 'parser' && parserReleased(this.handle)) this.consumer = 'script';
-    return this.handle.readBuffer.bind(this.handle, new Uint8Array(slab, offset, length));
+    return this.handle.readBuffer.bind(this.handle, bytes);
   }
 
   /** Hands up one piece of what was kept. */
   #deliverKept(): Upcall {
-    const chunk = this.#kept[0] as Chunk;
-    if (this.userBuffer !== null) return () => this.#fillUserBuffer(chunk);
-    this.#kept.shift();
-    return this.#deliver(chunk.slab, chunk.offset, chunk.length);
+    const chunk = this.#kept[0] as Uint8Array;
+    const fits = this.userBuffer?.byteLength ?? chunk.byteLength;
+    if (fits < chunk.byteLength) this.#kept[0] = chunk.subarray(fits);
+    else this.#kept.shift();
+    if (this.userBuffer === null) return this.#deliver(chunk);
+    const part = chunk.subarray(0, fits);
+    return () => this.#fillUserBuffer(part);
   }
 
   /** The `onread` option of net: into the program's own buffer; what the upcall returns is the next one. */
-  #fillUserBuffer(chunk: Chunk): void {
+  #fillUserBuffer(bytes: Uint8Array): void {
     const buffer = this.userBuffer;
     if (buffer === null || this.#closed) return;
-    const length = Math.min(chunk.length, buffer.byteLength);
-    buffer.set(new Uint8Array(chunk.slab, chunk.offset, length));
-    chunk.offset += length;
-    chunk.length -= length;
-    if (chunk.length === 0) this.#kept.shift();
-    this.bytesRead += length;
+    buffer.set(bytes);
+    this.bytesRead += bytes.byteLength;
     this.#lastRead = this.#engine.round;
-    state[kRead] = length;
+    state[kRead] = bytes.byteLength;
     const next = (this.handle.onread as (slab: undefined) => unknown)(undefined);
     if (next instanceof Uint8Array && this.userBuffer !== null) this.userBuffer = next;
     if (this.#reading && !this.#closed) this.#postFlush();

@@ -2,14 +2,22 @@
  * listen(): the kernel's listener stays and the engine's stands beside it, both feed the same server. The kernel's keeps
  * the port reserved, its reference keeps the loop alive, and it takes whatever does not come by the fast path.
  */
-import type { Connection, Engine, SocketAddress, Upcall } from '../../lib/engine';
+import type { Connection, Engine, Listener, SocketAddress, Upcall } from '../../lib/engine';
 import { keepStores } from '../async-stores';
 import type { AddressOut, TcpHandle } from '../internals';
+import { chosenFor } from './chosen';
 import { linkOf, SocketHandle } from './handle';
 import { ownerOf } from './upcall';
 
-/** Kernel handles with an engine's listener beside them, and what ends that. */
-const listening = new WeakMap<object, () => void>();
+interface Beside {
+  /** undefined: no longer. */
+  readonly listener: () => Listener | undefined;
+  /** Leaves the kernel's alone. */
+  readonly end: () => void;
+}
+
+/** Kernel handles with an engine's listener beside them. */
+const listening = new WeakMap<object, Beside>();
 
 interface Server {
   _handle?: unknown;
@@ -48,6 +56,8 @@ export function listenOurs(
   if (listener === null || typeof listener === 'number') return null;
   const context = keepStores(kernel, () => engine.createContext(kernel, 'TCPSERVERWRAP'));
   listener.context = context;
+  const congestion = chosenFor(ownerOf(kernel));
+  if (congestion !== undefined) listener.setCongestion(congestion);
   const end = () => {
     if (closed) return;
     closed = true;
@@ -67,7 +77,7 @@ export function listenOurs(
   // The stand-in of a cluster worker has none: the descriptor is the primary's.
   const descriptor: number | undefined = kernel.fd;
   if (descriptor !== undefined && descriptor >= 0) keepAtExit = engine.closeAtExit(descriptor);
-  listening.set(kernel, end);
+  listening.set(kernel, { listener: () => (closed ? undefined : listener), end });
   const close = kernel.close;
   Object.defineProperty(kernel, 'close', {
     configurable: true,
@@ -82,7 +92,12 @@ export function listenOurs(
 
 /** The kernel alone listens from now on. */
 export function listenNoMore(kernel: unknown): void {
-  if (typeof kernel === 'object' && kernel !== null) listening.get(kernel)?.();
+  if (typeof kernel === 'object' && kernel !== null) listening.get(kernel)?.end();
+}
+
+/** The engine's listener, while it listens beside this one of the kernel's. */
+export function listenerBeside(kernel: object): Listener | undefined {
+  return listening.get(kernel)?.listener();
 }
 
 function accept(engine: Engine, kernel: TcpHandle, connection: Connection, isClosed: () => boolean): () => Upcall {

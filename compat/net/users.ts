@@ -166,7 +166,7 @@ function isOurs(value: unknown): value is StdioSocket {
 }
 
 /** What is below a socket: its handle, or, through TLS, the handle under that. */
-function linkUnder(socket: { _handle?: unknown }): Link | undefined {
+export function linkUnder(socket: { _handle?: unknown }): Link | undefined {
   let handle = socket._handle;
   while (typeof handle === 'object' && handle !== null) {
     const link = linkOf(handle);

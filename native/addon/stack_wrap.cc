@@ -89,6 +89,7 @@ Napi::Function StackWrap::define(Napi::Env env) {
                       InstanceMethod<&W::keep_at_exit>("keepAtExit"),
                       InstanceMethod<&W::tcp_peer>("tcpPeer"),
                       InstanceMethod<&W::tcp_hand_over>("tcpHandOver"),
+                      InstanceMethod<&W::tcp_info>("tcpInfo"),
                       InstanceMethod<&W::udp_bind>("udpBind"),
                       InstanceMethod<&W::udp_connect>("udpConnect"),
                       InstanceMethod<&W::udp_disconnect>("udpDisconnect"),
@@ -291,6 +292,37 @@ Napi::Value StackWrap::tcp_hand_over(Info info) {
     out.Set(i, o);
   }
   return out;
+}
+
+// (slot): null, or the fields of NativeTcpInfo.
+Napi::Value StackWrap::tcp_info(Info info) {
+  const Napi::Env env = info.Env();
+  const uint32_t slot = info[0].As<Napi::Number>().Uint32Value();
+  const auto i =
+      driver_->with_stack([&](Stack& stack, Instant now) { return stack.tcp_info(now, slot); });
+  if (!i) return env.Null();
+  auto o = Napi::Object::New(env);
+  const auto put = [&o](const char* name, uint64_t value) { o.Set(name, double(value)); };
+  put("state", i->state);
+  o.Set("congestion", i->congestion);
+  put("mssBytes", i->mss_bytes);
+  put("congestionWindowBytes", i->cwnd_bytes);
+  put("slowStartThresholdBytes", i->ssthresh_bytes);
+  put("pacingBytesPerS", i->pacing_bytes_per_s);
+  put("rttUs", i->srtt_us);
+  put("rttVarianceUs", i->rttvar_us);
+  put("rttMinUs", i->min_rtt_us);
+  put("rtoUs", i->rto_us);
+  put("sendWindowBytes", i->send_window_bytes);
+  put("receiveWindowBytes", i->receive_window_bytes);
+  put("bytesSent", i->bytes_sent);
+  put("bytesAcknowledged", i->bytes_acked);
+  put("bytesReceived", i->bytes_received);
+  put("bytesRetransmitted", i->bytes_retransmitted);
+  put("segmentsSent", i->segments_sent);
+  put("segmentsReceived", i->segments_received);
+  put("segmentsRetransmitted", i->segments_retransmitted);
+  return o;
 }
 
 void StackWrap::close_at_exit(Info info) {

@@ -42,6 +42,7 @@ class StackWrap : public Napi::ObjectWrap<StackWrap> {
   void keep_at_exit(Info info);
   Napi::Value tcp_peer(Info info);
   Napi::Value tcp_hand_over(Info info);
+  Napi::Value tcp_info(Info info);
   Napi::Value udp_bind(Info info);
   Napi::Value udp_connect(Info info);
   void udp_disconnect(Info info);

@@ -15,6 +15,8 @@ namespace millrace::control {
 namespace {
 
 constexpr uint16_t kDefaultFirst = 32768, kDefaultLast = 60999;  // Linux's own
+// A try costs a fraction of a microsecond.
+constexpr uint32_t kPreferenceTries = 128;
 
 // A file of /proc/sys, at most `bytes`; false when it cannot be read.
 bool read_setting(const char* path, char* text, size_t bytes) {
@@ -96,23 +98,32 @@ bool PortBlocks::owns(uint16_t port) const {
   });
 }
 
-Result<uint16_t> PortBlocks::allocate(const wire::Endpoint& remote) {
+uint16_t PortBlocks::take(const wire::Endpoint& remote, uint16_t port) {
+  Use* use = use_pool_.create();
+  use->remote = remote;
+  use->port = port;
+  uses_.insert(use, hash(use_key_, remote, port));
+  all_uses_.push_back(use);
+  return port;
+}
+
+Result<uint16_t> PortBlocks::allocate(const wire::Endpoint& remote, PortPreference* preference) {
   if (use_pool_.full()) return Error{EADDRNOTAVAIL};
   for (;;) {
     const uint32_t ports = blocks() * kPortsPerBlock;
     const auto place = uint32_t(hash(place_key_, remote, 0));
     uint32_t& offset = offsets_[hash(table_key_, remote, 0) % kOffsets];
+    uint16_t second_best = 0;
+    uint32_t disliked = 0;
     for (uint32_t i = 0; i < ports; ++i) {
       const uint32_t n = (place + offset++) % ports;
       const auto port = uint16_t(blocks_[n / kPortsPerBlock].first_port + n % kPortsPerBlock);
       if (find(remote, port)) continue;
-      Use* use = use_pool_.create();
-      use->remote = remote;
-      use->port = port;
-      uses_.insert(use, hash(use_key_, remote, port));
-      all_uses_.push_back(use);
-      return port;
+      if (!preference || preference->likes(port)) return take(remote, port);
+      second_best = port;
+      if (++disliked == kPreferenceTries) break;
     }
+    if (second_best != 0) return take(remote, second_best);
     if (Error error = reserve_block()) return error;
   }
 }

@@ -41,6 +41,13 @@ class PortBlockObserver {
   virtual void block_returned(uint8_t protocol, uint16_t first_port) = 0;
 };
 
+// Of the ports that are free for a remote endpoint some may be better.
+class PortPreference {
+ public:
+  virtual ~PortPreference() = default;
+  virtual bool likes(uint16_t port) = 0;
+};
+
 class PortBlocks {
  public:
   // `protocol`: 6 (TCP) or 17 (UDP). The ports are reserved in the namespace in which allocate() is
@@ -53,7 +60,9 @@ class PortBlocks {
 
   // A local port that is not in use with `remote`. EADDRNOTAVAIL: none is left and no more can be
   // reserved; EMFILE, ENFILE: no descriptors to reserve more with; or the observer's error.
-  Result<uint16_t> allocate(const wire::Endpoint& remote);
+  // `preference`, if there is one, is asked about a bounded number of free ports of the blocks that
+  // there are; when it likes none, one of them has to do.
+  Result<uint16_t> allocate(const wire::Endpoint& remote, PortPreference* preference = nullptr);
   // The pair is free again. False when it was not in use.
   bool release(uint16_t port, const wire::Endpoint& remote);
   bool owns(uint16_t port) const;
@@ -79,6 +88,7 @@ class PortBlocks {
 
   uint64_t hash(const SipKey& key, const wire::Endpoint& remote, uint16_t port) const;
   Use* find(const wire::Endpoint& remote, uint16_t port) const;
+  uint16_t take(const wire::Endpoint& remote, uint16_t port);
   Error reserve_block();
   Error bind_block(Block& block);
   void unbind(Block& block);

@@ -13,6 +13,7 @@ void TransmitBatch::let_go(uint32_t count, FramePool& pool) {
 }
 
 void TransmitBatch::transmit(Instant now, Port& port, FramePool& pool) {
+  open_ = nullptr;
   if (count_ == 0) return;
   const uint32_t taken = port.transmit(now, {frames_.data(), count_});
   MR_ASSERT(taken <= count_);
@@ -22,6 +23,7 @@ void TransmitBatch::transmit(Instant now, Port& port, FramePool& pool) {
 }
 
 void TransmitBatch::release_all(FramePool& pool) {
+  open_ = nullptr;
   let_go(count_, pool);
   count_ = 0;
 }

@@ -246,11 +246,11 @@ std::span<uint8_t> IpLayer::whole_frame(Frame& transport, uint8_t interface, boo
 }
 
 bool IpLayer::take_stray(Instant now, const wire::FlowKey& flow, Frame& transport,
-                         uint8_t interface) {
+                         uint8_t interface, bool opening) {
   if (!strays_) [[likely]]
     return false;
-  return strays_->stray_segment(now, flow,
-                                whole_frame(transport, interface, flow.local.address.is_v4()));
+  return strays_->stray_segment(
+      now, flow, whole_frame(transport, interface, flow.local.address.is_v4()), opening);
 }
 
 }  // namespace millrace::net

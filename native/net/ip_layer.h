@@ -90,8 +90,10 @@ class NeighborResolver {
 class StrayHandler {
  public:
   virtual ~StrayHandler() = default;
-  // A TCP segment without a connection or a handshake. True: it is not ours to refuse.
-  virtual bool stray_segment(Instant now, const wire::FlowKey& flow, std::span<uint8_t> frame) = 0;
+  // A TCP segment without a connection or a handshake. `opening`: a SYN for which nobody listens
+  // here. True: it is not ours to refuse.
+  virtual bool stray_segment(Instant now, const wire::FlowKey& flow, std::span<uint8_t> frame,
+                             bool opening) = 0;
   // An ICMP error about a packet of this address of ours, the first time that a stack sees it.
   virtual void icmp_error(Instant now, std::span<uint8_t> frame) = 0;
 };
@@ -179,10 +181,18 @@ class IpLayer : private NeighborUser {
   // end with zero padding: whoever wants to send its bytes again remembers where they were. On an
   // error it is as it was.
   Error send(Instant now, Path& path, Frame* frame, const SendOptions& options);
+  // What the device at the end of the path finishes. For a send() by the same path right behind.
+  const SendOffloads& offloads(Path& path);
+  // Puts `frame`, payload alone, behind `head`, a TCP segment that send() took, as one packet,
+  // which the device cuts into segments of `segment_bytes`; the caller keeps its reference, and
+  // tx_pending holds for both. False: the device does not, the packet has left or is long enough;
+  // the frame needs headers of its own.
+  bool append(const Path& path, Frame* head, Frame* frame, uint16_t segment_bytes);
   // An ICMP destination unreachable / port unreachable about a received datagram, rate limited.
   void send_port_unreachable(Instant now, Frame* original_transport, const IpMeta& meta);
   // A received segment that TCP would refuse. True: somebody else has it now, or will.
-  bool take_stray(Instant now, const wire::FlowKey& flow, Frame& transport, uint8_t interface);
+  bool take_stray(Instant now, const wire::FlowKey& flow, Frame& transport, uint8_t interface,
+                  bool opening);
   // A transport protocol has checked a "packet too big" against its flow (RFC 5927): paths to
   // `remote` are narrower for ten minutes. Not called: the error has no effect on this layer.
   // `may_be_cut`: packets leave without DF from now on (IPv4).

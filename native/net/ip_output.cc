@@ -150,6 +150,31 @@ inline void IpLayer::put_in_batch(Instant now, Interface& interface, Frame* fram
   if (interface.batch.push(frame)) interface.batch.transmit(now, *interface.port, pool_);
 }
 
+const SendOffloads& IpLayer::offloads(Path& path) {
+  (void)refresh(path);  // where that fails, so will send()
+  return interfaces_[path.interface].offloads;
+}
+
+bool IpLayer::append(const Path& path, Frame* head, Frame* frame, uint16_t segment_bytes) {
+  Interface& interface = interfaces_[path.interface];
+  const SendOffloads& offloads = interface.offloads;
+  const bool v4 = path.remote.is_v4();
+  if (!(v4 ? offloads.segments_v4 : offloads.segments_v6)) return false;
+  const uint32_t link_bytes = interface.ethernet ? wire::kEthernetHeaderBytes : 0;
+  if (!interface.batch.takes_more(head, frame->length, offloads, link_bytes)) return false;
+  head->segment_bytes = segment_bytes;
+  const uint32_t ip_bytes = interface.batch.append(frame) - link_bytes;
+  uint8_t* ip = head->data() + link_bytes;
+  // The checksum of an IPv4 header is different for each segment: it is the device's.
+  if (v4) {
+    wire::store16(ip + 2, uint16_t(ip_bytes));
+  } else {
+    wire::store16(ip + 4, uint16_t(ip_bytes - wire::kIpv6HeaderBytes));
+  }
+  ++counters_.ip_sent;
+  return true;
+}
+
 void IpLayer::neighbor_ready(Instant now, Neighbor& neighbor, Frame* frame) {
   Interface& interface = interfaces_[neighbor.interface];
   if (!has_room(now, interface)) return;

@@ -30,6 +30,9 @@ struct alignas(64) Frame {
   uint16_t tx_pending = 0;  // transmit rings that still hold it
   uint8_t flags = 0;
   uint8_t rx_queue = 0;
+  // To be sent: the packet goes on in the frames behind it, and the device makes segments of so
+  // many payload bytes of it (PortInfo::offloads). 0: it is one segment.
+  uint16_t segment_bytes = 0;
 
   static constexpr uint8_t kChecksumVerified = 1;  // the port vouches for the transport checksum
   // Received over a virtual device that leaves transport checksums unfinished (veth): the field may
@@ -39,6 +42,10 @@ struct alignas(64) Frame {
   static constexpr uint8_t kTampered = 4;
   // Another stack on the same interface received it, and found that it is none of its own.
   static constexpr uint8_t kPassedOn = 8;
+  // To be sent: the device is to write the TCP or UDP checksum.
+  static constexpr uint8_t kChecksumWanted = 16;
+  // To be sent: payload alone, which goes on from the frame that is handed over before this one.
+  static constexpr uint8_t kContinues = 32;
 
   // Room for the owner's own notes while the frame is queued (TCP: sequence, times, SACK state).
   alignas(8) unsigned char scratch[72] = {};

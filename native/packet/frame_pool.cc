@@ -39,6 +39,7 @@ Frame* FramePool::alloc(uint32_t headroom) {
   f->length = 0;
   f->refs = 1;
   f->flags = 0;
+  f->segment_bytes = 0;
   return f;
 }
 

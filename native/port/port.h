@@ -17,12 +17,24 @@ enum class LinkType : uint8_t {
   kIp,        // frames begin with the IP header: no neighbours, no link addresses
 };
 
+// What the device finishes on packets that it is given to send. All off: packets are complete, each
+// in one frame and no longer than the MTU. A port with `segments` takes packets whole: a prefix of
+// what transmit() is given never ends in front of a Frame::kContinues.
+struct SendOffloads {
+  bool checksums = false;    // of TCP and UDP, on frames with Frame::kChecksumWanted
+  bool segments_v4 = false;  // cuts long TCP segments up, over IPv4 and IPv6
+  bool segments_v6 = false;
+  uint16_t packet_frames_max = 1;  // of one packet that is to be cut up
+  uint32_t packet_bytes_max = 0;   // from its IP header on
+};
+
 struct PortInfo {
   const char* name = "";  // "loopback", "af_xdp"
   LinkType link = LinkType::kEthernet;
   uint32_t mtu_bytes = 1500;  // largest IP packet
   uint32_t queues = 1;
   const char* mode = "";  // what was got, in words: "native copy", "zero-copy", "generic copy"
+  SendOffloads offloads;
 };
 
 struct PortStats {
@@ -53,6 +65,8 @@ class Port {
   virtual Instant next_event() const { return Instant::never(); }
   // True when receive() would return something now, without a system call.
   virtual bool rx_ready() const = 0;
+  // The device was taken away: nothing comes any more, and what is sent is lost.
+  virtual bool gone() const { return false; }
   // Gives back every frame the port holds. After this only the destructor may be called.
   virtual void close() = 0;
 };

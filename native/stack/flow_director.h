@@ -21,12 +21,14 @@ class FlowDirector {
   virtual Error take_local(Instant now, uint8_t protocol, const wire::Endpoint& local,
                            bool dual_stack) = 0;
   virtual void release_local(uint8_t protocol, const wire::Endpoint& local, bool dual_stack) = 0;
-  // Can it have the answers to outgoing TCP flows brought to us? Not where other stacks have queues
-  // of the same interface: which queue an answer comes by is the device's to say.
+  // Will the answers to outgoing TCP flows be brought to us?
   virtual bool connects() const { return true; }
   // Outgoing TCP flows. Either a local port chosen here, steered to us and reserved with the kernel
-  // (EADDRNOTAVAIL when there is none left) ...
-  virtual Result<uint16_t> reserve_port(const wire::Endpoint& remote) = 0;
+  // (EADDRNOTAVAIL when there is none left). `interface`: the Internet layer's number of the one
+  // that `local` and `remote` talk over ...
+  virtual Result<uint16_t> reserve_port(Instant now, uint8_t interface,
+                                        const wire::IpAddress& local,
+                                        const wire::Endpoint& remote) = 0;
   // ... or a flow from a port that the program bound in the kernel: one exact rule.
   virtual Error take_flow(const wire::FlowKey& flow) = 0;
   // An accepted connection: its packets stay ours until gone(), even when its listener is closed

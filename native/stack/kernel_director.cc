@@ -36,7 +36,10 @@ KernelDirector::~KernelDirector() {
   timers_.cancel(review_);
   ip_.set_resolver(nullptr);
   ip_.set_stray_handler(nullptr);
-  for (Interface& interface : interfaces_) interface.steering->close();
+  for (Interface& interface : interfaces_) {
+    interface.shared.keeper.reset();
+    interface.steering->close();
+  }
   const auto forget = [this](List<Flow, RuleTag>& list) {
     while (Flow* flow = list.pop_front()) {
       flows_.remove(flow);
@@ -51,8 +54,8 @@ KernelDirector::~KernelDirector() {
 }
 
 void KernelDirector::add_interface(uint32_t ifindex, std::unique_ptr<steer::Steering> steering,
-                                   bool shared) {
-  interfaces_.push_back({ifindex, std::move(steering)});
+                                   bool shared, Shared parts) {
+  interfaces_.push_back({ifindex, shared, std::move(steering), std::move(parts)});
   shared_ |= shared;
   if (shared_) ip_.set_stray_handler(this);
   follower_.follow(ifindex);
@@ -257,7 +260,41 @@ void KernelDirector::remove_flow(const wire::FlowKey& key) {
   }
 }
 
-Result<uint16_t> KernelDirector::reserve_port(const wire::Endpoint& remote) {
+bool KernelDirector::connects() const {
+  return !shared_ || std::all_of(interfaces_.begin(), interfaces_.end(), [](const auto& interface) {
+    return !interface.shares_queues || interface.steering->covers_all_queues();
+  });
+}
+
+namespace {
+// Ports for which the answers come by a queue of ours.
+class OwnQueues final : public control::PortPreference {
+ public:
+  OwnQueues(const AnswerQueues& answers, const wire::IpAddress& local, const wire::Endpoint& remote)
+      : answers_(answers), flow_{{local, 0}, remote} {}
+  bool likes(uint16_t port) override {
+    flow_.local.port = port;
+    return answers_.is_ours(flow_);
+  }
+
+ private:
+  const AnswerQueues& answers_;
+  wire::FlowKey flow_;
+};
+}  // namespace
+
+Result<uint16_t> KernelDirector::reserve_port(Instant now, uint8_t interface,
+                                              const wire::IpAddress& local,
+                                              const wire::Endpoint& remote) {
+  if (shared_) {
+    for (const Interface& one : interfaces_) {
+      AnswerQueues* answers = one.shared.answers.get();
+      if (!answers || ip_.interface_index(one.ifindex) != interface) continue;
+      if (!answers->known(now)) break;
+      OwnQueues own(*answers, local, remote);
+      return blocks_.allocate(remote, &own);
+    }
+  }
   return blocks_.allocate(remote);
 }
 
@@ -362,14 +399,16 @@ void KernelDirector::end_handed_over(const wire::FlowKey& key) {
 
 // --- what came to us and is not ours
 
-bool KernelDirector::stray_segment(Instant now, const wire::FlowKey& flow,
-                                   std::span<uint8_t> frame) {
+bool KernelDirector::stray_segment(Instant now, const wire::FlowKey& flow, std::span<uint8_t> frame,
+                                   bool opening) {
   for (Interface& interface : interfaces_) {
     const steer::Whose whose = interface.steering->pass_on(steer::Protocol::kTcp, flow, frame);
     if (whose == steer::Whose::kPassedOn) ++strays_passed_on_;
+    if (whose == steer::Whose::kLost) ++strays_lost_;
     if (whose == steer::Whose::kKernels) ++strays_kernel_;
     if (whose != steer::Whose::kNobodys) return true;
   }
+  if (opening) return false;  // nobody has a connection that this could belong to
   if (!may_ask(now)) {
     // Better silent than to reset a connection that may well be alive: the peer will try again.
     ++strays_unasked_;
@@ -448,6 +487,19 @@ void KernelDirector::each_counter(const CounterVisitor& visit) const {
 #undef X
   visit("steering", "strays_passed_on", "segments of another stack's connections, passed on to it",
         strays_passed_on_);
+  visit("steering", "strays_lost",
+        "segments of another stack's connections, lost because it had too many waiting",
+        strays_lost_);
+  uint64_t spare_frames = 0, spare_lost = 0;
+  for (const Interface& interface : interfaces_) {
+    if (!interface.shared.keeper) continue;
+    spare_frames += interface.shared.keeper->frames();
+    spare_lost += interface.shared.keeper->lost();
+  }
+  visit("steering", "spare_frames", "packets that came by a queue which no stack has",
+        spare_frames);
+  visit("steering", "spare_lost", "of these, packets lost because too many were waiting",
+        spare_lost);
   visit("steering", "strays_kernel",
         "segments of the kernel's connections, left to it from then on", strays_kernel_);
   visit("steering", "strays_unasked",

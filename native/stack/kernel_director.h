@@ -9,9 +9,10 @@
 //
 // Where other stacks have queues of the interface too, a packet may come to the wrong one: a flow
 // whose queue changed, one that the kernel accepted while nobody listened on its queue, an ICMP
-// error. Accepted connections have exact rules there from the beginning, by which a segment finds
-// its way to its stack; and before a segment is refused, the kernel is asked whether it has the
-// flow.
+// error, the answer to a connection that we opened. Accepted connections have exact rules there
+// from the beginning, those that we open have their block's or one of their own, by which a segment
+// finds its way to its stack; and before a segment is refused, the kernel is asked whether it has
+// the flow.
 #pragma once
 
 #include <memory>
@@ -25,7 +26,9 @@
 #include "control/kernel_flows.h"
 #include "control/netlink_follower.h"
 #include "control/port_blocks.h"
+#include "stack/answer_queues.h"
 #include "stack/flow_director.h"
+#include "steer/queue_keeper.h"
 #include "steer/steering.h"
 
 namespace millrace {
@@ -45,15 +48,22 @@ class KernelDirector final : public FlowDirector,
 
   // Before start(): an interface and what steers it.
   // `shared`: other stacks have, or may come to have, receive queues of it.
-  void add_interface(uint32_t ifindex, std::unique_ptr<steer::Steering> steering, bool shared);
+  // What goes with an interface whose queues are shared; either may be null.
+  struct Shared {
+    std::unique_ptr<steer::QueueKeeper> keeper;  // of queues that nobody has
+    std::unique_ptr<AnswerQueues> answers;
+  };
+  void add_interface(uint32_t ifindex, std::unique_ptr<steer::Steering> steering, bool shared,
+                     Shared parts = {});
   // Reads the kernel's tables; the Internet layer and the steering know them when this returns.
   Error start(Instant now);
 
   Error take_local(Instant now, uint8_t protocol, const wire::Endpoint& local,
                    bool dual_stack) override;
   void release_local(uint8_t protocol, const wire::Endpoint& local, bool dual_stack) override;
-  bool connects() const override { return !shared_; }
-  Result<uint16_t> reserve_port(const wire::Endpoint& remote) override;
+  bool connects() const override;
+  Result<uint16_t> reserve_port(Instant now, uint8_t interface, const wire::IpAddress& local,
+                                const wire::Endpoint& remote) override;
   Error take_flow(const wire::FlowKey& flow) override;
   void accepted(const wire::FlowKey& flow) override;
   void gone(const wire::FlowKey& flow) override;
@@ -69,7 +79,9 @@ class KernelDirector final : public FlowDirector,
   struct RuleTag;
   struct Interface {
     uint32_t ifindex;
+    bool shares_queues;
     std::unique_ptr<steer::Steering> steering;
+    Shared shared;
   };
   // A flow that is followed until it is gone. On its rule's list while that rule takes its packets.
   struct Flow : HashNode<FlowTag>, ListNode<RuleTag> {
@@ -87,7 +99,8 @@ class KernelDirector final : public FlowDirector,
 
   void address(uint32_t ifindex, const wire::IpAddress& address, uint8_t prefix_length,
                bool present) override;
-  bool stray_segment(Instant now, const wire::FlowKey& flow, std::span<uint8_t> frame) override;
+  bool stray_segment(Instant now, const wire::FlowKey& flow, std::span<uint8_t> frame,
+                     bool opening) override;
   void icmp_error(Instant now, std::span<uint8_t> frame) override;
   bool may_ask(Instant now);
   Error block_reserved(uint8_t protocol, uint16_t first_port) override;
@@ -129,6 +142,7 @@ class KernelDirector final : public FlowDirector,
   uint32_t questions_ = 0;
   uint64_t rules_failed_ = 0;
   uint64_t strays_passed_on_ = 0;
+  uint64_t strays_lost_ = 0;
   uint64_t strays_kernel_ = 0;
   uint64_t strays_unasked_ = 0;
 };

@@ -10,6 +10,7 @@
 #include "port/wrap/pcap_port.h"
 #include "stack/kernel_director.h"
 #include "stack/open_parts.h"
+#include "stack/spare_queues.h"
 #include "steer/xdp_steering.h"
 
 namespace millrace {
@@ -66,6 +67,10 @@ steer::XdpMode steering_mode(const std::string& mode) {
   return mode == "generic" ? steer::XdpMode::kGeneric : steer::XdpMode::kAuto;
 }
 
+uint32_t receive_from_inbox(void* inbox, std::span<uint8_t> out, bool& passed_on) {
+  return static_cast<steer::FrameInbox*>(inbox)->receive(out, passed_on);
+}
+
 // One interface: program, sockets, and the port between the stack and them.
 bool add_interface(Stack& stack, KernelDirector& director, const std::string& name,
                    const OpenConfig& config, OpenError& error) {
@@ -74,8 +79,9 @@ bool add_interface(Stack& stack, KernelDirector& director, const std::string& na
     error = {failure.code, failure.text};
     return false;
   };
-  auto steering =
-      steer::XdpSteering::open(name.c_str(), {.mode = steering_mode(config.xdp_mode)}, failure);
+  auto steering = steer::XdpSteering::open(
+      name.c_str(), {.mode = steering_mode(config.xdp_mode), .queues_wanted = config.queues},
+      failure);
   if (!steering) return fail();
   AfXdpOptions options;
   options.native = steering->native();
@@ -85,18 +91,27 @@ bool add_interface(Stack& stack, KernelDirector& director, const std::string& na
   // Others have queues already: a wait for all of them would be in vain.
   if (steering->joined()) options.patience = Duration::millis(200);
   auto port = AfXdpPort::open(name.c_str(), stack.pool(), options, failure);
+  if (!port && failure.code == EBUSY && steering->joined()) {
+    // Between the greeting and now somebody may have taken the free ones into keeping again.
+    steering->ask_for_queues();
+    failure = {};
+    port = AfXdpPort::open(name.c_str(), stack.pool(), options, failure);
+  }
   if (!port) return fail();
   if (config.xdp_mode == "zero-copy" && !port->zero_copy()) {
     error = {EOPNOTSUPP, "interface " + name + " has no zero-copy AF_XDP; allowed: auto, copy"};
     return false;
   }
   const bool shared = !port->has_all_queues();
+  const uint32_t device_queues = port->device_queues();
   Error wired = steering->set_frame_limit(port->frame_limit_bytes());
+  std::vector<uint32_t> queues;
   for (uint32_t i = 0; i < port->queues() && !wired; ++i) {
+    queues.push_back(port->queue_id(i));
     wired = steering->set_queue(port->queue_id(i), port->socket_fd(i));
   }
   if (shared && !wired) {
-    wired = port->watch_side(steering->frames_fd(), steer::receive_shared_frame);
+    wired = port->watch_side(steering->inbox().poll_fd(), &steering->inbox(), receive_from_inbox);
   }
   if (wired) {
     error = {wired.code,
@@ -107,7 +122,13 @@ bool add_interface(Stack& stack, KernelDirector& director, const std::string& na
   auto wrapped = wrap_port(std::move(port), stack, config, error);
   if (!wrapped) return false;
   stack.add_port(std::move(wrapped), link, false);
-  director.add_interface(link.ifindex, std::move(steering), shared);
+  KernelDirector::Shared parts;
+  if (shared) {
+    parts.keeper =
+        SpareQueues::open(name.c_str(), *steering, device_queues, stack.pool().frame_bytes());
+    parts.answers = std::make_unique<RssAnswerQueues>(name, std::move(queues));
+  }
+  director.add_interface(link.ifindex, std::move(steering), shared, std::move(parts));
   return true;
 }
 

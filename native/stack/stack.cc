@@ -135,7 +135,7 @@ void Stack::close_sockets(Instant now) {
 
 // --- opening
 
-Result<wire::Endpoint> Stack::choose_local(const wire::Endpoint& local,
+Result<wire::Endpoint> Stack::choose_local(Instant now, const wire::Endpoint& local,
                                            const wire::Endpoint& remote, PortSearch& search) {
   auto path = ip_.resolve(local.address, remote.address);
   if (!path) return path.error();
@@ -147,7 +147,7 @@ Result<wire::Endpoint> Stack::choose_local(const wire::Endpoint& local,
     return chosen;
   }
   if (director_) {
-    auto port = director_->reserve_port(remote);
+    auto port = director_->reserve_port(now, path->interface, path->local, remote);
     if (!port) return port.error();
     chosen.port = *port;
     return chosen;
@@ -174,7 +174,7 @@ Result<Stack::Opened> Stack::connect(Instant now, const wire::Endpoint& local,
   PortSearch search{random_.below(kEphemeralPorts)};
   const uint32_t tries_max = director_ ? kPortTries : kEphemeralPorts;
   for (uint32_t tries = 0; tries < tries_max; ++tries) {
-    auto from = choose_local(local, remote, search);
+    auto from = choose_local(now, local, remote, search);
     if (!from) {
       error = from.error();
       break;
@@ -203,6 +203,13 @@ bool Stack::tcp_reaches(const wire::Endpoint& remote) {
   if (local_everywhere_) return tcp_.find_listener(remote) != nullptr;
   if (director_ && !director_->connects()) return false;
   return ip_.resolve({}, remote.address).ok() && !ip_.is_local(remote.address);
+}
+
+std::optional<tcp::Info> Stack::tcp_info(Instant now, uint32_t index) {
+  take_commands(now);
+  const Slot* slot = slots_.at(index);
+  if (!slot || slot->kind != SlotKind::kConnection) return std::nullopt;
+  return tcp_.info(*slot->connection);
 }
 
 Result<uint32_t> Stack::listen(Instant now, const wire::Endpoint& local, bool dual_stack,

@@ -124,6 +124,9 @@ class Stack final : tcp::Handler, udp::Handler {
   Error hand_over(Instant now, std::span<const Leaving> ends, std::vector<HandedOver>& out);
   // The other end's socket, if the program has it in this stack too.
   std::optional<uint32_t> peer_of(uint32_t slot) const;
+  // What TCP knows of a connection, with what JavaScript has asked for until now; none: it is not
+  // there.
+  std::optional<tcp::Info> tcp_info(Instant now, uint32_t slot);
   // True when a connection to `remote` would be ours.
   bool tcp_reaches(const wire::Endpoint& remote);
   // Closes behind all commands that wait.
@@ -191,8 +194,8 @@ class Stack final : tcp::Handler, udp::Handler {
   };
   Result<udp::Group> group_of(const Membership& wanted);
   void release_group(const Slot& slot, const wire::IpAddress& group);
-  Result<wire::Endpoint> choose_local(const wire::Endpoint& local, const wire::Endpoint& remote,
-                                      PortSearch& search);
+  Result<wire::Endpoint> choose_local(Instant now, const wire::Endpoint& local,
+                                      const wire::Endpoint& remote, PortSearch& search);
 
   FramePool pool_;
   Random random_;

@@ -4,63 +4,29 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <new>
 
 #include "base/clock_os.h"
+#include "steer/member_name.h"
 #include "steer/xdp_abi.h"
 
 namespace millrace::steer {
 namespace {
 
 constexpr Duration kAskAgain = Duration::millis(50);
-
-struct Name {
-  sockaddr_un address{};
-  socklen_t bytes = 0;
-  const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&address); }
-};
-
-// "@millrace/<ifindex>/<member>", with "/frames" for the second socket.
-Name name_of(uint32_t ifindex, uint8_t member, bool frames) {
-  Name name;
-  name.address.sun_family = AF_UNIX;
-  char* path = name.address.sun_path + 1;
-  const int n = std::snprintf(path, sizeof(name.address.sun_path) - 1, "millrace/%u/%u%s", ifindex,
-                              unsigned(member), frames ? "/frames" : "");
-  name.bytes = socklen_t(offsetof(sockaddr_un, sun_path) + 1 + size_t(n));
-  return name;
-}
-
-// The member that has a name; 0: it is no member's.
-uint8_t member_of(const sockaddr_un& address, socklen_t bytes) {
-  char text[sizeof(address.sun_path)] = "";
-  const size_t skip = offsetof(sockaddr_un, sun_path) + 1;
-  if (bytes <= skip || address.sun_path[0] != '\0') return 0;
-  std::memcpy(text, address.sun_path + 1, bytes - skip);
-  unsigned ifindex = 0, member = 0;
-  int end = 0;
-  if (std::sscanf(text, "millrace/%u/%u%n", &ifindex, &member, &end) != 2) return 0;
-  if (text[end] != '\0' || member == 0 || member > MR_MEMBERS_MAX) return 0;
-  return uint8_t(member);
-}
+constexpr Duration kLookEvery = Duration::millis(1000);
 
 int open_socket(int flags) {
   const int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | flags, 0);
   const int on = 1;
   if (fd >= 0) setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on));
   return fd;
-}
-
-bool trusted(uid_t uid) {
-  return uid == 0 || uid == geteuid();
 }
 
 void close_fd(int& fd) {
@@ -74,6 +40,7 @@ struct Sharing::Message {
   char magic[8];
   Kind kind;
   uint32_t native;
+  uint32_t queues_wanted;
   char source[sizeof(kXdpSource)];
 };
 
@@ -97,25 +64,25 @@ namespace {
 constexpr char kMagic[8] = {'m', 'i', 'l', 'l', 'r', 'a', 'c', 'e'};
 }  // namespace
 
-std::unique_ptr<Sharing> Sharing::claim(uint32_t ifindex, SetupError& error) {
+std::unique_ptr<Sharing> Sharing::claim(uint32_t ifindex, uint32_t queues_wanted,
+                                        SetupError& error) {
   for (unsigned member = 1; member <= MR_MEMBERS_MAX; ++member) {
     int control = open_socket(0);
     if (control < 0) {
       error.set(errno, "cannot open a Unix socket: %s", std::strerror(errno));
       return nullptr;
     }
-    const Name name = name_of(ifindex, uint8_t(member), false);
+    const MemberName name = talk_name(ifindex, uint8_t(member));
     if (bind(control, name.get(), name.bytes) != 0) {
       ::close(control);
       continue;
     }
-    int frames = open_socket(SOCK_NONBLOCK);
-    const Name second = name_of(ifindex, uint8_t(member), true);
-    if (frames >= 0 && bind(frames, second.get(), second.bytes) == 0) {
-      auto* sharing = new (std::nothrow) Sharing(ifindex, uint8_t(member), control, frames);
+    auto inbox = FrameInbox::open(ifindex, uint8_t(member));
+    if (inbox) {
+      auto* sharing = new (std::nothrow)
+          Sharing(ifindex, queues_wanted, uint8_t(member), control, std::move(inbox));
       if (sharing) return std::unique_ptr<Sharing>(sharing);
     }
-    close_fd(frames);
     ::close(control);
   }
   error.set(EBUSY, "%d stacks share the interface already", MR_MEMBERS_MAX);
@@ -130,7 +97,8 @@ Error Sharing::say(uint8_t member, Kind kind) const {
   std::memcpy(message.source, kXdpSource, sizeof(kXdpSource));
   message.kind = kind;
   message.native = handout_.native;
-  Name name = name_of(ifindex_, member, false);
+  message.queues_wanted = queues_wanted_;
+  MemberName name = talk_name(ifindex_, member);
   iovec part{&message, sizeof(message)};
   msghdr header{};
   header.msg_name = &name.address;
@@ -174,7 +142,7 @@ bool Sharing::receive(Received& out, int flags) const {
     } else if (c->cmsg_type == SCM_CREDENTIALS) {
       ucred sender;
       std::memcpy(&sender, CMSG_DATA(c), sizeof(sender));
-      out.trusted = trusted(sender.uid);
+      out.trusted = is_trusted(sender.uid);
     }
   }
   if (size_t(n) == sizeof(out.message) && std::memcmp(out.message.magic, kMagic, 8) == 0) {
@@ -243,9 +211,11 @@ Sharing::Found Sharing::find(Handout& out, Duration patience, SetupError& error)
 
 // --- serving
 
-void Sharing::serve(const Handout& handout) {
+void Sharing::serve(const Handout& handout, Observer& observer) {
   handout_ = handout;
+  observer_ = &observer;
   serving_ = true;
+  next_look_ = monotonic_now() + kLookEvery;
   // Signals are the program's.
   sigset_t all, before;
   sigfillset(&all);
@@ -254,26 +224,79 @@ void Sharing::serve(const Handout& handout) {
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
+// Sleeps for as long as nobody else is there.
 void Sharing::run() {
   Received got;
-  while (receive(got, 0) && !stopping_) {
-    got.drop();
-    answer(got);
+  while (!stopping_) {
+    const Instant now = monotonic_now();
+    if (look_round_soon_.exchange(false)) next_look_ = std::min(next_look_, now + kLookEvery);
+    if (now >= next_look_) {
+      observer_->look_round();
+      next_look_ = anyone_else() ? now + kLookEvery : Instant::never();
+      continue;
+    }
+    const int64_t wait_ms = (next_look_ - now).ns / 1'000'000 + 1;
+    pollfd p{control_, POLLIN, 0};
+    if (poll(&p, 1, next_look_.is_never() ? -1 : int(wait_ms)) <= 0) continue;
+    if (receive(got, MSG_DONTWAIT) && !stopping_) take_in(got);
   }
+}
+
+void Sharing::take_in(Received& got) {
   got.drop();
+  const bool newcomer = got.from != 0 && got.from != member_ && got.trusted &&
+                        got.message.kind == Kind::kHello && got.same_program();
+  if (newcomer) {
+    observer_->newcomer(got.message.queues_wanted);
+    next_look_ = monotonic_now() + kLookEvery;
+  }
+  answer(got);
+}
+
+void Sharing::ask_for_queues() const {
+  for (unsigned m = 1; m <= MR_MEMBERS_MAX; ++m) {
+    if (m != member_) static_cast<void>(say(uint8_t(m), Kind::kHello));
+  }
+}
+
+// A message to ourselves wakes the thread.
+void Sharing::look_round_soon() {
+  look_round_soon_ = true;
+  static_cast<void>(say(member_, Kind::kStarting));
+}
+
+bool Sharing::is_alive(uint8_t member) const {
+  const int fd = open_socket(SOCK_NONBLOCK);
+  if (fd < 0) return true;
+  const MemberName name = talk_name(ifindex_, member);
+  const bool there = connect(fd, name.get(), name.bytes) == 0;
+  ::close(fd);
+  return there;
 }
 
 bool Sharing::anyone_else() const {
   for (unsigned m = 1; m <= MR_MEMBERS_MAX; ++m) {
-    if (m == member_) continue;
-    const int fd = open_socket(SOCK_NONBLOCK);
-    if (fd < 0) return true;
-    const Name name = name_of(ifindex_, uint8_t(m), true);
-    const bool there = connect(fd, name.get(), name.bytes) == 0;
-    ::close(fd);
-    if (there) return true;
+    if (m != member_ && is_alive(uint8_t(m))) return true;
   }
   return false;
+}
+
+bool Sharing::is_first() const {
+  for (unsigned m = 1; m < member_; ++m) {
+    if (is_alive(uint8_t(m))) return false;
+  }
+  return true;
+}
+
+int Sharing::take_name(uint8_t member) const {
+  int fd = open_socket(0);
+  const MemberName name = talk_name(ifindex_, member);
+  if (fd >= 0 && bind(fd, name.get(), name.bytes) != 0) close_fd(fd);
+  return fd;
+}
+
+void Sharing::give_name(int name) const {
+  ::close(name);
 }
 
 void Sharing::close() {
@@ -282,35 +305,7 @@ void Sharing::close() {
   shutdown(control_, SHUT_RDWR);
   if (thread_.joinable()) thread_.join();
   close_fd(control_);
-  close_fd(frames_);
-}
-
-// --- frames
-
-Error Sharing::send(uint8_t member, std::span<const uint8_t> frame) const {
-  const Name name = name_of(ifindex_, member, true);
-  const ssize_t n = sendto(frames_, frame.data(), frame.size(), MSG_DONTWAIT | MSG_NOSIGNAL,
-                           name.get(), name.bytes);
-  return n < 0 ? Error{errno} : kOk;
-}
-
-uint32_t receive_shared_frame(int frames_fd, std::span<uint8_t> out) {
-  for (;;) {
-    iovec part{out.data(), out.size()};
-    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(ucred))] = {};
-    msghdr header{};
-    header.msg_iov = &part;
-    header.msg_iovlen = 1;
-    header.msg_control = control;
-    header.msg_controllen = sizeof(control);
-    const ssize_t n = recvmsg(frames_fd, &header, MSG_DONTWAIT);
-    if (n < 0) return 0;
-    const cmsghdr* c = CMSG_FIRSTHDR(&header);
-    if (!c || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_CREDENTIALS) continue;
-    ucred sender;
-    std::memcpy(&sender, CMSG_DATA(c), sizeof(sender));
-    if (trusted(sender.uid) && !(header.msg_flags & MSG_TRUNC) && n > 0) return uint32_t(n);
-  }
+  inbox_.reset();
 }
 
 }  // namespace millrace::steer

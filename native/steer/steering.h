@@ -38,6 +38,7 @@ enum class Whose : uint8_t {
   kNobodys,   // no rule names anybody else
   kKernels,   // there is a rule by now that leaves its flow to the kernel
   kPassedOn,  // another stack's, which has it now
+  kLost,      // another stack's, which has more than it can take
 };
 
 inline constexpr uint16_t kPortBlockSize = 64;
@@ -98,6 +99,10 @@ class Steering {
   virtual bool pass_along(std::span<uint8_t> frame) { return false; }
   // An ICMP error: it comes by whatever queue, and may be about any stack's flow.
   virtual void pass_on_to_all(std::span<uint8_t> frame) {}
+
+  // Do exact flows and blocks hold on every queue at this moment? Not where one has no owner and
+  // nobody looks after it.
+  virtual bool covers_all_queues() const { return true; }
 
   virtual SteeringCounters counters() const = 0;
   // Takes every rule away; all packets are the kernel's from here on.

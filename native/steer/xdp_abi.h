@@ -25,10 +25,12 @@ struct mr_local_key {
   unsigned char member;
 };
 
-/* What a receive queue is told: whose it is, and the longest frame that its owner can take. */
+/* What a receive queue is told: whose it is, and the longest frame that its socket can take. One
+ * that is nobody's may be in the keeping of a member, which has a socket on it. */
 struct mr_queue {
   unsigned int member;
   unsigned int frame_max;
+  unsigned int keeper;
 };
 
 /* The value of a flow: the member whose it is, or the kernel. */

@@ -4,8 +4,8 @@
 // header of the system so that the same compiler gives the same instructions everywhere.
 //
 // In doubt the kernel gets the packet: fragments, IPv6 extension headers, VLAN tags, anything
-// malformed. One exception: a TCP segment of ours other than a SYN that cannot be delivered (longer
-// than a frame, or on a queue that its stack does not have and nobody else either) is dropped,
+// malformed. One exception: a TCP segment of ours other than a first SYN that cannot be delivered
+// (longer than a frame, or on a queue that nobody has) is dropped,
 // because the kernel, knowing nothing of the connection, would reset it. Where the stack itself has
 // gone, its socket with it, that reset is just what the peer should have.
 #include "xdp_abi.h"
@@ -92,7 +92,8 @@ INLINE int read_transport(const u8* l4, const u8* end, u32 length, struct packet
     if (length < 20 || l4 + 20 > end) return MR_KERNEL_MALFORMED;
     u32 header = (l4[12] >> 4) * 4;
     if (header < 20 || header > length) return MR_KERNEL_MALFORMED;
-    packet->spare_the_connection = !(l4[13] & 0x02);
+    // Not a SYN, or one that answers ours: a connection of ours is meant.
+    packet->spare_the_connection = (l4[13] & 0x12) != 0x02;
   } else {
     if (length < 8 || l4 + 8 > end) return MR_KERNEL_MALFORMED;
     u32 datagram = number_at(l4 + 4);

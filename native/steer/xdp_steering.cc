@@ -21,6 +21,9 @@ namespace {
 
 constexpr Duration kPatience = Duration::millis(2000);
 constexpr uint32_t kSweepMax = 200'000;
+// So many rounds, of a second each, a queue may have no owner until what comes by it counts as
+// lost.
+constexpr uint32_t kRoundsUncovered = 3;
 
 mr_address to_abi(const wire::IpAddress& address) {
   mr_address a;
@@ -86,7 +89,7 @@ std::unique_ptr<XdpSteering> XdpSteering::open(const char* interface,
     error.set(ENOMEM, "out of memory");
     return nullptr;
   }
-  steering->sharing_ = Sharing::claim(ifindex, error);
+  steering->sharing_ = Sharing::claim(ifindex, options.queues_wanted, error);
   if (!steering->sharing_) return nullptr;
   // Whoever held the program a moment ago may be on its way out, or have the news of it on the way.
   const Instant give_up = monotonic_now() + kPatience;
@@ -113,7 +116,7 @@ std::unique_ptr<XdpSteering> XdpSteering::open(const char* interface,
   std::copy(steering->maps_.begin(), steering->maps_.end(), handout.descriptors.begin());
   handout.descriptors[kXdpMaps] = steering->link_;
   handout.native = steering->native_;
-  steering->sharing_->serve(handout);
+  steering->sharing_->serve(handout, *steering);
   return steering;
 }
 
@@ -132,7 +135,7 @@ bool XdpSteering::join(const XdpSteeringOptions& options, SetupError& error) {
               native_ ? "native" : "generic");
     return false;
   }
-  sweep();
+  sweep(sharing_->member());
   return true;
 }
 
@@ -254,7 +257,7 @@ Error XdpSteering::set_frame_limit(uint32_t bytes) {
 
 // The record first: a rule that its last owner left must not lead to this one's socket.
 Error XdpSteering::set_queue(uint32_t queue, int socket_fd) {
-  const mr_queue record{sharing_->member(), frame_limit_bytes_};
+  const mr_queue record{sharing_->member(), frame_limit_bytes_, 0};
   const int result = bpf::update(map(XdpMap::kQueues), &queue, &record);
   if (result < 0) return to_error(result);
   return to_error(bpf::update(map(XdpMap::kSockets), &queue, &socket_fd));
@@ -345,28 +348,26 @@ SteeringCounters XdpSteering::counters() const {
 
 // --- other stacks on the interface
 
-namespace {
-// In the source address of a frame that is passed on: who began it, and how often it was.
-constexpr size_t kOriginByte = 6, kHopsByte = 7;
-constexpr uint8_t kHopsMax = MR_MEMBERS_MAX + 8;
-
-bool note_hop(std::span<uint8_t> frame, uint8_t member) {
-  if (frame.size() < 14 || frame[kHopsByte] >= kHopsMax) return false;
-  if (frame[kOriginByte] == 0) frame[kOriginByte] = member;
-  ++frame[kHopsByte];
-  return true;
+uint8_t XdpSteering::block_owner(Protocol protocol, uint16_t port) const {
+  const uint32_t block = block_index(protocol, port);
+  uint32_t owner = 0;
+  return bpf::lookup(map(XdpMap::kBlocks), &block, &owner) < 0 ? uint8_t(0) : uint8_t(owner);
 }
-}  // namespace
 
+// An exact flow tells, and where there is none, the block that the local port is in.
 Whose XdpSteering::pass_on(Protocol protocol, const wire::FlowKey& flow, std::span<uint8_t> frame) {
   const mr_flow_key key = to_abi(protocol, flow);
   uint8_t owner = 0;
-  if (bpf::lookup(map(XdpMap::kFlows), &key, &owner) < 0) return Whose::kNobodys;
+  const bool by_flow = bpf::lookup(map(XdpMap::kFlows), &key, &owner) == 0;
+  if (!by_flow) owner = block_owner(protocol, flow.local.port);
   if (owner == MR_OWNER_KERNEL) return Whose::kKernels;
-  if (owner == sharing_->member() || !note_hop(frame, sharing_->member())) return Whose::kNobodys;
+  if (owner == 0 || owner == sharing_->member()) return Whose::kNobodys;
+  if (!note_hop(frame, sharing_->member())) return Whose::kNobodys;
   const Error error = sharing_->send(owner, frame);
-  if (error.code != ECONNREFUSED && error.code != ENOENT) return Whose::kPassedOn;  // or lost
-  static_cast<void>(bpf::remove(map(XdpMap::kFlows), &key));
+  if (!error) return Whose::kPassedOn;
+  if (error.code != ECONNREFUSED) return Whose::kLost;
+  // Its owner is dead; look_round() takes away what else it has left.
+  if (by_flow) static_cast<void>(bpf::remove(map(XdpMap::kFlows), &key));
   return Whose::kNobodys;
 }
 
@@ -376,14 +377,15 @@ bool XdpSteering::pass_along(std::span<uint8_t> frame) {
   if (!note_hop(frame, us)) return false;
   for (unsigned i = 0; i < MR_MEMBERS_MAX; ++i) {
     const auto next = uint8_t((us + i) % MR_MEMBERS_MAX + 1);
-    if (next == frame[kOriginByte] || next == us) return false;
+    if (next == hop_origin(frame) || next == us) return false;
     const Error error = sharing_->send(next, frame);
-    if (error.code != ECONNREFUSED && error.code != ENOENT) return true;  // or lost
+    if (error.code != ECONNREFUSED) return true;  // or lost
   }
   return false;
 }
 
 void XdpSteering::pass_on_to_all(std::span<uint8_t> frame) {
+  if (!note_hop(frame, sharing_->member())) return;
   for (unsigned member = 1; member <= MR_MEMBERS_MAX; ++member) {
     if (member == sharing_->member()) continue;
     static_cast<void>(sharing_->send(uint8_t(member), frame));
@@ -406,13 +408,14 @@ void XdpSteering::sweep_hash(XdpMap which, Ours&& ours) {
 }
 
 // The queues first: without them no rule by local port holds.
-void XdpSteering::sweep() {
-  const uint8_t us = sharing_->member();
+void XdpSteering::sweep(uint8_t us) {
   for (uint32_t queue = 0;; ++queue) {
     mr_queue record;
     if (bpf::lookup(map(XdpMap::kQueues), &queue, &record) < 0) break;
     const mr_queue nobody{};
-    if (record.member == us) static_cast<void>(bpf::update(map(XdpMap::kQueues), &queue, &nobody));
+    if (record.member == us || record.keeper == us) {
+      static_cast<void>(bpf::update(map(XdpMap::kQueues), &queue, &nobody));
+    }
   }
   sweep_hash<mr_local_key, uint8_t>(
       XdpMap::kLocals, [us](const mr_local_key& key, uint8_t) { return key.member == us; });
@@ -426,6 +429,72 @@ void XdpSteering::sweep() {
   }
 }
 
+// --- queues without an owner
+
+void XdpSteering::set_keeper(QueueKeeper* keeper, uint32_t device_queues) {
+  {
+    const std::lock_guard lock(keeper_mutex_);
+    keeper_ = keeper;
+    device_queues_ = device_queues;
+    covered_ = false;
+    rounds_uncovered_ = kRoundsUncovered;
+  }
+  if (!keeper) return;
+  look_round();
+  sharing_->look_round_soon();
+}
+
+void XdpSteering::newcomer(uint32_t wanted) {
+  const std::lock_guard lock(keeper_mutex_);
+  if (keeper_) keeper_->give_back(wanted);
+}
+
+// What the dead have left goes. A queue that changes its owner has none for a moment; for how long
+// is told by the rounds.
+void XdpSteering::look_round() {
+  const std::lock_guard lock(keeper_mutex_);
+  bury_dead();
+  if (!keeper_) return;
+  const std::vector<uint32_t> loose = loose_queues();
+  if (!loose.empty() && sharing_->is_first()) keeper_->take(loose);
+  rounds_uncovered_ = loose_queues().empty() ? 0 : rounds_uncovered_ + 1;
+  covered_ = rounds_uncovered_ < kRoundsUncovered;
+}
+
+void XdpSteering::bury_dead() {
+  for (uint32_t queue = 0;; ++queue) {
+    mr_queue record;
+    if (bpf::lookup(map(XdpMap::kQueues), &queue, &record) < 0) return;
+    const auto owner = uint8_t(record.member ? record.member : record.keeper);
+    if (owner == 0 || owner == sharing_->member() || sharing_->is_alive(owner)) continue;
+    sharing_->bury(owner, [&] { sweep(owner); });
+  }
+}
+
+std::vector<uint32_t> XdpSteering::loose_queues() const {
+  std::vector<uint32_t> loose;
+  for (uint32_t queue = 0; queue < device_queues_; ++queue) {
+    mr_queue record;
+    if (bpf::lookup(map(XdpMap::kQueues), &queue, &record) < 0) break;
+    if (record.member == 0 && record.keeper == 0) loose.push_back(queue);
+  }
+  return loose;
+}
+
+// A socket without a record gets nothing, and there is no moment at which the record is somebody
+// else's: nobody has the queue.
+Error XdpSteering::set_spare_queue(uint32_t queue, int socket_fd, uint32_t frame_max_bytes) {
+  const Error error = to_error(bpf::update(map(XdpMap::kSockets), &queue, &socket_fd));
+  if (error) return error;
+  const mr_queue record{0, frame_max_bytes, sharing_->member()};
+  return to_error(bpf::update(map(XdpMap::kQueues), &queue, &record));
+}
+
+void XdpSteering::clear_spare_queue(uint32_t queue) {
+  const mr_queue nobody{};
+  static_cast<void>(bpf::update(map(XdpMap::kQueues), &queue, &nobody));
+}
+
 void XdpSteering::close_descriptors() {
   close_fd(link_);
   close_fd(program_);
@@ -435,7 +504,7 @@ void XdpSteering::close_descriptors() {
 // While the number is ours nobody else sweeps with it.
 void XdpSteering::close() {
   if (sharing_) {
-    if (link_ >= 0 && sharing_->anyone_else()) sweep();
+    if (link_ >= 0 && sharing_->anyone_else()) sweep(sharing_->member());
     sharing_->close();
   }
   close_descriptors();

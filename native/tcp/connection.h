@@ -199,6 +199,9 @@ class Connection : public FlowNode, public ListNode<HeldTag>, public ListNode<Qu
   CongestionController& congestion() {
     return *std::launder(reinterpret_cast<CongestionController*>(congestion_storage));
   }
+  const CongestionController& congestion() const {
+    return *std::launder(reinterpret_cast<const CongestionController*>(congestion_storage));
+  }
   void use_congestion(CongestionControl algorithm);
 
   Core& core;

@@ -30,16 +30,22 @@ void finish_checksum(Frame* f, uint32_t header_bytes, uint16_t payload_sum,
   std::memcpy(f->data() + wire::kTcpChecksumOffset, &checksum, 2);
 }
 
-// Builds the header in front of `f`'s payload, if it has any, and hands the frame to the Internet
-// layer.
+// Builds the header in front of `f`'s payload and hands the frame to the Internet layer. `queued`:
+// whose payload that is, null when there is none.
 Error transmit(Core& core, Instant now, const wire::FlowKey& key, net::Path& path, Frame* f,
                wire::TcpHeader& header, const wire::TcpOptions& options,
-               const net::SendOptions& how, uint16_t payload_sum = 0) {
+               const net::SendOptions& how, Frame* queued = nullptr) {
   header.source_port = key.local.port;
   header.destination_port = key.remote.port;
   header.header_bytes = uint8_t(wire::kTcpHeaderBytes + wire::tcp_options_bytes(options));
   build_tcp_header(f->push_front(header.header_bytes), header, options);
-  finish_checksum(f, header.header_bytes, payload_sum, key);
+  f->segment_bytes = 0;
+  if (core.ip.offloads(path).checksums) {
+    f->flags = Frame::kChecksumWanted;
+  } else {
+    f->flags = 0;
+    finish_checksum(f, header.header_bytes, queued ? payload_sum_of(queued) : 0, key);
+  }
   ++core.counters.tcp_sent;
   const Error error = core.ip.send(now, path, f, how);
   if (error) ++core.counters.tcp_send_refused;
@@ -75,7 +81,7 @@ void add_sack(Connection& c, wire::TcpOptions& options, uint32_t room_bytes) {
 }
 
 Error transmit_on(Core& core, Instant now, Connection& c, Frame* f, Seq seq, uint8_t flags,
-                  uint32_t payload_bytes, uint16_t payload_sum = 0, uint8_t ecn = 0) {
+                  uint32_t payload_bytes, Frame* queued = nullptr, uint8_t ecn = 0) {
   wire::TcpHeader header;
   wire::TcpOptions options;
   header.seq = seq;
@@ -97,7 +103,7 @@ Error transmit_on(Core& core, Instant now, Connection& c, Frame* f, Seq seq, uin
   ++c.stats.segments_sent;
   const uint32_t seen_mtu = c.path.mtu_bytes;
   const Error error =
-      transmit(core, now, c.key, c.path, f, header, options, how_of(c, ecn), payload_sum);
+      transmit(core, now, c.key, c.path, f, header, options, how_of(c, ecn), queued);
   if (c.path.mtu_bytes != seen_mtu) update_mss(core, c);
   return error;
 }
@@ -169,7 +175,44 @@ void update_mss(Core&, Connection& c) {
   }
 }
 
-bool send_frame(Core& core, Instant now, Connection& c, Frame* frame) {
+namespace {
+
+// What cannot be behind the first segment of a packet that a device cuts: it sets PSH and FIN on
+// the last one only, and what it does with CWR is its own affair.
+void open_run(Core& core, Connection& c, Frame* frame, uint8_t flags, SegmentRun& run) {
+  const TxNote& n = note_of(frame);
+  const uint8_t apart = flags & (wire::kTcpPsh | wire::kTcpFin | wire::kTcpCwr);
+  const SendOffloads& offloads = core.ip.offloads(c.path);
+  run.head = nullptr;
+  if (!(offloads.segments_v4 || offloads.segments_v6) || apart) return;
+  if (n.length != c.snd.mss_bytes) return;
+  const uint32_t options = c.timestamps ? wire::kTcpTimestampBytes : 0;
+  // A full segment has no room for SACK blocks.
+  uint8_t* header = frame->chunk + n.offset - wire::kTcpHeaderBytes - options;
+  MR_DASSERT(header[12] >> 4 == (wire::kTcpHeaderBytes + options) / 4);
+  run = {frame, header + wire::kTcpFlagsOffset, n.end(), uint16_t(n.length)};
+}
+
+bool join_run(Core& core, Connection& c, Frame* frame, SegmentRun& run) {
+  const TxNote& n = note_of(frame);
+  if (!run.head || n.seq != run.end || frame->tx_pending) return false;
+  if (n.length == 0 || n.length > run.segment_bytes) return false;
+  frame->offset = n.offset;
+  frame->length = n.length;
+  if (!core.ip.append(c.path, run.head, frame, run.segment_bytes)) return false;
+  ++core.counters.tcp_sent;
+  ++c.stats.segments_sent;
+  if (n.has(TxNote::kFin)) *run.flags |= wire::kTcpFin;
+  if (n.has(TxNote::kPush)) *run.flags |= wire::kTcpPsh;
+  run.end = n.end();
+  if (n.has(TxNote::kFin | TxNote::kPush) || n.length < run.segment_bytes) run.head = nullptr;
+  return true;
+}
+
+}  // namespace
+
+bool send_frame(Core& core, Instant now, Connection& c, Frame* frame, SegmentRun* run) {
+  if (run && join_run(core, c, frame, *run)) return true;
   TxNote& n = note_of(frame);
   Frame* out = frame;
   // Still in a ring, its bytes must not change; and the last bytes of a full frame leave no room
@@ -189,9 +232,10 @@ bool send_frame(Core& core, Instant now, Connection& c, Frame* frame) {
   // RFC 3168 6.1.2, 6.1.5: only new data can be marked, and only it tells of a cut.
   const bool markable = c.ecn.active && n.length > 0 && n.transmissions == 0;
   if (markable && c.ecn.reduced) flags |= wire::kTcpCwr;
-  const Error error = transmit_on(core, now, c, out, n.seq, flags, n.length, payload_sum_of(frame),
-                                  markable ? kIpEct0 : 0);
+  const Error error =
+      transmit_on(core, now, c, out, n.seq, flags, n.length, frame, markable ? kIpEct0 : 0);
   if (markable && !error) c.ecn.reduced = false;
+  if (run && !error && out == frame) open_run(core, c, frame, flags, *run);
   if (out != frame) core.pool.release(out);
   // A full ring is a matter of microseconds and says nothing of the network: the frame waits here.
   // Any other refusal is like a loss on the wire: the timers repair it, and should the path be dead

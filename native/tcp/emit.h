@@ -17,8 +17,18 @@ uint16_t announced_mss(const net::Path& path, uint16_t mss_max_bytes);
 uint16_t first_window(uint32_t space_bytes, uint32_t clamp_bytes, uint32_t mss_bytes);
 uint16_t syn_window(const Connection& c);
 
+// New segments that leave right behind one another: to a device that cuts, they are one packet as
+// long as nothing but the sequence number and the payload tells them apart.
+struct SegmentRun {
+  Frame* head = nullptr;     // the first of them; null: there is none to go on from
+  uint8_t* flags = nullptr;  // in its TCP header
+  Seq end;
+  uint16_t segment_bytes = 0;
+};
+
 // Sends the payload of a queued frame. False when nothing left (no memory, or refused below).
-bool send_frame(Core& core, Instant now, Connection& c, Frame* frame);
+// `run`: the frame is new, and so are those in the run, which it may join.
+bool send_frame(Core& core, Instant now, Connection& c, Frame* frame, SegmentRun* run = nullptr);
 // A segment without payload. `seq` is given because probes carry SND.UNA-1.
 bool send_control(Core& core, Instant now, Connection& c, Seq seq, uint8_t flags);
 // A pure ACK now; if there is no memory, again soon.

@@ -153,7 +153,7 @@ constexpr uint32_t kGroup = 8;
 
 void refuse_stray(Core& core, Instant now, const wire::FlowKey& key, Segment& s) {
   const bool opening = s.has(wire::kTcpSyn) && !s.has(wire::kTcpAck);
-  if (!opening && core.ip.take_stray(now, key, *s.frame, s.interface)) {
+  if (core.ip.take_stray(now, key, *s.frame, s.interface, opening)) {
     ++core.counters.tcp_strays;
     return;
   }

@@ -142,6 +142,11 @@ void input_listen(Core& core, Instant now, Listener& l, const wire::FlowKey& key
     ++core.counters.tcp_listen_overflows;
     return;
   }
+  // No promise of what could not be kept: the handshake would end in a connection.
+  if (core.connections.full() && core.time_waits.empty()) {
+    ++core.counters.tcp_connections_full;
+    return;
+  }
   // Data on a SYN is dropped (C6): our SYN-ACK acknowledges the SYN only, the peer sends it again.
   // A TIME-WAIT that makes way needs a number above its own and adds no state: no cookie, as Linux.
   if (cookies_wanted(core, l) && !s.reopens) {

@@ -31,7 +31,7 @@ void Connection::use_congestion(CongestionControl algorithm) {
   } else if (algorithm == CongestionControl::kBbr) {
     new (congestion_storage) Bbr(core.random.next_u32());
   } else {
-    new (congestion_storage) Cubic();
+    new (congestion_storage) Cubic(core.options.cubic_reno_slope);
   }
 }
 

@@ -11,6 +11,7 @@
 namespace millrace::tcp {
 
 enum class CongestionControl : uint8_t { kCubic, kNewReno, kBbr };
+inline constexpr uint32_t kCongestionControls = 3;
 // By the names of TCP_CONGESTION: "cubic", "reno", "bbr".
 std::optional<CongestionControl> congestion_control_named(std::string_view name);
 const char* name_of(CongestionControl algorithm);
@@ -62,6 +63,7 @@ enum class Option : uint8_t {
   kWindowClamp,  // bytes; 0: none
   kReadShut,     // 1: the user wants no more data: what comes after our FIN is reset
   kWriterWaits,  // 1: the user has found the send buffer full (for Info::send_buffer_limited)
+  kCongestion,   // a CongestionControl
 };
 
 struct StackOptions {
@@ -87,6 +89,9 @@ struct StackOptions {
   bool slow_start_after_idle = true;
   // RFC 7323 3.2: a segment without the agreed timestamp should be dropped. Linux takes it.
   bool timestamps_required = false;
+  // RFC 9438 4.3: CUBIC's estimate of Reno's window grows by a whole segment per round trip once it
+  // is back where the window was cut. Linux's stays at 0.53.
+  bool cubic_reno_slope = true;
   ConnectionOptions defaults;
   // Tests that name absolute numbers: every connection begins at `isn`, and its timestamp clock has
   // no offset. Against RFC 6528; nothing but native/testing sets it.

@@ -148,6 +148,7 @@ bool send_new(Core& core, Instant now, Connection& c) {
   TxQueue& q = c.snd.queue;
   uint32_t run = 0, run_max = 0;
   bool sent = false, window_limited = false;
+  SegmentRun segments;
   while (Frame* f = q.unsent) {
     if (c.snd.mtu_low_bytes && send_mtu_probe(core, now, c)) {
       sent = true;
@@ -176,7 +177,7 @@ bool send_new(Core& core, Instant now, Connection& c) {
       if (ends && run > 1) n.flags |= TxNote::kPush;
       if (ends) run = 0;
     }
-    if (!send_new_frame(core, now, c, allowed)) {
+    if (!send_new_frame(core, now, c, allowed, &segments)) {
       retry_soon(core, now, c);
       break;
     }
@@ -221,7 +222,7 @@ bool resend_frame(Core& core, Instant now, Connection& c, Frame* frame) {
   return true;
 }
 
-bool send_new_frame(Core& core, Instant now, Connection& c, uint32_t limit_bytes) {
+bool send_new_frame(Core& core, Instant now, Connection& c, uint32_t limit_bytes, SegmentRun* run) {
   TxQueue& q = c.snd.queue;
   Frame* f = q.unsent;
   TxNote& n = note_of(f);
@@ -230,7 +231,7 @@ bool send_new_frame(Core& core, Instant now, Connection& c, uint32_t limit_bytes
     ++core.counters.tcp_no_memory;
     return false;
   }
-  if (!send_frame(core, now, c, f)) return false;
+  if (!send_frame(core, now, c, f, run)) return false;
   note_rate_sent(c, n, now);
   note_paced(c, now, n.length);
   q.mark_sent(f, now);

@@ -7,6 +7,8 @@
 
 namespace millrace::tcp {
 
+struct SegmentRun;  // emit.h
+
 // What is thought to be in the network (RFC 6675 4). Without SACK every duplicate ACK stands for
 // one segment that has left it.
 inline uint32_t pipe_bytes(const Connection& c) {
@@ -20,8 +22,10 @@ void send_pending(Core& core, Instant now, Connection& c);
 // One lost or timed-out frame again, cut to the present segment size. False when it could not
 // leave.
 bool resend_frame(Core& core, Instant now, Connection& c, Frame* frame);
-// The next new frame, not larger than `limit_bytes`. False when it could not leave.
-bool send_new_frame(Core& core, Instant now, Connection& c, uint32_t limit_bytes);
+// The next new frame, not larger than `limit_bytes`. False when it could not leave. `run`: the
+// segments that left just before.
+bool send_new_frame(Core& core, Instant now, Connection& c, uint32_t limit_bytes,
+                    SegmentRun* run = nullptr);
 // RFC 6928: 10 segments; 1 after a lost SYN.
 uint32_t initial_window_bytes(const Connection& c);
 

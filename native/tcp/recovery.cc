@@ -245,6 +245,12 @@ void note_resent(Connection& c, Instant now, bool first) {
   }
 }
 
+void recover_with_other_congestion_control(Connection& c) {
+  const Recovery phase = c.loss.phase;
+  if (c.rate_based || (phase != Recovery::kFast && phase != Recovery::kCwr)) return;
+  begin_reduction(c, c.snd.queue.flight_bytes());
+}
+
 void enter_recovery(Core& core, Instant now, Connection& c, uint32_t prior_flight_bytes) {
   LossState& l = c.loss;
   ++core.counters.tcp_fast_recoveries;

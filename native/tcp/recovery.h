@@ -63,6 +63,9 @@ void late_dsack(Core& core, Connection& c, const AckSummary& a);
 void enter_loss(Core& core, Instant now, Connection& c);
 void enter_recovery(Core& core, Instant now, Connection& c, uint32_t prior_flight_bytes);
 void note_resent(Connection& c, Instant now, bool first);
+// The algorithm has changed. One that cuts the window does so for the losses that are being
+// repaired: the threshold at which that ends is the former's, or, after BBR, no threshold at all.
+void recover_with_other_congestion_control(Connection& c);
 // After a tail loss probe, RFC 8985 7.4.
 void tail_probe_acked(Core& core, Connection& c, const AckSummary& a);
 

@@ -14,6 +14,7 @@
 #include "tcp/open.h"
 #include "tcp/output.h"
 #include "tcp/receive.h"
+#include "tcp/recovery.h"
 #include "tcp/timers.h"
 
 namespace millrace::tcp {
@@ -262,6 +263,9 @@ void Tcp::set_option(Instant now, Connection& c, Option option, uint32_t value) 
     case Option::kReadShut:
       c.read_closed = value != 0;
       return;
+    case Option::kCongestion:
+      if (value < kCongestionControls) change_congestion(now, c, CongestionControl(value));
+      return;
     case Option::kWriterWaits:
       c.writer_waits = value != 0;
       if (!value) c.send_clock.stop(now, SendClock::kSendBuffer, !c.snd.queue.head);
@@ -273,15 +277,28 @@ void Tcp::set_option(Instant now, Connection& c, Option option, uint32_t value) 
 Error Tcp::set_congestion_control(Instant now, Connection& c, std::string_view name) {
   const auto algorithm = congestion_control_named(name);
   if (!algorithm) return Error{ENOENT};
-  c.congestion().~CongestionController();
-  c.use_congestion(*algorithm);
-  if (established(c)) begin_congestion_control(c, now);
+  change_congestion(now, c, *algorithm);
   return kOk;
+}
+
+// What is in force already goes on, with all that it has learnt (Linux).
+void Tcp::change_congestion(Instant now, Connection& c, CongestionControl algorithm) {
+  if (name_of(algorithm) == std::string_view(c.congestion().name())) return;
+  c.congestion().~CongestionController();
+  c.use_congestion(algorithm);
+  if (!established(c)) return;
+  begin_congestion_control(c, now);
+  recover_with_other_congestion_control(c);
+}
+
+void Tcp::set_congestion_control(Listener& l, CongestionControl algorithm) {
+  l.options.congestion = algorithm;
 }
 
 Info Tcp::info(const Connection& c) const {
   Info i;
   i.state = uint8_t(c.state);
+  i.congestion = c.congestion().name();
   i.rto_us = uint32_t(current_rto(*core_, c).micros());
   i.srtt_us = c.rtt.srtt_us();
   i.rttvar_us = c.rtt.rttvar_us();

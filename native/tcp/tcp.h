@@ -52,8 +52,9 @@ class Handler {
   virtual bool is_kernels(const wire::FlowKey& flow) { return false; }
 };
 
-struct Info {         // the terms of Linux's TCP_INFO
-  uint8_t state = 0;  // RFC 9293 state, Linux's numbers (1 = ESTABLISHED)
+struct Info {                   // the terms of Linux's TCP_INFO
+  uint8_t state = 0;            // RFC 9293 state, Linux's numbers (1 = ESTABLISHED)
+  const char* congestion = "";  // the algorithm's name, one of TCP_CONGESTION's
   uint32_t rto_us = 0, srtt_us = 0, rttvar_us = 0, min_rtt_us = 0;
   uint32_t mss_bytes = 0, cwnd_bytes = 0, ssthresh_bytes = 0;
   uint64_t pacing_bytes_per_s = 0;  // 0: not paced
@@ -139,8 +140,11 @@ class Tcp final : public net::TransportHandler {
   uint64_t acked_bytes(const Connection& connection) const;        // of those given to write()
   uint32_t send_buffer_bytes(const Connection& connection) const;  // how much may be unacknowledged
   void set_option(Instant now, Connection& connection, Option option, uint32_t value);
-  // "cubic", "reno", "bbr"; ENOENT for others.
+  // "cubic", "reno", "bbr"; ENOENT for others. In the middle of a recovery the new algorithm is
+  // told of the loss.
   Error set_congestion_control(Instant now, Connection& connection, std::string_view name);
+  // For the connections whose handshake begins from now on.
+  void set_congestion_control(Listener& listener, CongestionControl algorithm);
   Info info(const Connection& connection) const;
   uint32_t connection_count() const;
   uint32_t listener_count() const;
@@ -160,6 +164,7 @@ class Tcp final : public net::TransportHandler {
 
  private:
   void flush(Instant now, Connection& connection);
+  void change_congestion(Instant now, Connection& connection, CongestionControl algorithm);
   void abort_or_drop(Instant now, Connection& connection, bool reset);
   std::unique_ptr<Core> core_;
 };

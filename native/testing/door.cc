@@ -33,6 +33,7 @@ tcp::StackOptions tcp_options(const mrt_options& o) {
     tcp.time_wait = Duration::seconds(240);
     tcp.timestamps_required = true;
   }
+  tcp.cubic_reno_slope = o.defaults == MRT_DEFAULTS_RFC;
   if (o.rto_min_ms) tcp.rto_min = Duration::millis(o.rto_min_ms);
   if (o.rto_max_ms) tcp.rto_max = Duration::millis(o.rto_max_ms);
   if (o.time_wait_ms) tcp.time_wait = Duration::millis(o.time_wait_ms);

@@ -145,14 +145,19 @@ Error Udp::send(Instant now, Socket& socket, Frame* frame, const Endpoint& to) {
   if (path) {
     MR_ASSERT(frame->headroom() >= wire::kUdpHeaderBytes);
     frame->push_front(wire::kUdpHeaderBytes);
-    wire::build_udp(frame->bytes(), socket.local.port, to.port, path->local, path->remote);
     // As Linux: what fits the link but not the path is sent all the same, to be fragmented.
     const uint32_t ip_bytes =
         path->remote.is_v4() ? wire::kIpv4HeaderBytes : wire::kIpv6HeaderBytes;
+    const bool whole = ip_bytes + frame->length <= path->mtu_bytes;
+    if (whole && ip_.offloads(*path).checksums) {
+      wire::build_udp_header(frame->bytes(), socket.local.port, to.port);
+      frame->flags = Frame::kChecksumWanted;
+    } else {
+      wire::build_udp(frame->bytes(), socket.local.port, to.port, path->local, path->remote);
+      frame->flags = 0;
+    }
     error = ip_.send(now, *path, frame,
-                     {.protocol = wire::kProtocolUdp,
-                      .ttl = socket.ttl,
-                      .dont_fragment = ip_bytes + frame->length <= path->mtu_bytes});
+                     {.protocol = wire::kProtocolUdp, .ttl = socket.ttl, .dont_fragment = whole});
   }
   pool_.release(frame);
   ++(error ? counters_.udp_send_failed : counters_.udp_sent);

@@ -68,6 +68,7 @@ uint32_t tcp_options_bytes(const TcpOptions& options);
 // Writes header.header_bytes bytes (which must be 20 + tcp_options_bytes(options)); checksum 0.
 void build_tcp_header(uint8_t* out, const TcpHeader& header, const TcpOptions& options);
 
+inline constexpr uint32_t kTcpFlagsOffset = 13;
 inline constexpr uint32_t kTcpChecksumOffset = 16;
 
 }  // namespace millrace::wire

@@ -43,15 +43,21 @@ inline bool udp_checksum_ok(std::span<const uint8_t> datagram, const IpAddress& 
   return may_be_partial && field == checksum_fold(pseudo);
 }
 
-// Writes the 8 bytes in front of a payload and the checksum over both. `datagram` is header and
-// payload.
-inline void build_udp(std::span<uint8_t> datagram, uint16_t source_port, uint16_t destination_port,
-                      const IpAddress& source, const IpAddress& destination) {
+// Writes the 8 bytes in front of a payload, without a checksum. `datagram` is header and payload.
+inline void build_udp_header(std::span<uint8_t> datagram, uint16_t source_port,
+                             uint16_t destination_port) {
   uint8_t* p = datagram.data();
   store16(p, source_port);
   store16(p + 2, destination_port);
   store16(p + 4, uint16_t(datagram.size()));
   store16(p + 6, 0);
+}
+
+// The same with the checksum over header and payload.
+inline void build_udp(std::span<uint8_t> datagram, uint16_t source_port, uint16_t destination_port,
+                      const IpAddress& source, const IpAddress& destination) {
+  uint8_t* p = datagram.data();
+  build_udp_header(datagram, source_port, destination_port);
   const uint64_t pseudo =
       checksum_pseudo(source, destination, kProtocolUdp, uint32_t(datagram.size()));
   uint16_t sum = checksum_finish(checksum_partial(datagram, pseudo));

@@ -1,6 +1,7 @@
 /** The preload in programs that have nothing to do with it: it is silent, and changes neither output nor exit code. */
 import { spawn } from 'node:child_process';
-import { join } from 'node:path';
+import { cpSync, symlinkSync, writeFileSync } from 'node:fs';
+import { delimiter, dirname, join } from 'node:path';
 import t, { type Test } from 'tap';
 
 const REGISTER = join(__dirname, '../../compat/register.js');
@@ -18,7 +19,9 @@ interface Result {
 /** A command with nothing in its environment but `env`: what tap puts there is neither silent nor allowed everything. */
 function run(command: string, args: readonly string[], env: Readonly<Record<string, string>>): Promise<Result> {
   return new Promise((resolve) => {
-    const own = { PATH: process.env['PATH'] ?? '', HOME: process.env['HOME'] ?? '/', NO_COLOR: '1', ...env };
+    // npm and its like run by the Node that PATH names: the one that is tested.
+    const path = [dirname(process.execPath), process.env['PATH']].join(delimiter);
+    const own = { PATH: path, HOME: process.env['HOME'] ?? '/', NO_COLOR: '1', ...env };
     const variables = Object.entries(own).map(([name, value]) => `${name}=${value}`);
     const child = spawn('env', ['-i', ...variables, command, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
     const result: Result = { code: null, out: '', err: '' };
@@ -131,6 +134,29 @@ t.test('other ways to run node', async (t) => {
       'import { connect } from "node:net"; console.log(connect.name)',
     ]),
   );
+  await t.test('named imports, taken before the preload, carry connections', async (t) => {
+    const early = join(
+      t.testdir({
+        'early.mjs': `import { connect, createServer } from 'node:net'; globalThis.early = { connect, createServer };`,
+      }),
+      'early.mjs',
+    );
+    const probe = `
+      import net, { connect, createServer, Socket } from 'node:net';
+      import { createSocket } from 'node:dgram';
+      const { early } = globalThis;
+      const same = early.connect === connect && early.createServer === createServer && net.Socket === Socket;
+      const server = early.createServer((socket) => socket.end('x')).listen(0, '127.0.0.1', () => {
+        const client = early.connect(server.address().port, '127.0.0.1', () => {
+          console.log(same, client instanceof Socket, client._handle.fd === -1 ? 'ours' : 'kernel', createSocket.name);
+          client.resume();
+          server.close();
+        });
+      });`;
+    const args = ['--import', early, '--import', REGISTER, '--input-type=module', '-e', probe];
+    const result = await run(process.execPath, args, { MILLRACE_PORT: 'loopback' });
+    t.same(result, { code: 0, out: 'true true ours createSocket\n', err: '' });
+  });
   await t.test('what is global', (t) =>
     same(t, process.execPath, ['-p', 'Object.getOwnPropertyNames(globalThis).sort().join()']),
   );
@@ -162,6 +188,61 @@ t.test('other ways to run node', async (t) => {
        require('vm').runInContext("const net = require('net'); const s = net.createServer((c) => c.end('x')).listen(0, '127.0.0.1', () => net.connect(s.address().port, '127.0.0.1').on('data', (d) => console.log(d.length)).on('close', () => s.close()));", context);`,
     ]),
   );
+});
+
+t.test('two copies in one tree, loaded in either order', async (t) => {
+  const other = t.testdir({});
+  for (const name of ['dist/lib', 'dist/compat', 'package.json']) {
+    cpSync(join(ROOT, name), join(other, name), { recursive: true });
+  }
+  for (const name of ['build', 'node_modules']) symlinkSync(join(ROOT, name), join(other, name));
+  const second = join(other, 'dist/compat/register.js');
+  const probe = `
+    const net = require('net');
+    const server = net.createServer((socket) => socket.end('x')).listen(0, '127.0.0.1', () => {
+      const client = net.connect(server.address().port, '127.0.0.1', () => {
+        console.log(client._handle.fd === -1 ? 'ours' : 'kernel');
+        client.resume();
+        server.close();
+      });
+    });`;
+  for (const [one, two] of [
+    [REGISTER, second],
+    [second, REGISTER],
+  ] as const) {
+    const args = ['--require', one, '--require', two, '-e', probe];
+    const result = await run(process.execPath, args, { MILLRACE_PORT: 'loopback' });
+    t.same(result, { code: 0, out: 'ours\n', err: '' });
+  }
+});
+
+t.test('node --watch runs it again', async (t) => {
+  const file = join(t.testdir({ 'app.js': `console.log('run', process.execArgv.length >= 0);` }), 'app.js');
+  const own = { PATH: process.env['PATH'] ?? '', ...PRELOAD };
+  const child = spawn(process.execPath, ['--watch', file], { env: own, stdio: ['ignore', 'pipe', 'pipe'] });
+  let out = '';
+  let err = '';
+  child.stderr.on('data', (data) => {
+    err += data;
+  });
+  await new Promise<void>((resolve) => {
+    let touched = false;
+    child.stdout.on('data', (data) => {
+      out += data;
+      const runs = out.match(/^run true$/gm)?.length ?? 0;
+      if (runs >= 1 && /Completed running/.test(out) && !touched) {
+        touched = true;
+        writeFileSync(file, `console.log('run', true); // changed\n`);
+      }
+      if (runs >= 2) resolve();
+    });
+    child.on('exit', () => resolve());
+  });
+  const closed = new Promise((resolve) => child.on('close', resolve));
+  child.kill();
+  await closed;
+  t.match(out, /run true[\s\S]*run true/);
+  t.notMatch(err, /millrace/i);
 });
 
 t.test('a snapshot of the program', async (t) => {

@@ -179,6 +179,7 @@ export class ToyEngine implements Engine {
 
 export class ToyListener implements Listener {
   context = 0;
+  congestion = 'cubic';
   closed = false;
   readonly local: SocketAddress;
   sink: ListenerSink;
@@ -188,6 +189,11 @@ export class ToyListener implements Listener {
     this.#engine = engine;
     this.local = local;
     this.sink = sink;
+  }
+
+  setCongestion(name: string): number {
+    this.congestion = name;
+    return 0;
   }
 
   close(): void {
@@ -213,6 +219,7 @@ export class ToyConnection implements Connection {
   noDelay = false;
   keepAlive: unknown[] = [];
   typeOfService = 0;
+  congestion = 'cubic';
   readonly local: SocketAddress;
   readonly remote: SocketAddress;
   readonly #engine: ToyEngine;
@@ -318,6 +325,15 @@ export class ToyConnection implements Connection {
   setTypeOfService(value: number): number {
     this.typeOfService = value;
     return 0;
+  }
+
+  setCongestion(name: string): number {
+    this.congestion = name;
+    return 0;
+  }
+
+  info(): null {
+    return null;
   }
 
   /** It has its sink now. */

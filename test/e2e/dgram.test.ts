@@ -3,7 +3,7 @@
 // the datagrams of a socket go each its own way, by destination.
 
 import t, { type Test } from 'tap';
-import { app, cannotRun, count, lab, summary, type Lab, type NodeJob, type Stats } from './support/context';
+import { app, cannotRun, count, lab, sleep, summary, type Lab, type NodeJob, type Stats } from './support/context';
 
 t.setTimeout(180_000);
 const skip = cannotRun();
@@ -61,6 +61,30 @@ t.test('the same program prints the same', { skip }, async (t) => {
     t.comment(`${name}: ${summary(stats)}`);
     t.ok(count(stats, /^udp_received$/) >= received, `${name}: ${count(stats, /^udp_received$/)} came the fast way`);
     t.ok(count(stats, /^udp_sent$/) >= sent, `${name}: ${count(stats, /^udp_sent$/)} were sent the fast way`);
+  }
+});
+
+/** The groups for which the kernel has sent IGMP or MLD reports while a program ran, as the peer saw them. */
+async function reported(home: Lab, mode: 'kernel' | 'millrace', name: string): Promise<string[]> {
+  const { interface: device } = home.peer;
+  const listen = `exec tcpdump -i ${device} -nlv -Z root 'igmp or ip6 multicast' 2>&1`;
+  const tcpdump = home.spawn(home.peer, 'bash', ['-c', listen]);
+  await tcpdump.waitFor(/listening on/);
+  const job = await start(home, mode, name);
+  await job.finish(30_000);
+  await sleep(300);
+  await tcpdump.stop();
+  // What the last program has left is still reported, in the other family.
+  const groups = [...tcpdump.stdout.matchAll(/\bgaddr ([\da-f.:]+)/g)].map((match) => match[1] ?? '');
+  return [...new Set(groups.filter((group) => group.includes(':') === name.endsWith('6')))].sort();
+}
+
+t.test('memberships are reported to the link, by the kernel', { skip: cannotRun('tcpdump', 'bash') }, async (t) => {
+  const home = await openPeer(t);
+  for (const name of ['multicast', 'multicast6']) {
+    const kernel = await reported(home, 'kernel', name);
+    t.ok(kernel.length > 0, `${name}: ${kernel.join(' ')}`);
+    t.same(await reported(home, 'millrace', name), kernel, `${name}: the same groups under millrace`);
   }
 });
 

@@ -2,15 +2,27 @@
 // Port dpdk with devices that need no card: the driver for AF_XDP behind our own XDP program, memif between two
 // programs that both run millrace, the whole of an interface with the exception path, and what goes wrong.
 
-import { existsSync, rmSync } from 'node:fs';
+import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import t from 'tap';
-import { app, cannotRun, example, type Lab, lab, mode, root, sleep, stopAndReport } from './support/context';
+import {
+  app,
+  cannotRun,
+  example,
+  type Job,
+  type Lab,
+  lab,
+  mode,
+  root,
+  sleep,
+  stopAndReport,
+  talk,
+} from './support/context';
 
 const PLUGIN = path.join(root, 'build', 'Release', 'dpdk', 'millrace_dpdk.so');
 
 function cannotRunDpdk(): string | false {
-  const reason = cannotRun('curl', 'nc', 'ping');
+  const reason = cannotRun('busybox', 'curl', 'nc', 'ping');
   if (reason !== false || existsSync(PLUGIN)) return reason;
   const missing = 'needs port dpdk (apt-get install libdpdk-dev pkg-config, npm run build:native)';
   if (process.env['CI']) throw new Error(`end-to-end tests cannot run: ${missing}`);
@@ -115,6 +127,71 @@ t.test('a whole interface: what is not ours goes to the kernel by a tap, and bac
   await kernel.stop();
   const stats = await stopAndReport(t, home, server);
   t.match(JSON.stringify(stats), /"tcp_passive_opens":2\b/, 'ours were two');
+});
+
+/** The address goes when it is not renewed. */
+const DHCP_SCRIPT = `#!/bin/sh
+case $1 in
+  bound|renew)
+    ip addr replace "$ip/16" dev "$interface" valid_lft "$lease" preferred_lft "$lease"
+    echo "$1 $ip for $lease s" ;;
+  deconfig) ip -4 addr flush dev "$interface" ;;
+esac
+`;
+/** As short as udhcpc takes it. */
+const LEASE_SECONDS = 30;
+
+/** A DHCP server at the peer, a client on the kernel's interface here. */
+function startDhcp(home: Lab): Job {
+  const { mill, peer } = home;
+  const [leases, pid, script, settings] = ['leases', 'pid', 'script', 'udhcpd.conf'].map((name) => home.file(name));
+  writeFileSync(leases as string, '');
+  writeFileSync(script as string, DHCP_SCRIPT, { mode: 0o755 });
+  const lines = [
+    ...[`interface ${peer.interface}`, `start ${mill.ipv4}`, `end ${mill.ipv4}`, 'max_leases 1', 'min_lease 1'],
+    ...['option subnet 255.255.0.0', `option lease ${LEASE_SECONDS}`, `lease_file ${leases}`, `pidfile ${pid}`],
+  ];
+  writeFileSync(settings as string, `${lines.join('\n')}\n`);
+  home.spawn(peer, 'busybox', ['udhcpd', '-f', settings as string]);
+  return home.spawn(mill, 'busybox', ['udhcpc', '-f', '-i', 'kernel0', '-s', script as string, '-t', '50', '-T', '1']);
+}
+
+t.test("the kernel's life on a whole interface: DHCP, and a session that lasts", { skip }, async (t) => {
+  const home = await lab(t);
+  const { mill, peer } = home;
+  const echoes = (session: Job): number => Number(/echoes (\d+)\.\s*$/.exec(session.stdout)?.[1] ?? Number.NaN);
+  await home.must(mill, 'ip', ['addr', 'flush', 'dev', mill.interface]);
+  // A tap that stays: the kernel keeps its interface while no program has the device.
+  await home.must(mill, 'ip', ['tuntap', 'add', 'dev', 'kernel0', 'mode', 'tap']);
+  const options = device(overXdp(home), { MILLRACE_DPDK_TAP: 'kernel0' });
+  let server = await home.node(mode, example('http-server'), [8080], { options, ...STARTS });
+  const dhcp = startDhcp(home);
+  await dhcp.waitFor(/^bound 10\.77\.0\.1 /m, 30000);
+  t.equal(await fetches(home, peer, `http://${mill.ipv4}:8080/`), 'Hello, world\n', 'by the address that DHCP gave');
+  const kernel = await home.node('kernel', example('tcp-echo'), [2222]);
+  const session = home.spawn(peer, talk(), ['session', mill.ipv4, '2222']);
+  await session.waitFor(/echoes \d+\./, 30000);
+  const renewed = async (): Promise<void> => {
+    const said = dhcp.stdout.length;
+    dhcp.kill('SIGUSR1'); // it need not wait for half the time
+    await dhcp.waitFor(/^renew /m, 30000, said);
+  };
+  await renewed();
+  const goesOn = async (what: string): Promise<void> => {
+    const before = echoes(session);
+    for (let i = 0; i < 300 && !(echoes(session) > before + 5); i++) await sleep(100);
+    t.ok(echoes(session) > before + 5, what);
+  };
+  await goesOn('a session of the kernel while ours serves');
+  await stopAndReport(t, home, server);
+  server = await home.node(mode, example('http-server'), [8080], { options, ...STARTS });
+  await goesOn('and outlives the program, which starts anew');
+  await renewed();
+  t.notMatch(dhcp.stderr, /lease lost/, 'the address was never given back');
+  t.equal(await fetches(home, peer, `http://${mill.ipv4}:8080/`), 'Hello, world\n', 'by which it serves again');
+  await home.must(peer, 'ping', ['-c', '1', '-W', '5', mill.ipv4]);
+  await kernel.stop();
+  await stopAndReport(t, home, server);
 });
 
 t.test('what goes wrong is said in one line, and the program runs on the kernel', { skip }, async (t) => {

@@ -3,8 +3,8 @@
 // their life, beside others that go on.
 
 import path from 'node:path';
-import t from 'tap';
-import { app, cannotRun, count, lab, mode, root, type Job, type Lab, type Stats } from './support/context';
+import t, { type Test } from 'tap';
+import { app, cannotRun, count, lab, mode, root, sleep, type Job, type Lab, type Stats } from './support/context';
 import { progress, type Seen } from './support/progress';
 
 t.setTimeout(120_000);
@@ -84,6 +84,56 @@ t.test(`threads that end at every step of their life (${mode})`, { skip }, async
   program.child.stdin?.write('end\n');
   t.same(await program.finish(10_000), { code: 0, signal: null });
   t.equal(program.stderr, '', 'nothing on stderr');
+});
+
+/** Until the peer has no connection of the dead any more: its keep-alive probes are answered with resets. */
+async function noneLeft(t: Test, peer: Job, live: number): Promise<void> {
+  const deadline = performance.now() + 20_000;
+  let seen = await peer.ask<{ live: number }>('report');
+  for (; seen.live > live && performance.now() < deadline; seen = await peer.ask('report')) await sleep(100);
+  t.comment(JSON.stringify(seen));
+  t.equal(seen.live, live, 'the peer has no connection of the dead');
+}
+
+t.test(`threads that open connections and end at every step (${mode})`, { skip }, async (t) => {
+  const home = await lab(t, { queues: 3 });
+  const peer = home.spawn(home.peer, process.execPath, [app('echo-peer'), '7000'], { stdin: 'pipe' });
+  await peer.waitFor(/^listening/m);
+  for (const host of thorough ? [home.peer.ipv4, home.peer.ipv6] : [home.peer.ipv6]) {
+    const program = start(home, 'dying-clients', [host, 7000, rounds]);
+    await program.waitFor(/^done/m, 60_000 * rounds);
+    const seen = await program.ask<{ echoes: number; wrong: number; broken: number }>('report');
+    t.comment(JSON.stringify(seen));
+    for (const line of program.stdout.split('\n').filter((text) => /^(not )?ok /.test(text))) {
+      t.ok(line.startsWith('ok'), line);
+    }
+    t.ok(seen.echoes > 0);
+    t.match(seen, { wrong: 0, broken: 0 }, 'the thread beside them was not disturbed');
+    await noneLeft(t, peer, 1);
+    program.child.stdin?.write('end\n');
+    t.same(await program.finish(10_000), { code: 0, signal: null });
+    t.equal(program.stderr, '', 'nothing on stderr');
+  }
+});
+
+t.test(`programs that open connections and end at every step (${mode})`, { skip }, async (t) => {
+  const home = await lab(t, { queues: 2 });
+  const peer = home.spawn(home.peer, process.execPath, [app('echo-peer'), '7000'], { stdin: 'pipe' });
+  await peer.waitFor(/^listening/m);
+  for (const step of ['opening', 'connecting', 'connected', 'sending', 'receiving', 'closing', 'datagrams']) {
+    const args = [home.peer.ipv4, 7000, 'one', step, 'told'];
+    // Two at a time, on a queue each: one is killed, the other ends when it has got as far.
+    const killed = start(home, 'dying-clients', args, { MILLRACE_QUEUES: '1' });
+    const left = start(home, 'dying-clients', [...args.slice(0, -1), 'exit'], { MILLRACE_QUEUES: '1' });
+    await killed.waitFor(/^reached/m, 20_000);
+    killed.kill('SIGKILL');
+    t.equal((await killed.finish(15_000)).signal, 'SIGKILL');
+    t.same(await left.finish(20_000), { code: 0, signal: null }, step);
+    for (const program of [killed, left]) t.equal(program.stderr, '', 'nothing on stderr');
+  }
+  await noneLeft(t, peer, 0);
+  const link = await home.ip(home.mill, ['-d', 'link', 'show', 'dev', home.mill.interface]);
+  t.notMatch(link, /prog\/xdp|xdp /, 'no program is left on the interface');
 });
 
 t.test(`programs that end at every step of their life (${mode})`, { skip }, async (t) => {

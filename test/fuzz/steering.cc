@@ -188,7 +188,7 @@ int read_frame(Bytes frame, Flow& f) {
   if (f.protocol == 6) {
     const size_t bytes = size_t(payload[12] >> 4) * 4;
     if (bytes < 20 || bytes > payload.size()) return MR_KERNEL_MALFORMED;
-    f.later_tcp = !(payload[13] & 2);
+    f.later_tcp = (payload[13] & 0x12) != 2;
   } else if (load16(payload.data() + 4) < 8 || load16(payload.data() + 4) > payload.size()) {
     return MR_KERNEL_MALFORMED;
   }

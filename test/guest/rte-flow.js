@@ -1,191 +1,186 @@
 // SPDX-License-Identifier: MIT
 // In the guest: real rte_flow. DPDK's net_tap with remote= turns the rules into flower filters on a veth, so that the
-// kernel and we share that interface as they would share a card. One line per check; ends with 1 if one failed.
-// By tools/guest/dpdk.mjs.
+// kernel and we share that interface as they would share a card. One program that needs a rule of each kind runs under
+// millrace, on two queues; each rule is looked for in the kernel's own list of filters, with the packets that it
+// counted. By tools/guest/parts.mjs.
 'use strict';
 
-const path = require('node:path');
 const { openLab } = require('../../tools/lab/lab.js');
-const { sleep } = require('../../tools/lab/jobs.js');
+const support = require('./support.js');
 
-const root = path.resolve(__dirname, '../..');
-const app = (name) => path.join(root, 'test/e2e/apps', `${name}.js`);
-const example = (name) => path.join(root, 'examples', `${name}.js`);
-const kStart = 60000;
+const { app, check, example, fetches, goesOn, kSeconds, kStartMs, sendsDatagrams, talk, until } = support;
+const kBlock = 64;
+const kTap = 'dtap0';
+const kQueues = 2;
 
-let failed = 0;
-function check(what, good, detail = '') {
-  if (!good) failed++;
-  const words = good || detail === '' ? '' : `\n  ${String(detail).replaceAll('\n', '\n  ')}`;
-  console.log(`${good ? 'ok' : 'not ok'} ${what}${words}`);
-}
-
-function optionsFor(side, queues = 1) {
+function optionsFor(side) {
   return {
     MILLRACE_PORT: 'dpdk',
     MILLRACE_INTERFACE: side.interface,
-    MILLRACE_QUEUES: String(queues),
-    MILLRACE_DPDK_ARGS: `--vdev net_tap0,iface=dtap0,remote=${side.interface}`,
+    MILLRACE_QUEUES: String(kQueues),
+    MILLRACE_DPDK_ARGS: `--vdev net_tap0,iface=${kTap},remote=${side.interface}`,
   };
 }
 
-/** The kernel's own list of the filters that the rules became, one text each. */
-async function filters(home) {
-  const list = await home.run(home.mill, 'tc', ['filter', 'show', 'dev', home.mill.interface, 'ingress'], {});
-  return list.stdout.split(/(?=^filter )/m).filter((text) => text.includes('handle 0x'));
+const both = (side) => [side.ipv4, side.ipv6];
+
+// --- the kernel's own list
+
+/** The filters that the rules became: what they match, where it leads, how many packets each has taken. */
+async function filters(home, device = home.mill.interface, parent = ['ingress']) {
+  const list = await home.must(home.mill, 'tc', ['-j', '-s', 'filter', 'show', 'dev', device, ...parent]);
+  const found = JSON.parse(list || '[]').filter(({ options }) => options?.keys !== undefined);
+  return found.map(({ options: { keys, actions } }) => ({
+    ...keys,
+    packets: actions[0].stats?.packets ?? 0,
+    queue: actions[0].queue_mapping,
+    to: actions[0].to_dev,
+  }));
 }
 
-const has = (list, ...lines) => list.some((text) => lines.every((line) => text.includes(`${line}\n`)));
+const kKeys = ['ip_proto', 'src_ip', 'src_port', 'dst_ip', 'dst_port'];
 
-/** A connection that the kernel has: its listener is gone before millrace comes. */
-const kKernelsOwn = `
-  const server = require('node:net').createServer((socket) => {
-    server.close();
-    socket.pipe(socket);
-    console.log('accepted');
-  });
-  server.listen(7000, '0.0.0.0', () => console.log('listening on 7000'));`;
-const kPersistent = `
-  const socket = require('node:net').connect(7000, process.argv[1]);
-  let echoes = 0;
-  setInterval(() => socket.write('x'), 100);
-  socket.on('data', (data) => { echoes += data.length; console.log('echoes ' + echoes + '.'); });
-  socket.on('error', (error) => console.log('broken ' + error.code));`;
+/** The filter that matches just this. */
+const find = (list, wanted) => list.find((filter) => kKeys.every((key) => filter[key] === wanted[key]));
 
-async function serve(home) {
-  const { mill, peer } = home;
-  const old = home.spawn(mill, process.execPath, ['-e', kKernelsOwn]);
-  await old.waitFor(/listening on/, kStart);
-  const client = home.spawn(peer, process.execPath, ['-e', kPersistent, mill.ipv4]);
-  await old.waitFor(/accepted/, kStart);
-  await client.waitFor(/echoes \d+\./, kStart);
+const local = (ip_proto, dst_ip, dst_port) => ({ ip_proto, dst_ip, dst_port });
+const flow = (src_ip, src_port, dst_ip, dst_port) => ({ ip_proto: 'tcp', src_ip, src_port, dst_ip, dst_port });
 
-  const options = optionsFor(mill);
-  const tcp = await home.node('millrace', example('tcp-echo'), [7000], { options, readyTimeoutMs: kStart });
-  const list = await filters(home);
-  check('isolated: only the rules of the port are on the interface', list.length === 2, list.join(''));
-  check('a rule by address and port, IPv4', has(list, '  ip_proto tcp', `  dst_ip ${mill.ipv4}`, '  dst_port 7000'));
-  check('a rule by address and port, IPv6', has(list, '  ip_proto tcp', `  dst_ip ${mill.ipv6}`, '  dst_port 7000'));
-  for (const host of [mill.ipv4, mill.ipv6]) {
-    const echoed = await home.run(peer, 'nc', ['-N', '-w', '5', host, '7000'], {
-      input: 'through the card',
-      timeoutMs: 20000,
-    });
-    check(
-      `tcp echo over ${host}`,
-      echoed.stdout === 'through the card',
-      `${echoed.stdout} ${echoed.stderr} ${tcp.describe()}`,
-    );
-  }
-  const before = Number(/echoes (\d+)\.\s*$/.exec(client.stdout)?.[1]);
-  await sleep(1500);
-  const after = Number(/echoes (\d+)\.\s*$/.exec(client.stdout)?.[1]);
-  check(
-    'a connection that the kernel had before goes on',
-    after > before && !client.stdout.includes('broken'),
-    client.stdout,
-  );
-  const ping = await home.run(peer, 'ping', ['-c', '2', '-W', '2', mill.ipv4], { timeoutMs: 20000 });
-  check('ping is answered', ping.code === 0, ping.stdout);
-  const kernel = home.spawn(mill, 'nc', ['-l', '-p', '2222']);
-  await sleep(500);
-  const other = await home.run(peer, 'nc', ['-N', '-w', '5', mill.ipv4, '2222'], {
-    input: 'to the kernel',
-    timeoutMs: 20000,
-  });
-  await kernel.stop();
-  check("another port is the kernel's", other.code === 0 && kernel.stdout === 'to the kernel', kernel.stdout);
-  await client.stop();
-  await old.stop();
-  const stats = await home.finalStats(tcp);
-  const { steering, port, tcp: counters } = stats.counters;
-  check('both connections were ours', counters.tcp_passive_opens === 2, JSON.stringify(counters));
-  check("the kernel's flow was passed on", steering.kernel_flow > 0, JSON.stringify(steering));
-  check('ping never came to us', steering.kernel_other === 0, JSON.stringify(steering));
-  console.log(`# ${stats.ports[0].mode}; ${port.rx_frames} frames in, ${port.tx_frames} out`);
-  await sleep(1000);
-  check('nothing is left on the interface at the end', (await filters(home)).length === 0, await filters(home));
+/** A rule is there, leads to us, and has taken packets. */
+function checkRule(what, list, wanted) {
+  const filter = find(list, wanted);
+  check(`${what}: in the kernel's list, leading to us`, filter?.to === kTap, [wanted, ...list]);
+  check(`${what}: it has counted packets`, (filter?.packets ?? 0) > 0, filter ?? 'no rule');
 }
 
-async function connect(home) {
-  const { mill, peer } = home;
-  const server = await home.node('kernel', example('http-server'), [8080], { side: peer, readyTimeoutMs: kStart });
-  for (const host of [peer.ipv4, `[${peer.ipv6}]`]) {
-    const client = await home.node('millrace', app('http-client'), [`http://${host}:8080/`, 6, 2], {
-      options: optionsFor(mill),
-      ready: null,
-    });
-    let most = [];
-    while (client.running) {
-      const now = await filters(home);
-      if (now.length > most.length) most = now;
-      await sleep(50);
-    }
-    const got = JSON.parse(client.stdout || '{}');
-    check(`http client to ${host}`, got.count === 6, client.describe());
-    check('a rule for each port of the block', most.length % 64 === 0 && most.length > 0, `${most.length} filters`);
-    const stats = await home.finalStats(client);
-    check(
-      'taken by the block',
-      (stats?.counters.steering.ours_block ?? 0) > 0,
-      JSON.stringify(stats?.counters.steering),
-    );
-  }
-  await server.stop();
+/** Blocks have no mask here but a rule for each port; all of a block lead to the same queue. */
+function checkBlock(dst_ip, list, onTap, singles) {
+  const outgoing = list.filter((one) => one.dst_ip === dst_ip && one.ip_proto === 'tcp' && one.src_port === undefined);
+  const ports = outgoing.map((one) => one.dst_port).filter((port) => port !== undefined && !singles.includes(port));
+  const first = Math.min(...ports);
+  const whole = ports.length > 0 && ports.length % kBlock === 0 && first % kBlock === 0;
+  check(`a rule for each port of a block, ${dst_ip}`, whole, ports);
+  const counted = outgoing.filter((one) => ports.includes(one.dst_port) && one.packets > 0);
+  check(`a port of the block, ${dst_ip}: it has counted packets`, counted.length > 0);
+  const aimed = find(onTap, local('tcp', dst_ip, first));
+  check('the block leads to its queue', aimed?.queue === Math.floor(first / kBlock) % kQueues, [first, aimed]);
 }
 
-async function datagrams(home) {
-  const { mill, peer } = home;
-  const options = optionsFor(mill, 2);
-  const server = await home.node('millrace', example('udp-echo'), [9001], { options, readyTimeoutMs: kStart });
-  const list = await filters(home);
-  check(
-    'a rule for datagrams, IPv4',
-    has(list, '  ip_proto udp', `  dst_ip ${mill.ipv4}`, '  dst_port 9001'),
-    list.join(''),
-  );
-  check('a rule for datagrams, IPv6', has(list, '  ip_proto udp', `  dst_ip ${mill.ipv6}`, '  dst_port 9001'));
-  for (const host of [mill.ipv4, mill.ipv6]) {
-    const client = await home.node('kernel', app('udp-client'), [host, 9001, 100, 200], { side: peer, ready: null });
-    await client.finish(60000);
-    const got = JSON.parse(client.stdout || '{}');
-    check(`100 datagrams to ${host}, two queues`, got.received === 100 || got.echoes === 100, client.describe());
-  }
-  const live = await home.liveStats(server, 20000);
-  check(
-    'the device has two queues',
-    live.ports === undefined || live.ports[0].queues === 2,
-    JSON.stringify(live.ports),
-  );
-  server.kill('SIGKILL');
-  await server.exit;
-  for (let i = 0; i < 50 && (await filters(home)).length > 0; i++) await sleep(100);
+async function nothingLeft(home, when) {
+  await until(async () => (await filters(home)).length === 0);
   const left = await filters(home);
-  check('kill -9 leaves no rule', left.length === 0, left.join(''));
-  const kernel = await home.node('kernel', example('udp-echo'), [9001, '0.0.0.0'], { readyTimeoutMs: kStart });
-  const client = await home.node('kernel', app('udp-client'), [mill.ipv4, 9001, 10, 100], { side: peer, ready: null });
-  await client.finish(60000);
-  check("and the port is the kernel's again", /"(?:received|echoes)":10\b/.test(client.stdout), client.describe());
-  await kernel.stop();
+  check(`${when} leaves no rule`, left.length === 0, left);
+}
+
+// --- who answers
+
+async function pings(home, host) {
+  const ping = await home.run(home.peer, 'ping', ['-c', '2', '-i', '0.2', '-W', kSeconds, host], {});
+  check(`ping ${host} is answered`, ping.code === 0, ping.stdout);
+}
+
+/** Sessions with a service of the kernel's that listens no more: one by each family. */
+async function kernelSessions(home) {
+  const service = home.spawn(home.mill, talk(), ['serve', '7100', '2']);
+  await service.waitFor(/listening on/, kStartMs);
+  const sessions = both(home.mill).map((host) => home.spawn(home.peer, talk(), ['session', host, '7100']));
+  for (const session of sessions) await session.waitFor(/echoes \d+\./, kStartMs);
+  return sessions;
 }
 
 async function main() {
-  const parts = { serve, connect, datagrams };
-  const wanted = process.argv.slice(2);
-  for (const [name, part] of Object.entries(parts)) {
-    if (wanted.length > 0 && !wanted.includes(name)) continue;
-    console.log(`# ${name}`);
-    const home = await openLab();
-    try {
-      await part(home);
-    } catch (error) {
-      check(name, false, error.stack);
-    } finally {
-      await home.close();
-    }
+  const home = await openLab();
+  try {
+    const kernels = await kernelSessions(home);
+    await share(home, kernels);
+    await killed(home);
+  } finally {
+    await home.close();
   }
-  console.log(failed === 0 ? '# all well' : `# ${failed} failed`);
-  process.exitCode = failed === 0 ? 0 : 1;
 }
 
-void main();
+async function share(home, kernels) {
+  const { mill, peer } = home;
+  // The strictest filter of the kernel's: what goes on to it by our tap has its way back by another interface.
+  await home.must(mill, 'sysctl', ['-qw', 'net.ipv4.conf.all.rp_filter=1']);
+  await home.spawn(peer, talk(), ['serve', '7000']).waitFor(/listening on/, kStartMs);
+  await home.spawn(mill, talk(), ['serve', '2222']).waitFor(/listening on/, kStartMs);
+  const ours = await home.node('millrace', app('everything'), both(peer), {
+    options: optionsFor(mill),
+    readyTimeoutMs: kStartMs,
+  });
+
+  const sessions = [];
+  for (const [index, host] of both(mill).entries()) {
+    await fetches(home, peer, host, 8080, ours);
+    for (const port of [8080, 8144]) await sendsDatagrams(home, peer, host, port, ours);
+    sessions.push(home.spawn(peer, talk(), ['session', host, '7100', String(30001 + index)]));
+    await sessions[index].waitFor(/echoes \d+\./, kStartMs);
+    await pings(home, host);
+    const other = home.spawn(peer, talk(), ['session', host, '2222']);
+    await other.waitFor(/echoes \d+\./, kStartMs).catch(() => {});
+    check(`another port of ${host} is the kernel's`, await goesOn(other), other.describe());
+    await other.stop();
+  }
+  await ours.waitFor(/no more/, kStartMs);
+  await ours.waitFor(/udp4 ECONNREFUSED/, kStartMs);
+  await until(() => ours.stdout.match(/^echoes to /gm)?.length === 4);
+  check('four connections from here are answered', ours.stdout.match(/^echoes to /gm)?.length === 4, ours.describe());
+  for (const session of [...sessions, ...kernels]) await goesOn(session);
+
+  const list = await filters(home);
+  const onTap = await filters(home, kTap, []);
+  for (const [index, host] of both(mill).entries()) {
+    const from = both(peer)[index];
+    checkRule(`tcp to ${host} port 8080`, list, local('tcp', host, 8080));
+    for (const port of [8080, 8144]) {
+      checkRule(`udp to ${host} port ${port}`, list, local('udp', host, port));
+      const aimed = find(onTap, local('udp', host, port));
+      check('and it leads to its queue', aimed?.queue === Math.floor(port / kBlock) % kQueues, aimed ?? onTap);
+    }
+    checkRule(`a flow to ${host} from a listener that has gone`, list, flow(from, 30001 + index, host, 7100));
+    check('whose rule has gone as well', find(list, local('tcp', host, 7100)) === undefined);
+    checkRule(`a flow from ${host} port ${20001 + index}`, list, flow(from, 7000, host, 20001 + index));
+    checkBlock(host, list, onTap, [8080]);
+    check('a connection outlives its listener', await goesOn(sessions[index]), sessions[index].describe());
+    check('one that the kernel had on that port goes on', await goesOn(kernels[index]), kernels[index].describe());
+  }
+  // The driver knows nothing of ICMP's types: all of it comes here, and goes on from here unless it is about us.
+  checkRule(`icmp to ${mill.ipv4}`, list, { ip_proto: 'icmp', dst_ip: mill.ipv4 });
+  check('ICMPv6 is left alone', !list.some((filter) => filter.ip_proto === 'icmpv6'), list);
+  check('a refused datagram of IPv4 was an error', ours.stdout.includes('udp4 ECONNREFUSED'), ours.describe());
+  // The kernel asks for its neighbour anew, and hears the answer.
+  await home.must(mill, 'ip', ['-6', 'neigh', 'flush', 'dev', mill.interface]);
+  const ping6 = await home.run(mill, 'ping', ['-c', '2', '-i', '0.2', '-W', kSeconds, peer.ipv6], {});
+  check('neighbour discovery is left alone', ping6.code === 0, ping6.stdout);
+
+  const stats = await home.finalStats(ours);
+  const { steering, port } = stats.counters;
+  console.log(`# ${stats.ports[0].mode}; ${port.rx_frames} frames in, ${port.tx_frames} out`);
+  for (const kind of ['ours_flow', 'ours_local', 'ours_block', 'ours_icmp', 'kernel_flow', 'kernel_other']) {
+    check(`${kind} counted packets`, steering[kind] > 0, steering);
+  }
+  check('no rule was refused', steering.rules_failed === 0, steering);
+  await nothingLeft(home, 'an end');
+  for (const session of kernels) {
+    check("the kernel's go on when millrace has gone", await goesOn(session), session.describe());
+  }
+}
+
+/** An end without a last word. */
+async function killed(home) {
+  const { mill, peer } = home;
+  const options = { options: optionsFor(mill), readyTimeoutMs: kStartMs };
+  const server = await home.node('millrace', example('http-server'), [8081], options);
+  await fetches(home, peer, mill.ipv4, 8081, server);
+  checkRule(`tcp to ${mill.ipv4} port 8081`, await filters(home), local('tcp', mill.ipv4, 8081));
+  server.kill('SIGKILL');
+  await server.exit;
+  await nothingLeft(home, 'kill -9');
+  await home.spawn(mill, talk(), ['serve', '8081']).waitFor(/listening on/, kStartMs);
+  const session = home.spawn(peer, talk(), ['session', mill.ipv4, '8081']);
+  await session.waitFor(/echoes \d+\./, kStartMs).catch(() => {});
+  check("and the port is the kernel's again", await goesOn(session), session.describe());
+}
+
+support.finish(main);

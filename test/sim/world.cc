@@ -33,6 +33,7 @@ World::World(const Scenario& scenario, bool verbose)
     const ConnectionPlan& plan = scenario_.connections[i];
     start_at_.push_back(plan.successor_of < 0 ? Instant{} + plan.start : Instant::never());
     started_.push_back(false);
+    waiting_.push_back(i);
   }
 }
 
@@ -63,15 +64,14 @@ Instant World::next_event() const {
   if (next_change_ < scenario_.changes.size()) {
     next = std::min(next, Instant{} + scenario_.changes[next_change_].at);
   }
-  for (const Instant at : start_at_) next = std::min(next, at);
+  for (const uint32_t number : waiting_) next = std::min(next, start_at_[number]);
   return next;
 }
 
 void World::schedule_successors() {
-  for (uint32_t number = 0; started_count_ < started_.size() && number < started_.size();
-       ++number) {
+  for (const uint32_t number : waiting_) {
+    if (!start_at_[number].is_never()) continue;
     const ConnectionPlan& plan = scenario_.connections[number];
-    if (started_[number] || !start_at_[number].is_never()) continue;
     const uint32_t before = uint32_t(plan.successor_of);
     if (!connection_done(before)) continue;
     // What may still come to the server's application must not be taken for the new one.
@@ -81,11 +81,10 @@ void World::schedule_successors() {
 }
 
 void World::start_connections() {
-  for (uint32_t number = 0; started_count_ < started_.size() && number < started_.size();
-       ++number) {
-    const ConnectionPlan& plan = scenario_.connections[number];
-    if (started_[number]) continue;
+  bool any = false;
+  for (const uint32_t number : waiting_) {
     if (start_at_[number] > now_) continue;
+    const ConnectionPlan& plan = scenario_.connections[number];
     Host& client = *hosts_[plan.client_host];
     Host& server = *hosts_[plan.server_host];
     checker_.set_connection({client.address(), plan.client_port},
@@ -98,13 +97,14 @@ void World::start_connections() {
       start_at_[number] = now_ + Duration::seconds(1);
       continue;
     }
-    ++started_count_;
+    any = true;
     start_at_[number] = Instant::never();
     if (plan.simultaneous) {
       server.connect(now_, endpoint(number, false), plan.server_port,
                      {client.address(), plan.client_port}, plan.options);
     }
   }
+  if (any) std::erase_if(waiting_, [this](uint32_t number) { return started_[number]; });
 }
 
 void World::apply(const Change& change) {
@@ -180,7 +180,7 @@ bool World::connection_done(uint32_t number) const {
 }
 
 bool World::applications_done() const {
-  if (started_count_ < started_.size()) return false;
+  if (!waiting_.empty()) return false;
   for (const auto& host : hosts_) {
     if (!host->applications_done()) return false;
   }
@@ -233,7 +233,7 @@ void World::check_clean_run() {
 }
 
 void World::measure_stall() {
-  bool on_purpose = dead_ || scenario_.hostile || started_count_ < started_.size();
+  bool on_purpose = dead_ || scenario_.hostile || !waiting_.empty();
   for (const auto& end : endpoints_) {
     on_purpose = on_purpose || !end->wake_at().is_never();
     // An aborted peer's other end waits for its keep-alive.

@@ -69,8 +69,8 @@ class World {
   size_t next_change_ = 0;
   std::vector<Instant> start_at_;  // never: started, or waiting for its predecessor
   std::vector<bool> started_;
-  size_t started_count_ = 0;
-  Random random_;  // of the applications
+  std::vector<uint32_t> waiting_;  // numbers not started yet, ascending
+  Random random_;                  // of the applications
   Checker checker_;
   SimNetwork network_;
   std::vector<std::unique_ptr<Host>> hosts_;

@@ -6,10 +6,14 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ROOT } from '../files.mjs';
 import tools from '../lab/native-tools.js';
+import { lowerGroup } from '../run.mjs';
 import { setUp } from '../setup.mjs';
 import { prepareKernel } from './kernel.mjs';
 
 const CONSOLE_KEPT = 65536;
+
+/** A line of the command's stdout that is a command for QEMU's monitor: to take a device away, say. */
+const MONITOR = /^# monitor: (.+)$/;
 
 /** All that is emulated, without what emulation makes slow: copying byte by byte, wide vectors, checks at each access. */
 const CPU = 'max,-erms,-avx,-avx2,la57=off,-smap,-smep,-umip';
@@ -34,7 +38,7 @@ function jobText({ command, modules, env, cwd, kernel, virtualTime }) {
 }
 
 /**
- * Each stream has a port of its own: descriptors 3 to 6 are sockets that QEMU inherits. `virtualTime` makes the guest's
+ * Each stream has a port of its own: descriptors 3 to 7 are sockets that QEMU inherits. `virtualTime` makes the guest's
  * clock count instructions, a thousand million a second, and skip what it sleeps: what it measures does not depend
  * on how fast or busy this machine is; it has one processor then.
  */
@@ -57,17 +61,22 @@ function qemuArguments({ kernel, job, memoryMb, cpus, virtualTime, qemu, kernelW
     ...['-kernel', kernel.image, '-initrd', kernel.initramfs, '-append', words.join(' ')],
     ...['-virtfs', 'local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap'],
     ...['-chardev', 'socket,id=console,fd=6', '-serial', 'chardev:console', '-device', 'virtio-serial-pci'],
+    ...['-chardev', 'socket,id=monitor,fd=7', '-mon', 'chardev=monitor,mode=readline'],
     ...ports,
     ...qemu,
   ];
 }
 
 /** Starts QEMU and follows its ports to its end. It dies with this process, however that goes. */
-function follow(args, { timeoutSeconds, onOut, onErr, onConsole }) {
+function follow(args, { timeoutSeconds, idle, onOut, onErr, onConsole }) {
   return new Promise((resolve, reject) => {
-    const child = spawn('setpriv', ['--pdeathsig', 'KILL', 'qemu-system-x86_64', ...args], {
-      stdio: ['ignore', 'pipe', 'pipe', 'pipe', 'pipe', 'pipe', 'pipe'],
+    const command = ['setpriv', '--pdeathsig', 'KILL', 'qemu-system-x86_64', ...args];
+    const [program, ...rest] = idle ? ['chrt', '--idle', '0', ...command] : command;
+    const child = spawn(program, rest, {
+      stdio: ['ignore', ...Array(7).fill('pipe')],
+      detached: idle, // a session of its own, whose share of the processors can be made small
     });
+    if (idle) lowerGroup(child.pid);
     const outcome = { code: null, signal: null, late: false, console: '', said: '' };
     const end = () => child.kill('SIGKILL');
     const timer = setTimeout(() => {
@@ -85,12 +94,23 @@ function follow(args, { timeoutSeconds, onOut, onErr, onConsole }) {
         .setEncoding('utf8')
         .on('data', action)
         .on('error', () => {});
+    let line = '';
+    const obey = (text) => {
+      const lines = (line + text).split('\n');
+      line = lines.pop();
+      for (const [, order] of lines.map((one) => MONITOR.exec(one)).filter((match) => match !== null))
+        child.stdio[7].write(`${order}\n`);
+    };
     const say = (text) => {
       outcome.said += text;
     };
     take(1, say);
     take(2, say);
-    take(3, onOut);
+    take(3, (text) => {
+      onOut(text);
+      obey(text);
+    });
+    take(7, () => {});
     take(4, onErr);
     take(5, (text) => {
       outcome.code = (outcome.code ?? '') + text;
@@ -115,12 +135,14 @@ function follow(args, { timeoutSeconds, onOut, onErr, onConsole }) {
  * `timeoutSeconds`, 125 when the guest itself failed; the output is the command's stdout.
  *
  * Options: `kernel` (a Debian package), `modules` to load first (others come by themselves when the kernel asks for them), `qemu` (more arguments of
- * QEMU), `kernelWords` (for its command line), `env`, `cwd`, `memoryMb`, `cpus`, `virtualTime`, `timeoutSeconds`, `onOut`, `onErr`, `onConsole`, `log`.
+ * QEMU), `kernelWords` (for its command line), `env`, `cwd`, `memoryMb`, `cpus`, `virtualTime`, `idle` (leaves the
+ * processors to everybody else), `timeoutSeconds`, `onOut`, `onErr`, `onConsole`, `log`.
  */
 export async function runGuest(command, options = {}) {
   const { modules = [], qemu = [], kernelWords = [], env = {}, cwd = ROOT, memoryMb = 2048, cpus = 1 } = options;
   const {
     virtualTime = false,
+    idle = false,
     timeoutSeconds = 120,
     onOut = () => {},
     onErr = () => {},
@@ -140,7 +162,7 @@ export async function runGuest(command, options = {}) {
       output += text;
       onOut(text);
     };
-    const outcome = await follow(args, { timeoutSeconds, onOut: out, onErr, onConsole });
+    const outcome = await follow(args, { timeoutSeconds, idle, onOut: out, onErr, onConsole });
     if (outcome.late) {
       log(`guest: not done after ${timeoutSeconds} s`);
       return { code: 124, output };

@@ -89,9 +89,16 @@ export async function prepareKernel(name, log = () => {}) {
   mkdirSync(CACHE, { recursive: true });
   const tree = join(CACHE, name);
   if (!existsSync(tree)) {
-    const newest = await newestPackage(name);
-    log(`fetching ${newest}`);
-    await whole(tree, (scratch) => unpack(scratch, newest));
+    const fetch = async () => {
+      const newest = await newestPackage(name);
+      log(`fetching ${newest}`);
+      await whole(tree, (scratch) => unpack(scratch, newest));
+    };
+    // What apt knows of may be gone by now, or it knows of nothing yet.
+    await fetch().catch(async () => {
+      await must('apt-get', ['update']);
+      await fetch();
+    });
   }
   const version = readdirSync(join(tree, 'lib/modules'))[0];
   const start = join(tree, 'start');

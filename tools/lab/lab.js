@@ -14,13 +14,33 @@ const { nativeTool } = require('./native-tools.js');
 const root = path.resolve(__dirname, '../..');
 const register = path.join(root, 'dist/compat/register.js');
 
-/** LAB_PORT=dpdk: the same interface through DPDK's driver for AF_XDP. */
-const viaDpdk = process.env['LAB_PORT'] === 'dpdk';
+/**
+ * What joins the two sides. By default the interfaces of a veth pair, and port af_xdp; LAB_PORT=dpdk: the same by DPDK's
+ * driver for AF_XDP. LAB_PORT=memif: no interfaces, shared memory between two programs that both run millrace (DPDK's
+ * net_memif): each in turn on the mill's side, and on the peer's one that stays and is the way of that side's kernel to
+ * the wire; on either side a tap is the interface, on the mill's for as long as its program runs.
+ */
+const labPort = process.env['LAB_PORT'] ?? 'af_xdp';
+if (!['af_xdp', 'dpdk', 'memif'].includes(labPort))
+  throw new Error(`LAB_PORT is af_xdp, dpdk or memif, not ${labPort}`);
 
-function portOptions(side) {
-  if (!viaDpdk) return { MILLRACE_PORT: 'af_xdp', MILLRACE_INTERFACE: side.interface };
+function portOptions(side, lab) {
+  if (labPort === 'af_xdp') return { MILLRACE_PORT: 'af_xdp', MILLRACE_INTERFACE: side.interface };
+  if (labPort === 'memif') return memifOptions(side, lab);
   const device = `net_af_xdp0,iface=${side.interface},busy_budget=0`;
   return { MILLRACE_PORT: 'dpdk', MILLRACE_INTERFACE: side.interface, MILLRACE_DPDK_ARGS: `--vdev ${device}` };
+}
+
+function memifOptions(side, { peer, folder }) {
+  const [role, mac] = side === peer ? ['server', '02:00:00:00:00:02'] : ['client', '02:00:00:00:00:01'];
+  const device = `net_memif0,role=${role},socket=${path.join(folder, 'memif')},socket-abstract=no,mac=${mac}`;
+  return {
+    MILLRACE_PORT: 'dpdk',
+    MILLRACE_INTERFACE: '',
+    MILLRACE_DPDK_ARGS: `--vdev ${device}`,
+    MILLRACE_DPDK_TAP: side.interface,
+    MILLRACE_DPDK_ADDRESS: `${side.ipv4}/16,${side.ipv6}/64`,
+  };
 }
 
 /** On the wire: an MTU of 1500 and the Ethernet header. */
@@ -94,6 +114,7 @@ class Lab {
     const count = String(this.options.queues ?? 1);
     const queues = ['numrxqueues', count, 'numtxqueues', count];
     const end = (side, name) => ['name', name, 'netns', side.namespace, ...queues];
+    if (labPort === 'memif') return this.joinByMemory();
     const join = (a, nameA, b, nameB) =>
       must('ip', ['link', 'add', ...end(a, nameA), 'type', 'veth', 'peer', ...end(b, nameB)]);
     if (this.options.devices) {
@@ -112,16 +133,36 @@ class Lab {
       await this.ip(side, ['-6', 'addr', 'add', `${side.ipv6}/64`, 'dev', side.interface, 'nodad']);
       await this.setCongestionControl(side, this.options.congestion ?? 'cubic');
     }
-    // A client that opens many connections a second must not run out of ports: those in TIME_WAIT may serve again early.
+    await this.makeRoom();
+    if (this.options.netem) await this.joinByKernel();
+    else if (bridged) await this.startBridge(this.options.bridge);
+    await this.waitForLink();
+  }
+
+  /** A client that opens many connections a second must not run out of ports: those in TIME_WAIT may serve again early. */
+  async makeRoom() {
     const roomy = [
       'net.ipv4.ip_local_port_range=1024 65535',
       'net.ipv4.tcp_tw_reuse=1',
       'net.ipv4.tcp_tw_reuse_delay=100',
     ];
-    await must('ip', ['netns', 'exec', peer.namespace, 'sysctl', '-eqw', ...roomy]);
-    if (this.options.netem) await this.joinByKernel();
-    else if (bridged) await this.startBridge(this.options.bridge);
-    await this.waitForLink();
+    await must('ip', ['netns', 'exec', this.peer.namespace, 'sysctl', '-eqw', ...roomy]);
+  }
+
+  async joinByMemory() {
+    const { mill, peer, options } = this;
+    const other = Object.keys(options).filter(
+      (name) => options[name] && !['congestion'].includes(name) && options[name] !== 1,
+    );
+    if (other.length > 0) throw new Error(`LAB_PORT=memif knows nothing of ${other.join(', ')}`);
+    for (const side of [mill, peer]) {
+      const quiet = ['accept_dad=0', 'dad_transmits=0', 'router_solicitations=0'];
+      const settings = quiet.map((setting) => `net.ipv6.conf.default.${setting}`);
+      await must('ip', ['netns', 'exec', side.namespace, 'sysctl', '-qw', ...settings]);
+    }
+    await this.makeRoom();
+    await this.node('millrace', path.join(__dirname, 'stay.js'), [], { side: peer, readyTimeoutMs: 30000 });
+    await this.setCongestionControl(peer, options.congestion ?? 'cubic');
   }
 
   async takeDevices(devices) {
@@ -285,7 +326,7 @@ class Lab {
     if (mode === 'millrace') {
       nodeArgs.push('--require', register, '--require', path.join(__dirname, 'stats-probe.js'));
       Object.assign(env, {
-        ...portOptions(side),
+        ...portOptions(side, this),
         MILLRACE_REQUIRE: '1',
         MILLRACE_REPORT: report,
         LAB_STATS_FILE: live,

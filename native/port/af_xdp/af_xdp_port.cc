@@ -166,11 +166,11 @@ bool AfXdpPort::make_poll_fd(SetupError& error) {
   return epoll_fd_ >= 0;
 }
 
-Error AfXdpPort::watch_side(int fd, SideRead read) {
+Error AfXdpPort::watch_side(int fd, void* side, SideRead read) {
   epoll_event event{};
   event.events = EPOLLIN;
   if (epoll_ctl(epoll_fd_, EPOLL_CTL_ADD, fd, &event) != 0) return {errno};
-  side_fd_ = fd;
+  side_ = side;
   side_read_ = read;
   return kOk;
 }
@@ -225,7 +225,7 @@ uint32_t AfXdpPort::receive(Instant now, std::span<Frame*> out) {
   }
   next_queue_ = (next_queue_ + 1) % count;
   // A system call: when the queues are empty, and now and then when they never are.
-  if (side_fd_ >= 0 && (received == 0 || ++side_skipped_ == kSideSkip)) {
+  if (side_read_ && (received == 0 || ++side_skipped_ == kSideSkip)) {
     side_skipped_ = 0;
     received += receive_from_side(out.subspan(received));
   }
@@ -237,14 +237,15 @@ uint32_t AfXdpPort::receive_from_side(std::span<Frame*> out) {
   while (n < std::min<size_t>(out.size(), kSideBurst)) {
     Frame* frame = pool_.alloc();
     if (!frame) break;
-    const uint32_t bytes =
-        side_read_(side_fd_, {frame->chunk + frame->offset, frame->capacity - frame->offset});
+    bool passed_on = false;
+    const uint32_t bytes = side_read_(
+        side_, {frame->chunk + frame->offset, frame->capacity - frame->offset}, passed_on);
     if (bytes == 0) {
       pool_.release(frame);
       break;
     }
     frame->length = bytes;
-    frame->flags = uint8_t(rx_flags_ | Frame::kPassedOn);
+    frame->flags = passed_on ? uint8_t(rx_flags_ | Frame::kPassedOn) : rx_flags_;
     frame->rx_queue = 0;
     stats_.rx_bytes += bytes;
     ++stats_.rx_frames;

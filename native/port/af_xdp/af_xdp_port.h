@@ -69,14 +69,15 @@ class AfXdpPort final : public Port {
   // Of the i-th socket: its descriptor, and the device's number of its queue.
   int socket_fd(uint32_t i) const { return queues_[i]->xsk.fd(); }
   uint32_t queue_id(uint32_t i) const { return queues_[i]->id; }
+  uint32_t device_queues() const { return device_.rx_queues; }
   // It has every receive queue of the device: whatever is steered here comes here.
   bool has_all_queues() const { return queues() == device_.rx_queues; }
   uint32_t ifindex() const { return device_.ifindex; }
   const std::array<uint8_t, 6>& mac() const { return device_.mac; }
-  // Frames come by another way too: a descriptor to poll, and what reads one frame from it (its
-  // bytes, or 0: there is none).
-  using SideRead = uint32_t (*)(int fd, std::span<uint8_t> out);
-  Error watch_side(int fd, SideRead read);
+  // Frames come by another way too: a descriptor to poll, and what reads one frame from `side` (its
+  // bytes, or 0: there is none; and whether another stack had it before).
+  using SideRead = uint32_t (*)(void* side, std::span<uint8_t> out, bool& passed_on);
+  Error watch_side(int fd, void* side, SideRead read);
   // The longest frame that can be received, Ethernet header included.
   uint32_t frame_limit_bytes() const;
   // Frames of the pool that the port holds for receiving.
@@ -132,7 +133,7 @@ class AfXdpPort final : public Port {
   uint32_t retries_ = 0;
   Instant retry_at_ = Instant::never();
   int epoll_fd_ = -1;
-  int side_fd_ = -1;
+  void* side_ = nullptr;
   SideRead side_read_ = nullptr;
   uint32_t side_skipped_ = 0;
   uint8_t rx_flags_ = 0;

@@ -161,7 +161,10 @@ bool Device::configure(const DeviceSettings& settings, SetupError& error) {
     configuration.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
     configuration.rx_adv_conf.rss_conf.rss_hf =
         info_.flow_type_rss_offloads & (RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP);
+    spreads_by_ = configuration.rx_adv_conf.rss_conf.rss_hf;
   }
+  sending_ = plan_sending(info_, info_.tx_offload_capa | settings.assumed_offloads);
+  configuration.txmode.offloads = sending_.device_offloads & info_.tx_offload_capa;
   constexpr uint64_t kChecks =
       RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_TCP_CKSUM | RTE_ETH_RX_OFFLOAD_UDP_CKSUM;
   if ((info_.rx_offload_capa & kChecks) == kChecks) {
@@ -181,6 +184,7 @@ bool Device::configure(const DeviceSettings& settings, SetupError& error) {
     if (result == 0) break;
   }
   if (result != 0) return fail(error, result, "refuses its configuration");
+  configured_ = true;
   rte_eth_dev_get_mtu(id_, &mtu_);
   return true;
 }
@@ -270,13 +274,12 @@ bool Device::link_up() const {
 }
 
 void Device::close() {
-  if (id_ != RTE_MAX_ETHPORTS) {
-    if (started_) rte_eth_dev_stop(id_);
-    // Also one that was not started: its queues may hold buffers of the pool.
-    rte_eth_dev_close(id_);
-    id_ = RTE_MAX_ETHPORTS;
-  }
-  started_ = false;
+  if (started_) rte_eth_dev_stop(id_);
+  // Also one that was not started: its queues may hold buffers of the pool. But one that did not
+  // become ours stays as it was found.
+  if (configured_) rte_eth_dev_close(id_);
+  id_ = RTE_MAX_ETHPORTS;
+  configured_ = started_ = false;
   if (pool_) rte_mempool_free(pool_);
   pool_ = nullptr;
 }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/setup_error.h"
+#include "port/dpdk/offloads.h"
 
 struct rte_mempool;
 
@@ -19,6 +20,8 @@ struct DeviceSettings {
   uint32_t queues = 1;           // receive queues
   uint32_t receive_buffers = 0;  // mbufs; at least what the queues hold
   bool isolate = false;  // if the kernel has the device too: only rte_flow rules bring packets
+  // Tests: offloads of sending that whoever is behind the device does, besides its own.
+  uint64_t assumed_offloads = 0;
 };
 
 class Device {
@@ -40,6 +43,9 @@ class Device {
   uint32_t mtu_bytes() const { return mtu_; }
   bool isolated() const { return isolated_; }
   bool checks_received() const { return checks_received_; }
+  const SendPlan& sending() const { return sending_; }
+  // What it spreads received packets by, RTE_ETH_RSS_...; 0: one queue, or it does not say.
+  uint64_t spreads_by() const { return spreads_by_; }
   bool link_up() const;
   // Opened by the driver for its queues while they were set up (net_af_xdp); by queue.
   const std::vector<int>& sockets() const { return sockets_; }
@@ -61,9 +67,12 @@ class Device {
   uint16_t transmit_queues_ = 1;  // the first one is used
   uint16_t mtu_ = 1500;
   bool isolated_ = false;
+  bool configured_ = false;
   bool started_ = false;
   bool wants_interrupts_ = false;
   bool checks_received_ = false;
+  SendPlan sending_;
+  uint64_t spreads_by_ = 0;
   char name_[RTE_ETH_NAME_MAX_LEN] = "";
   rte_eth_dev_info info_{};
   rte_mempool* pool_ = nullptr;

@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <new>
 #include <string_view>
@@ -25,6 +26,8 @@ constexpr uint32_t kEthernetHeader = 14;
 constexpr uint32_t kHeaders = 4095;  // frames that the driver may hold at a time
 constexpr uint32_t kFrameBytesMax = 32768;
 constexpr Duration kReclaimEvery = Duration::millis(1);
+// Pulled out, or taken from DPDK by somebody else.
+constexpr rte_eth_event_type kGone[] = {RTE_ETH_EVENT_INTR_RMV, RTE_ETH_EVENT_DESTROY};
 
 // Drivers over an interface of the kernel's: a virtual one hands us what its other end never
 // finished.
@@ -80,7 +83,7 @@ bool DpdkPort::start(const DeviceSettings& settings, SetupError& error) {
   if (!waiter_.open(sockets ? device_.sockets() : device_.interrupts(), certain, error)) {
     return false;
   }
-  rte_eth_dev_callback_register(device_.id(), RTE_ETH_EVENT_INTR_RMV, on_removed, this);
+  watch_for_removal(true);
   partial_checksums_ = over_kernel_interface(device_.driver());
   describe();
   return true;
@@ -113,15 +116,24 @@ void DpdkPort::describe() {
                      : device_.interrupts().empty() ? "waits by timer"
                      : waiter_.is_timer()           ? "waits on interrupts and by timer"
                                                     : "waits on interrupts";
-  snprintf(mode_, sizeof(mode_), "%s %s, %s, %s, received checksums by %s, sends %s%s",
+  const auto by = [](bool device) { return device ? "device" : "software"; };
+  const SendOffloads& sending = device_.sending().offered;
+  const char* cut = sending.segments_v6   ? "device"
+                    : sending.segments_v4 ? "device for IPv4"
+                                          : "software";
+  snprintf(mode_, sizeof(mode_),
+           "%s %s, %s, %s%s, received checksums by %s, sent ones by %s, segments by %s, "
+           "timestamps by software, sends %s%s",
            device_.driver(), device_.name(), eal_memory(), wait,
-           device_.checks_received() ? "device" : "software", copies_out_ ? "copies" : "in place",
-           device_.isolated() ? ", isolated" : "");
+           device_.spreads_by() ? ", queues by the device's hash" : "",
+           by(device_.checks_received()), by(sending.checksums), cut,
+           copies_out_ ? "copies" : "in place", device_.isolated() ? ", isolated" : "");
   info_.name = "dpdk";
   info_.link = LinkType::kEthernet;
   info_.mtu_bytes = std::min(device_.mtu_bytes(), pool_.frame_bytes() - FramePool::kTxHeadroom);
   info_.queues = device_.queues();
   info_.mode = mode_;
+  info_.offloads = sending;
 }
 
 void DpdkPort::mac(uint8_t out[6]) const {
@@ -130,9 +142,49 @@ void DpdkPort::mac(uint8_t out[6]) const {
   std::memcpy(out, address.addr_bytes, 6);
 }
 
+// --- a device that is taken away
+
+// Cards say so themselves or by their bus: behind vfio the kernel asks for the card, and whoever
+// wants to take it away waits until it is let go. Both callbacks run on a thread of DPDK's.
+void DpdkPort::watch_for_removal(bool on) {
+  rte_eth_dev_info info{};
+  rte_eth_dev_info_get(device_.id(), &info);
+  const char* name = info.device ? rte_dev_name(info.device) : nullptr;
+  if (on) {
+    for (const rte_eth_event_type event : kGone) {
+      rte_eth_dev_callback_register(device_.id(), event, on_removed, this);
+    }
+    if (name) rte_dev_event_callback_register(name, on_asked_for, this);
+    return;
+  }
+  for (const rte_eth_event_type event : kGone) {
+    rte_eth_dev_callback_unregister(device_.id(), event, on_removed, this);
+  }
+  // It may be running, for a moment.
+  while (name && rte_dev_event_callback_unregister(name, on_asked_for, this) == -EAGAIN) {
+    usleep(100);
+  }
+}
+
 int DpdkPort::on_removed(uint16_t, rte_eth_event_type, void* port, void*) {
   static_cast<DpdkPort*>(port)->gone_.store(true);
   return 0;
+}
+
+void DpdkPort::on_asked_for(const char*, rte_dev_event_type event, void* port) {
+  if (event == RTE_DEV_EVENT_REMOVE) static_cast<DpdkPort*>(port)->gone_.store(true);
+}
+
+void DpdkPort::let_go() {
+  if (!device_.is_open()) return;
+  std::fprintf(stderr, "millrace: DPDK device %s was taken away: its connections time out\n",
+               device_.name());
+  rte_eth_dev_info info{};
+  rte_eth_dev_info_get(device_.id(), &info);
+  close_device();
+  if (info.device && rte_dev_remove(info.device) != 0) {
+    std::fprintf(stderr, "millrace: and is still held: %s\n", last_complaint());
+  }
 }
 
 PortStats DpdkPort::stats() const {
@@ -196,7 +248,10 @@ Frame* DpdkPort::copy_in(const rte_mbuf& packet) {
 }
 
 uint32_t DpdkPort::receive(Instant now, std::span<Frame*> out) {
-  if (gone()) return 0;
+  if (gone()) {
+    let_go();
+    return 0;
+  }
   reclaim(now);
   uint32_t received = 0;
   waiter_.look();
@@ -275,6 +330,49 @@ rte_mbuf* DpdkPort::copy_out(const Frame& frame) {
   return packet;
 }
 
+// One packet of a frame and of those behind it that go on from it. Null: no mbuf is left, and
+// nothing was taken.
+rte_mbuf* DpdkPort::make_packet(std::span<Frame* const> frames, uint32_t& used) {
+  const auto part_of = [this](Frame* f) { return copies_out_ ? copy_out(*f) : wrap(f); };
+  rte_mbuf* packet = part_of(frames[0]);
+  if (!packet) return nullptr;
+  rte_mbuf* last = packet;
+  for (used = 1; used < frames.size() && (frames[used]->flags & Frame::kContinues); ++used) {
+    rte_mbuf* part = part_of(frames[used]);
+    if (!part) {
+      rte_pktmbuf_free(packet);
+      return nullptr;
+    }
+    last->next = part;
+    last = part;
+    ++packet->nb_segs;
+    packet->pkt_len += part->data_len;
+  }
+  if (frames[0]->flags & Frame::kChecksumWanted) {
+    ask_to_finish(device_.sending(), *frames[0], *packet);
+  }
+  return packet;
+}
+
+// As rte_eth_tx_burst(). What the driver does not want to send at all is dropped, and counts as
+// sent: TCP sends it again, each segment by itself.
+uint16_t DpdkPort::put_on_device(rte_mbuf** packets, uint16_t count) {
+  if (!device_.sending().offered.checksums) {
+    return rte_eth_tx_burst(device_.id(), 0, packets, count);
+  }
+  uint16_t done = 0;
+  while (done < count) {
+    const uint16_t left = uint16_t(count - done);
+    const uint16_t good = rte_eth_tx_prepare(device_.id(), 0, packets + done, left);
+    const uint16_t sent = rte_eth_tx_burst(device_.id(), 0, packets + done, good);
+    done += sent;
+    if (sent < good || good == left) break;
+    rte_pktmbuf_free(packets[done++]);
+    ++stats_.tx_dropped;
+  }
+  return done;
+}
+
 uint32_t DpdkPort::transmit(Instant now, std::span<Frame* const> frames) {
   if (gone()) {
     stats_.tx_dropped += frames.size();
@@ -284,22 +382,25 @@ uint32_t DpdkPort::transmit(Instant now, std::span<Frame* const> frames) {
   uint32_t taken = 0;
   while (taken < frames.size()) {
     rte_mbuf* packets[kBurst];
+    uint32_t frames_of[kBurst];
     uint64_t bytes[kBurst];
-    const uint32_t wanted = std::min<uint32_t>(kBurst, uint32_t(frames.size()) - taken);
     uint16_t ready = 0;
-    for (; ready < wanted; ++ready) {
-      Frame* frame = frames[taken + ready];
-      rte_mbuf* packet = copies_out_ ? copy_out(*frame) : wrap(frame);
-      if (!packet) break;
-      bytes[ready] = frame->length;
+    bool full = false;
+    for (uint32_t at = taken; at < frames.size() && ready < kBurst; at += frames_of[ready++]) {
+      rte_mbuf* packet = make_packet(frames.subspan(at), frames_of[ready]);
+      full = !packet;
+      if (full) break;
+      bytes[ready] = packet->pkt_len;
       packets[ready] = packet;
     }
-    const uint16_t sent = rte_eth_tx_burst(device_.id(), 0, packets, ready);
-    for (uint16_t i = 0; i < sent; ++i) stats_.tx_bytes += bytes[i];
-    stats_.tx_frames += sent;
-    taken += sent;
+    const uint16_t sent = put_on_device(packets, ready);
+    for (uint16_t i = 0; i < sent; ++i) {
+      stats_.tx_bytes += bytes[i];
+      stats_.tx_frames += frames_of[i];
+      taken += frames_of[i];
+    }
     for (uint16_t i = sent; i < ready; ++i) rte_pktmbuf_free(packets[i]);
-    if (sent == wanted) continue;
+    if (sent == ready && !full) continue;
     ++stats_.tx_full;
     // A wire that is not there loses what is put on it; waiting for it would hold the frames.
     if (sent == 0 && !device_.link_up()) {
@@ -321,25 +422,32 @@ void DpdkPort::reclaim(Instant now) {
 // --- the end
 
 void DpdkPort::close() {
-  if (!device_.is_open()) return;
-  register_thread();
+  if (device_.is_open()) close_device();
   waiter_.close();
-  rte_eth_dev_callback_unregister(device_.id(), RTE_ETH_EVENT_INTR_RMV, on_removed, this);
+  // What a driver keeps even now is lost to it: better a leak at the end than a wild reference.
+  if (headers_ && in_flight_ == 0) rte_mempool_free(headers_);
+  headers_ = nullptr;
+}
+
+void DpdkPort::close_device() {
+  register_thread();
+  waiter_.rest();
+  watch_for_removal(false);
   const PortStats last = stats();
   for (; staged_head_ != staged_tail_; ++staged_head_) rte_pktmbuf_free(staged_[staged_head_]);
   if (mapped_) {
     rte_eth_dev_info info{};
     rte_eth_dev_info_get(device_.id(), &info);
-    rte_dev_dma_unmap(info.device, pool_.memory(), uint64_t(uintptr_t(pool_.memory())),
-                      pool_.memory_bytes());
+    // None, when the device was taken away: its mapping went with it.
+    if (info.device) {
+      rte_dev_dma_unmap(info.device, pool_.memory(), uint64_t(uintptr_t(pool_.memory())),
+                        pool_.memory_bytes());
+    }
   }
   device_.close();  // the driver frees what it holds, which gives the frames back
   stats_ = last;
   if (registered_) rte_extmem_unregister(pool_.memory(), pool_.memory_bytes());
   mapped_ = registered_ = false;
-  // What a driver keeps even now is lost to it: better a leak at the end than a wild reference.
-  if (headers_ && in_flight_ == 0) rte_mempool_free(headers_);
-  headers_ = nullptr;
 }
 
 }  // namespace millrace::dpdk

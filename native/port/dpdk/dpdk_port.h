@@ -6,6 +6,7 @@
 // too. Compiled into the DPDK shared object only. It knows nothing of rules.
 #pragma once
 
+#include <rte_dev.h>
 #include <rte_mbuf.h>
 
 #include <atomic>
@@ -35,6 +36,7 @@ class DpdkPort final : public Port {
   void flush(Instant now) override {}
   int poll_fd() const override { return waiter_.fd(); }
   bool rx_ready() const override { return !gone() && const_cast<DpdkPort*>(this)->look(); }
+  bool gone() const override { return gone_.load(std::memory_order_relaxed) || !device_.is_open(); }
   void close() override;
 
  private:
@@ -45,15 +47,20 @@ class DpdkPort final : public Port {
   void choose_sending();
   void describe();
 
-  bool gone() const { return gone_.load(std::memory_order_relaxed) || !device_.is_open(); }
+  void watch_for_removal(bool on);
+  void let_go();
+  void close_device();
   bool look();
   Frame* copy_in(const rte_mbuf& packet);
   void arm_interrupts();
   rte_mbuf* wrap(Frame* frame);
   rte_mbuf* copy_out(const Frame& frame);
+  rte_mbuf* make_packet(std::span<Frame* const> frames, uint32_t& used);
+  uint16_t put_on_device(rte_mbuf** packets, uint16_t count);
   void reclaim(Instant now);
   static void sent(void* memory, void* port);
   static int on_removed(uint16_t id, rte_eth_event_type event, void* port, void* result);
+  static void on_asked_for(const char* name, rte_dev_event_type event, void* port);
 
   FramePool& pool_;
   Device device_;
@@ -75,7 +82,7 @@ class DpdkPort final : public Port {
   bool armed_ = false;
   std::atomic<bool> gone_{false};
   PortInfo info_;
-  char mode_[160] = "";
+  char mode_[256] = "";
   PortStats stats_;
 };
 

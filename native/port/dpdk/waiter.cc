@@ -33,6 +33,7 @@ bool Waiter::open(std::span<const int> sources, bool certain, SetupError& error)
   };
   for (size_t i = 0; ready && i < sources.size(); ++i) {
     ready = watch(sources[i]);
+    sources_.push_back(sources[i]);
     if (only_counts(sources[i])) counting_.push_back(sources[i]);
   }
   if (ready && (sources.empty() || !certain)) {
@@ -50,6 +51,15 @@ void Waiter::close() {
   if (timer_ >= 0) ::close(timer_);
   if (epoll_ >= 0) ::close(epoll_);
   timer_ = epoll_ = -1;
+  sources_.clear();
+  counting_.clear();
+}
+
+void Waiter::rest() {
+  for (const int fd : sources_) epoll_ctl(epoll_, EPOLL_CTL_DEL, fd, nullptr);
+  if (timer_ >= 0) ::close(timer_);
+  timer_ = -1;
+  sources_.clear();
   counting_.clear();
 }
 

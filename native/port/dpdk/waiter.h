@@ -25,6 +25,8 @@ class Waiter {
   // `certain`: they never fail to; else the timer looks as well.
   bool open(std::span<const int> sources, bool certain, SetupError& error);
   void close();
+  // The sources are about to be closed: the descriptor never is readable again.
+  void rest();
   int fd() const { return epoll_; }
   bool is_timer() const { return timer_ >= 0; }
   // The device is about to be looked at: what was announced until now is no news.
@@ -40,6 +42,7 @@ class Waiter {
 
   void set_pace(uint32_t pace);
 
+  std::vector<int> sources_;
   std::vector<int> counting_;
   int epoll_ = -1;
   int timer_ = -1;

@@ -69,6 +69,9 @@ uint32_t ExceptionPort::receive(Instant now, std::span<Frame*> out) {
     if (!tap_->write(frame->bytes())) ++dropped_;
     pool_.release(frame);
   }
+  // The kernel's interface goes with the device, as it does when the kernel drives a card itself:
+  // its routes with it, so that nobody waits for answers.
+  if (inner_->gone()) tap_->close();
   in_vain_ = n > 0 && kept == 0 ? in_vain_ + 1 : 0;
   if (in_vain_ >= kInVain) {
     in_vain_ = 0;

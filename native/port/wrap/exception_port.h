@@ -34,6 +34,7 @@ class ExceptionPort final : public Port {
   int poll_fd() const override { return epoll_; }
   Instant next_event() const override { return inner_->next_event(); }
   bool rx_ready() const override;
+  bool gone() const override { return inner_->gone(); }
   void close() override;
 
  private:

@@ -8,7 +8,7 @@ namespace millrace {
 
 namespace {
 
-enum class Kind : uint8_t { kRate, kCount, kMicros, kFlag };
+enum class Kind : uint8_t { kRate, kRateOrAll, kCount, kMicros };
 
 struct Field {
   std::string_view name;
@@ -16,7 +16,6 @@ struct Field {
   uint32_t FaultRates::*rate = nullptr;
   uint64_t FaultRates::*count = nullptr;
   Duration FaultRates::*micros = nullptr;
-  bool FaultRates::*flag = nullptr;
 };
 
 constexpr Field kFields[] = {
@@ -24,17 +23,22 @@ constexpr Field kFields[] = {
     {.name = "dup", .kind = Kind::kRate, .rate = &FaultRates::duplicate},
     {.name = "reorder", .kind = Kind::kRate, .rate = &FaultRates::reorder},
     {.name = "corrupt", .kind = Kind::kRate, .rate = &FaultRates::corrupt},
+    {.name = "delay", .kind = Kind::kRate, .rate = &FaultRates::delay},
+    {.name = "cut", .kind = Kind::kRateOrAll, .rate = &FaultRates::cut},
     {.name = "drop_at", .kind = Kind::kCount, .count = &FaultRates::drop_at},
     {.name = "dup_at", .kind = Kind::kCount, .count = &FaultRates::duplicate_at},
     {.name = "reorder_at", .kind = Kind::kCount, .count = &FaultRates::reorder_at},
     {.name = "corrupt_at", .kind = Kind::kCount, .count = &FaultRates::corrupt_at},
+    {.name = "delay_at", .kind = Kind::kCount, .count = &FaultRates::delay_at},
+    {.name = "cut_at", .kind = Kind::kCount, .count = &FaultRates::cut_at},
     {.name = "reorder_us", .kind = Kind::kMicros, .micros = &FaultRates::reorder_by},
-    {.name = "delay_us", .kind = Kind::kMicros, .micros = &FaultRates::delay},
+    {.name = "delay_us", .kind = Kind::kMicros, .micros = &FaultRates::delay_by},
+    {.name = "cut_us", .kind = Kind::kMicros, .micros = &FaultRates::cut_for},
     {.name = "jitter_us", .kind = Kind::kMicros, .micros = &FaultRates::jitter},
-    {.name = "cut", .kind = Kind::kFlag, .flag = &FaultRates::cut},
 };
 
 constexpr uint64_t kMicrosMax = 60'000'000;
+constexpr std::optional<uint32_t> kAll = 1'000'000;
 
 std::string_view trim(std::string_view s) {
   while (!s.empty() && (s.front() == ' ' || s.front() == '\t')) s.remove_prefix(1);
@@ -79,16 +83,18 @@ const char* allowed(Kind kind) {
       return "the number of a frame, from 1";
     case Kind::kMicros:
       return "microseconds from 0 to 60000000";
-    case Kind::kFlag:
-      return "no value, or 0 or 1";
+    case Kind::kRateOrAll:
+      return "no value, which means all, or a share from 0 to 1, or from 0% to 100%";
   }
   return "";
 }
 
 bool assign(const Field& field, std::string_view value, bool has_value, FaultRates& rates) {
   switch (field.kind) {
-    case Kind::kRate: {
-      const auto rate = parse_rate(value);
+    case Kind::kRate:
+    case Kind::kRateOrAll: {
+      const bool all = field.kind == Kind::kRateOrAll && !has_value;
+      const auto rate = all ? kAll : parse_rate(value);
       if (rate) rates.*field.rate = *rate;
       return rate.has_value();
     }
@@ -102,9 +108,6 @@ bool assign(const Field& field, std::string_view value, bool has_value, FaultRat
       if (micros) rates.*field.micros = Duration::micros(int64_t(*micros));
       return micros.has_value();
     }
-    case Kind::kFlag:
-      rates.*field.flag = value != "0";
-      return !has_value || value == "0" || value == "1";
   }
   return false;
 }
@@ -120,7 +123,31 @@ std::string complain(std::string_view name, std::string_view value, const char* 
          "' is not allowed; allowed: " + what;
 }
 
-std::string parse_item(std::string_view item, FaultConfig& config) {
+// Which fields were named, by their place in kFields.
+struct Given {
+  uint32_t rx = 0, tx = 0;
+};
+
+uint32_t bit_of(const Field& field) {
+  return 1u << (&field - kFields);
+}
+
+constexpr uint32_t bit_named(std::string_view name) {
+  for (const Field& field : kFields) {
+    if (field.name == name) return 1u << (&field - kFields);
+  }
+  return 0;
+}
+
+// A time of delay alone is meant for every frame.
+void complete(FaultRates& rates, uint32_t given) {
+  constexpr uint32_t kWhich = bit_named("delay") | bit_named("delay_at");
+  if ((given & bit_named("delay_us")) && !(given & kWhich) && rates.delay_by.ns > 0) {
+    rates.delay = *kAll;
+  }
+}
+
+std::string parse_item(std::string_view item, FaultConfig& config, Given& given) {
   const size_t equals = item.find('=');
   const bool has_value = equals != item.npos;
   const std::string_view full = trim(item.substr(0, equals));
@@ -132,6 +159,7 @@ std::string parse_item(std::string_view item, FaultConfig& config) {
     const uint64_t seed = config.seed;
     config = {};
     config.seed = seed;
+    given = {};
     return {};
   }
   if (full == "seed") {
@@ -143,8 +171,8 @@ std::string parse_item(std::string_view item, FaultConfig& config) {
   for (const Field& field : kFields) {
     if (field.name != name) continue;
     bool good = true;
-    if (!tx) good = assign(field, value, has_value, config.rx);
-    if (!rx) good = good && assign(field, value, has_value, config.tx);
+    if (!tx) good = assign(field, value, has_value, config.rx), given.rx |= bit_of(field);
+    if (!rx) good = good && assign(field, value, has_value, config.tx), given.tx |= bit_of(field);
     return good ? std::string() : complain(full, value, allowed(field.kind));
   }
   return "unknown fault option '" + std::string(full) + "'; known: " + known_names() +
@@ -156,11 +184,12 @@ std::string parse_item(std::string_view item, FaultConfig& config) {
 FaultParse parse_faults(std::string_view text) {
   FaultParse result;
   text = trim(text);
+  Given given;
   while (!text.empty()) {
     const size_t comma = text.find(',');
     const std::string_view item = trim(text.substr(0, comma));
     result.error = item.empty() ? "empty fault option: two commas in a row, or one at the end"
-                                : parse_item(item, result.config);
+                                : parse_item(item, result.config, given);
     if (!result.error.empty()) {
       result.config = {};
       return result;
@@ -173,6 +202,8 @@ FaultParse parse_faults(std::string_view text) {
       return result;
     }
   }
+  complete(result.config.rx, given.rx);
+  complete(result.config.tx, given.tx);
   return result;
 }
 

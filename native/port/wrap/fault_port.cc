@@ -9,6 +9,7 @@ namespace millrace {
 FaultPort::FaultPort(std::unique_ptr<Port> inner, FramePool& pool, const FaultConfig& config,
                      uint32_t held_max)
     : inner_(std::move(inner)),
+      whole_(inner_->info()),
       pool_(pool),
       random_(Random::from_seed(config.seed)),
       held_max_(held_max) {
@@ -26,34 +27,53 @@ void FaultPort::configure(const FaultConfig& config) {
   config_ = config;
   rx_.rates = config.rx;
   tx_.rates = config.tx;
-  rx_.seen = tx_.seen = 0;
+  for (Side* side : {&rx_, &tx_}) {
+    side->seen = 0;
+    side->cut_until = {};
+  }
 }
 
-FaultPort::Fate FaultPort::decide(Side& side) {
+bool FaultPort::hits(uint32_t rate, uint64_t at, uint64_t number) {
+  return (rate > 0 && random_.chance(rate)) || number == at;
+}
+
+bool FaultPort::is_cut(Instant now, Side& side, uint64_t number) {
+  const FaultRates& r = side.rates;
+  if (now < side.cut_until) return true;
+  if (!hits(r.cut, r.cut_at, number)) return false;
+  side.cut_until = r.cut_for.ns == 0 ? Instant::never() : now + r.cut_for;
+  return true;
+}
+
+FaultPort::Fate FaultPort::decide(Instant now, Side& side) {
   const FaultRates& r = side.rates;
   const uint64_t number = ++side.seen;
   Fate fate;
-  if (r.cut) {
+  if (is_cut(now, side, number)) {
     ++side.stats.cut;
     fate.drop = true;
     return fate;
   }
-  if (random_.chance(r.drop) || number == r.drop_at) {
+  if (hits(r.drop, r.drop_at, number)) {
     ++side.stats.dropped;
     fate.drop = true;
     return fate;
   }
-  fate.delay = r.delay;
+  if (hits(r.delay, r.delay_at, number)) {
+    ++side.stats.delayed;
+    side.held_until = std::max(side.held_until, now + r.delay_by);
+  }
+  if (side.held_until > now) fate.delay = side.held_until - now;
   if (r.jitter.ns > 0) {
     const uint32_t micros = random_.below(uint32_t(r.jitter.micros()) + 1);
     fate.delay = fate.delay + Duration::micros(micros);
   }
-  if (random_.chance(r.reorder) || number == r.reorder_at) {
+  if (hits(r.reorder, r.reorder_at, number)) {
     ++side.stats.reordered;
     fate.delay = fate.delay + r.reorder_by;
   }
-  fate.duplicate = random_.chance(r.duplicate) || number == r.duplicate_at;
-  fate.corrupt = random_.chance(r.corrupt) || number == r.corrupt_at;
+  fate.duplicate = hits(r.duplicate, r.duplicate_at, number);
+  fate.corrupt = hits(r.corrupt, r.corrupt_at, number);
   if (fate.duplicate) ++side.stats.duplicated;
   if (fate.corrupt) ++side.stats.corrupted;
   return fate;
@@ -83,7 +103,7 @@ bool FaultPort::hold(Side& side, Frame* frame, Instant at) {
 }
 
 bool FaultPort::admit_received(Instant now, Frame* frame) {
-  const Fate fate = decide(rx_);
+  const Fate fate = decide(now, rx_);
   if (fate.drop) {
     pool_.release(frame);
     return false;
@@ -104,6 +124,13 @@ uint32_t FaultPort::receive(Instant now, std::span<Frame*> out) {
   release_due(now);
   if (rx_.rates.harmless() && rx_.held.empty()) return inner_->receive(now, out);
   uint32_t count = 0;
+  // What is due goes first: order is kept but for what is to be overtaken.
+  auto& held = rx_.held;
+  while (count < out.size() && !held.empty() && held.front().at <= now) {
+    out[count++] = held.front().frame;
+    std::pop_heap(held.begin(), held.end(), std::greater<>());
+    held.pop_back();
+  }
   while (count < out.size()) {
     std::array<Frame*, 64> burst;
     const size_t want = std::min(burst.size(), out.size() - count);
@@ -112,12 +139,6 @@ uint32_t FaultPort::receive(Instant now, std::span<Frame*> out) {
       if (admit_received(now, burst[i])) out[count++] = burst[i];
     }
     if (got < want) break;
-  }
-  auto& held = rx_.held;
-  while (count < out.size() && !held.empty() && held.front().at <= now) {
-    out[count++] = held.front().frame;
-    std::pop_heap(held.begin(), held.end(), std::greater<>());
-    held.pop_back();
   }
   return count;
 }
@@ -150,7 +171,7 @@ uint32_t FaultPort::transmit(Instant now, std::span<Frame* const> frames) {
   if (tx_.rates.harmless()) return inner_->transmit(now, frames);
   uint32_t taken = 0;
   for (Frame* frame : frames) {
-    const Fate fate = refused_ ? *refused_ : decide(tx_);
+    const Fate fate = refused_ ? *refused_ : decide(now, tx_);
     refused_.reset();
     if (!fate.drop && !fate.corrupt && fate.delay.ns == 0 && !send_now(now, frame)) {
       refused_ = fate;  // the frame comes again, and meets the same fate

@@ -10,12 +10,13 @@
 
 #include "base/random.h"
 #include "port/port.h"
+#include "port/wrap/complete_packets.h"
 #include "port/wrap/fault_config.h"
 
 namespace millrace {
 
 struct FaultStats {
-  uint64_t dropped = 0, duplicated = 0, reordered = 0, corrupted = 0, cut = 0;
+  uint64_t dropped = 0, duplicated = 0, reordered = 0, corrupted = 0, delayed = 0, cut = 0;
   uint64_t overflowed = 0;  // wanted to be held back, and there was no room or no frame
 };
 
@@ -26,14 +27,14 @@ class FaultPort final : public Port {
             uint32_t held_max = 1024);
   ~FaultPort() override;
 
-  // From now on; what is held back is delivered when it was going to be. A new seed restarts the
-  // numbers, and so do counts of frames.
+  // From now on; what is held back is delivered when it was going to be, and a cut is over. A new
+  // seed restarts the numbers, and counts of frames begin anew.
   void configure(const FaultConfig& config);
   const FaultConfig& config() const { return config_; }
   const FaultStats& rx_faults() const { return rx_.stats; }
   const FaultStats& tx_faults() const { return tx_.stats; }
 
-  const PortInfo& info() const override { return inner_->info(); }
+  const PortInfo& info() const override { return whole_.info(); }
   PortStats stats() const override { return inner_->stats(); }
   uint32_t receive(Instant now, std::span<Frame*> out) override;
   uint32_t transmit(Instant now, std::span<Frame* const> frames) override;
@@ -54,6 +55,8 @@ class FaultPort final : public Port {
     FaultRates rates;
     FaultStats stats;
     uint64_t seen = 0;
+    Instant cut_until{};     // nothing passes before
+    Instant held_until{};    // nor does anything overtake what is delayed until then
     std::vector<Held> held;  // a heap, the earliest first
   };
   struct Fate {
@@ -61,7 +64,9 @@ class FaultPort final : public Port {
     Duration delay{};
   };
 
-  Fate decide(Side& side);
+  bool hits(uint32_t rate, uint64_t at, uint64_t number);
+  bool is_cut(Instant now, Side& side, uint64_t number);
+  Fate decide(Instant now, Side& side);
   void damage(Frame& frame);
   bool hold(Side& side, Frame* frame, Instant at);
   // Takes over the reference; true when the frame is to be handed up at once.
@@ -72,6 +77,7 @@ class FaultPort final : public Port {
   void release_held(Side& side);
 
   std::unique_ptr<Port> inner_;
+  CompletePackets whole_;
   FramePool& pool_;
   FaultConfig config_;
   Random random_;

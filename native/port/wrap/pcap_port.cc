@@ -31,7 +31,7 @@ constexpr size_t padded(size_t n) {
 }  // namespace
 
 PcapPort::PcapPort(std::unique_ptr<Port> inner, const PcapOptions& options)
-    : inner_(std::move(inner)), options_(options) {
+    : inner_(std::move(inner)), whole_(inner_->info()), options_(options) {
   options_.files_max = std::max(options_.files_max, 1u);
   options_.snap_bytes = std::clamp(options_.snap_bytes, 64u, 65536u);
   buffer_.resize(std::max(options_.buffer_bytes, 2 * options_.snap_bytes + kWriteAtBytes));

@@ -12,6 +12,7 @@
 
 #include "base/result.h"
 #include "port/port.h"
+#include "port/wrap/complete_packets.h"
 
 namespace millrace {
 
@@ -45,7 +46,7 @@ class PcapPort final : public Port {
 
   const PcapStats& pcap_stats() const { return pcap_stats_; }
 
-  const PortInfo& info() const override { return inner_->info(); }
+  const PortInfo& info() const override { return whole_.info(); }
   PortStats stats() const override { return inner_->stats(); }
   uint32_t receive(Instant now, std::span<Frame*> out) override;
   uint32_t transmit(Instant now, std::span<Frame* const> frames) override;
@@ -72,6 +73,7 @@ class PcapPort final : public Port {
   static constexpr Duration kWriteAfter = Duration::millis(200);
 
   std::unique_ptr<Port> inner_;
+  CompletePackets whole_;
   PcapOptions options_;
   PcapStats pcap_stats_;
   int fd_ = -1;

@@ -19,17 +19,19 @@ namespace millrace {
 namespace {
 
 void set_quiet(const char* interface) {
-  const auto put = [interface](const char* name, const char* value) {
+  const auto put = [interface](const char* family, const char* name, const char* value) {
     char path[128];
-    std::snprintf(path, sizeof(path), "/proc/sys/net/ipv6/conf/%s/%s", interface, name);
+    std::snprintf(path, sizeof(path), "/proc/sys/net/%s/conf/%s/%s", family, interface, name);
     const int fd = ::open(path, O_WRONLY | O_CLOEXEC);
     if (fd < 0) return;  // no IPv6 here
     static_cast<void>(!::write(fd, value, std::strlen(value)));
     ::close(fd);
   };
-  put("addr_gen_mode", "1");  // IN6_ADDR_GEN_MODE_NONE
-  put("accept_ra", "0");
-  put("router_solicitations", "0");
+  put("ipv6", "addr_gen_mode", "1");  // IN6_ADDR_GEN_MODE_NONE
+  put("ipv6", "accept_ra", "0");
+  put("ipv6", "router_solicitations", "0");
+  // The larger of this and the value for all interfaces holds: 2 (loose) wins over 1 (strict).
+  put("ipv4", "rp_filter", "2");
 }
 
 ifreq request_for(const char* name) {

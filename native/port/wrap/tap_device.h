@@ -17,7 +17,9 @@ class TapDevice {
     const char* name = "";  // "%d" in it: the kernel numbers it
     uint8_t mac[6] = {};
     uint32_t mtu_bytes = 1500;
-    // Only a way in: no IPv6 addresses of its own, no router solicitations.
+    // Only a way in for what came by another interface: no IPv6 addresses of its own, no router
+    // solicitations, and senders may be reached by any interface (a strict reverse path filter
+    // would drop them all).
     bool quiet = false;
   };
 

@@ -48,6 +48,7 @@ void set_ports(Header& header, Header& mask, const FlowRule& rule) {
 
 std::string describe(const FlowRule& rule) {
   std::string text = rule.protocol == kTcp      ? "tcp"
+                     : rule.any_icmp            ? "icmp"
                      : rule.protocol == kIcmp   ? "icmp type " + std::to_string(rule.icmp_type)
                      : rule.protocol == kIcmpv6 ? "icmp6 type " + std::to_string(rule.icmp_type)
                                                 : "udp";
@@ -91,6 +92,10 @@ void FlowTexts::match_addresses(const FlowRule& rule) {
       ipv4_mask_.hdr.src_addr = 0xffffffff;
     }
     if (rule.whole) ipv4_mask_.hdr.fragment_offset = wire16(kFragmentBits);
+    if (rule.any_icmp) {
+      ipv4_.hdr.next_proto_id = kIcmp;
+      ipv4_mask_.hdr.next_proto_id = 0xff;
+    }
     items[1] = {RTE_FLOW_ITEM_TYPE_IPV4, &ipv4_, nullptr, &ipv4_mask_};
     return;
   }
@@ -104,6 +109,10 @@ void FlowTexts::match_addresses(const FlowRule& rule) {
 }
 
 void FlowTexts::match_transport(const FlowRule& rule) {
+  if (rule.any_icmp) {
+    items[2].type = RTE_FLOW_ITEM_TYPE_END;
+    return;
+  }
   switch (rule.protocol) {
     case kIcmp:
       icmp_.hdr.icmp_type = rule.icmp_type;

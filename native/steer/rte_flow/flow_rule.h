@@ -25,6 +25,7 @@ struct FlowRule {
   bool exact = false;  // `remote` has to match too
   wire::Endpoint remote;
   uint8_t icmp_type = 0;  // ICMP, ICMPv6
+  bool any_icmp = false;  // IPv4: whatever the type
   bool whole = true;      // IPv4: no fragments, which have no business with us
   FlowPriority priority = FlowPriority::kLocal;
   Target target = Target::kQueue;

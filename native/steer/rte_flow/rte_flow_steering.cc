@@ -194,10 +194,17 @@ Error RteFlowSteering::make_icmp(const wire::IpAddress& address) {
     }
   };
   address.is_v4() ? each(kIcmpErrors) : each(kIcmpv6Errors);
-  if (error) {
-    unmake(granted.made, 0);
-    return error;
+  if (error) unmake(granted.made, 0);
+  if (error && address.is_v4()) {
+    // A device that knows no types may know the protocol: whoever hands on the errors that are not
+    // about us hands on the rest as well. Not so with ICMPv6: neighbours are found by it, and their
+    // answers must come to the kernel by the interface that asked.
+    const std::string reason = std::exchange(refusal_, {});
+    rule.any_icmp = true;
+    error = make_one(rule, granted.made);
+    if (error) refusal_ = reason;
   }
+  if (error) return error;
   wishes_.emplace(wish, std::move(granted));
   return kOk;
 }

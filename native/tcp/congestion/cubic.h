@@ -11,6 +11,8 @@ namespace millrace::tcp {
 
 class Cubic final : public CongestionController {
  public:
+  // `reno_slope`: StackOptions::cubic_reno_slope.
+  explicit Cubic(bool reno_slope = true) : reno_slope_(reno_slope) {}
   const char* name() const override { return "cubic"; }
   void on_ack(CongestionWindow& window, const AckEvent& event) override;
   uint32_t on_loss(const CongestionWindow& window, uint32_t flight_bytes) override;
@@ -19,18 +21,23 @@ class Cubic final : public CongestionController {
   void on_idle(CongestionWindow& window, Instant now, Duration idle) override;
 
  private:
+  // Windows in segments.
+  struct Curve {
+    Instant epoch{};
+    bool started = false;
+    float w_max = 0;
+    float w_prior = 0;  // window when it was last cut
+    float k_seconds = 0;
+    float origin = 0;  // window at which the curve is flat
+    float w_est = 0;   // what Reno would have by now
+    float growth = 0;  // fraction of a byte's growth carried over, in bytes
+  };
   void start_epoch(const CongestionWindow& window, Instant now);
   double target_segments(Instant now, uint32_t srtt_us, double cwnd) const;
 
-  Instant epoch_{};
-  float w_max_ = 0;         // segments, like all below
-  float w_max_before_ = 0;  // for undo
-  float w_prior_ = 0;       // window when it was last cut
-  float k_seconds_ = 0;
-  float origin_ = 0;  // window at which the curve is flat
-  float w_est_ = 0;   // what Reno would have by now
-  float growth_ = 0;  // fraction of a byte's growth carried over, in bytes
-  bool epoch_started_ = false;
+  const bool reno_slope_;
+  Curve curve_;
+  Curve before_;  // the last loss, for undo
   HyStart hystart_;
 };
 

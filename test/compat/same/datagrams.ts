@@ -323,6 +323,24 @@ export const scenarios: Record<string, Scenario> = {
     });
   },
 
+  reusePort: (log) => {
+    const options = { type: 'udp4', reusePort: true } as dgram.SocketOptions;
+    const first = dgram.createSocket(options);
+    first.on('error', (error) => log(`first ${fields(error)}`));
+    first.bind(0, '127.0.0.1', () => {
+      const second = dgram.createSocket(options);
+      // A Node that does not know the option refuses.
+      second.on('error', (error) => {
+        log(`second ${fields(error)}`);
+        first.close(() => log('closed'));
+      });
+      second.bind(first.address().port, '127.0.0.1', () => {
+        log('both');
+        second.close(() => first.close(() => log('closed')));
+      });
+    });
+  },
+
   'udp6, and its scope': (log) => {
     bound('udp6', (server, port) => {
       server.on('message', (message, from) => {

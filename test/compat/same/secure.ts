@@ -24,7 +24,63 @@ function watch(log: Log, emitter: NodeJS.EventEmitter, events: readonly string[]
 
 const TLS_EVENTS = ['secureConnect', 'end', 'close', 'error'];
 
+/** All that a TLSSocket tells of itself, as far as it is the same in every run. */
+function getters(socket: tls.TLSSocket): string[] {
+  const { subject, valid_to: until } = socket.getPeerCertificate() ?? {};
+  const address = socket.address() as net.AddressInfo;
+  return [
+    `${socket.encrypted} ${socket.authorized} ${String(socket.authorizationError)} ${socket.alpnProtocol}`,
+    `${socket.getProtocol()} ${JSON.stringify(socket.getCipher())} ${JSON.stringify(socket.getEphemeralKeyInfo())}`,
+    `${JSON.stringify(subject)} ${until} ${JSON.stringify((socket.getCertificate() as tls.PeerCertificate).subject)}`,
+    `${socket.isSessionReused()} ${socket.getFinished()?.length} ${socket.getPeerFinished()?.length}`,
+    `${socket.exportKeyingMaterial(16, 'label', Buffer.alloc(4)).length} ${socket.getSharedSigalgs()?.length}`,
+    `${address.address} ${address.family} ${typeof address.port} ${socket.remoteAddress} ${socket.remoteFamily}`,
+    `${socket.localAddress} ${typeof socket.localPort} ${socket.readyState} ${socket.connecting} ${socket.pending}`,
+    `${(socket as { servername?: unknown }).servername} ${socket.setMaxSendFragment(1024)} ${socket.timeout}`,
+  ];
+}
+
 export const scenarios: Record<string, Scenario> = {
+  'tls: what a socket tells of itself, and a session resumed': (log) => {
+    const party = parties(log);
+    const server = tls.createServer({ ...SERVER, ALPNProtocols: ['b', 'a'], ecdhCurve: 'P-256' }, (socket) => {
+      for (const line of getters(socket)) party('server')(line);
+      socket.end('x');
+      socket.on('close', () => party('server')(`${socket.bytesRead > 100} ${socket.bytesWritten > 100}`));
+    });
+    serve(server, (port) => {
+      let session: Buffer | undefined;
+      const next = (over: 'itself' | 'a socket that connects' | 'a socket that is up') => {
+        const say = party(`client over ${over}`);
+        const options: tls.ConnectionOptions = { ...CLIENT, ALPNProtocols: ['a', 'c'] };
+        if (session !== undefined) options.session = session;
+        const start = (socket?: net.Socket) => {
+          const client = tls.connect(socket === undefined ? { ...options, port } : { ...options, socket });
+          client.on('session', (given) => {
+            session = given;
+          });
+          client.on('secureConnect', () => {
+            for (const line of getters(client)) say(line);
+          });
+          client.on('data', (data) => say(`data ${data}`));
+          client.on('error', (error) => say(`error ${error.message}`));
+          client.on('close', () => {
+            say(`session ${session !== undefined} ${client.bytesRead > 100}`);
+            if (over === 'itself') next('a socket that connects');
+            else if (over === 'a socket that connects') next('a socket that is up');
+            else server.close();
+          });
+        };
+        if (over === 'itself') start();
+        else if (over === 'a socket that connects') start(net.connect(port, '127.0.0.1'));
+        else {
+          const socket = net.connect(port, '127.0.0.1', () => start(socket));
+        }
+      };
+      next('itself');
+    });
+  },
+
   'http2: a session destroyed with a code tells the peer': (log) => {
     const party = parties(log);
     const server = http2.createServer();

@@ -1,13 +1,140 @@
 /** What a program sees of servers, of connecting and of errors. */
 import * as net from 'node:net';
 import type { AddressInfo } from 'node:net';
+import { Worker } from 'node:worker_threads';
 import { fields, main, parties, type Scenario, serve } from './support';
 
 function portOf(server: net.Server): number {
   return (server.address() as AddressInfo).port;
 }
 
+/** Node 24 and later. */
+interface BoundSocket {
+  address(): AddressInfo;
+  close(): void;
+}
+const { BoundSocket } = net as unknown as { BoundSocket?: new (options: object) => BoundSocket };
+
 export const scenarios: Record<string, Scenario> = {
+  'net.BoundSocket, adopted by a server and by a socket': (log) => {
+    if (BoundSocket === undefined) return log(`this Node\nhas none`);
+    const reserved = new BoundSocket({ host: '127.0.0.1', port: 0 });
+    const { port } = reserved.address();
+    log(`${reserved.address().address} ${reserved.address().family}`);
+    const taken = net.createServer();
+    taken.on('error', (error) => log(fields(error)));
+    taken.listen(port, '127.0.0.1');
+    const server = net.createServer((socket) => {
+      log(`from ${socket.remoteAddress}, the bound port: ${socket.remotePort === own}`);
+      socket.end('x');
+    });
+    let own = 0;
+    server.listen(reserved as unknown as net.ListenOptions, () => {
+      log(`listens there: ${portOf(server) === port}`);
+      try {
+        reserved.address();
+      } catch (error) {
+        log(fields(error));
+      }
+      const from = new BoundSocket({ host: '127.0.0.1', port: 0 });
+      own = from.address().port;
+      const client = net.connect({ port, host: '127.0.0.1', handle: from } as unknown as net.NetConnectOpts);
+      client.on('connect', () => log(`connect ${client.localPort === own} ${client.localAddress}`));
+      client.on('data', (data) => log(`data ${data}`));
+      client.on('error', (error) => log(fields(error)));
+      client.on('close', (hadError) => {
+        log(`close ${hadError}`);
+        server.close();
+      });
+    });
+    return undefined;
+  },
+
+  'a connection and a server that move to a worker thread': (log) => {
+    const worker = new Worker(
+      `const { parentPort } = require('node:worker_threads');
+       parentPort.on('message', ({ server, socket }) => {
+         if (socket) socket.on('data', (data) => socket.end('thread ' + data));
+         if (server) server.on('connection', (each) => each.end('from the thread'));
+         parentPort.postMessage('has it');
+         if (server) parentPort.close();
+       });`,
+      { eval: true },
+    );
+    const attempt = (message: object, list: unknown[]): boolean => {
+      try {
+        worker.postMessage(message, list as []);
+        return true;
+      } catch (error) {
+        log(`${(error as Error).name} ${(error as NodeJS.ErrnoException).code}`);
+        return false;
+      }
+    };
+    worker.on('message', (text) => log(`worker ${text}`));
+    worker.on('error', (error) => log(fields(error)));
+    worker.on('exit', (code) => log(`exit ${code}`));
+    const server = net.createServer((socket) => {
+      if (attempt({ socket }, [socket])) return;
+      socket.end('stays');
+    });
+    serve(server, (port) => {
+      const client = net.connect(port, '127.0.0.1', () => client.write('hello'));
+      client.on('data', (data) => log(`data ${data}`));
+      client.on('close', () => {
+        log('close');
+        server.close();
+        setTimeout(() => worker.terminate(), 100);
+      });
+    });
+  },
+
+  'back-pressure to the byte': (log) => {
+    const server = net.createServer((socket) => {
+      socket.pause();
+      setTimeout(() => socket.resume(), 150);
+      let bytes = 0;
+      socket.on('data', (data) => {
+        bytes += data.length;
+      });
+      socket.on('end', () => log(`received ${bytes}`));
+    });
+    serve(server, (port) => {
+      const client = net.connect({ port, host: '127.0.0.1', highWaterMark: 1000 } as net.NetConnectOpts, () => {
+        let given = 0;
+        let waits = 0;
+        let wrong = 0;
+        let done = 0;
+        const block = Buffer.alloc(70_001);
+        const fill = () => {
+          for (;;) {
+            given += block.length;
+            const more = client.write(block, () => {
+              done += block.length;
+            });
+            // bytesWritten counts what waits, too; who is told to stop is owed a 'drain'.
+            if (client.bytesWritten !== given) wrong++;
+            if (more === client.writableNeedDrain) wrong++;
+            if (given >= 9_000_000) return client.end();
+            if (!more) return waits++;
+          }
+        };
+        client.on('drain', () => {
+          if (client.writableLength !== 0 || done !== given) wrong++;
+          fill();
+        });
+        client.on('finish', () =>
+          log(`finish ${done === given} ${given} ${client.bytesWritten}, it waited: ${waits > 0}`),
+        );
+        client.on('close', () => {
+          log(`wrong: ${wrong}, ${client.bytesWritten}`);
+          server.close();
+        });
+        fill();
+      });
+      client.resume();
+    });
+  },
+
   'close with live connections': (log) => {
     const server = net.createServer((socket) => {
       socket.resume();

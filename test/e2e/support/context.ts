@@ -37,6 +37,7 @@ export const example = (name: string): string => path.join(root, 'examples', `${
 export const load = (): string => nativeTool('load');
 export const flood = (): string => nativeTool('flood');
 export const attack = (): string => nativeTool('attack');
+export const talk = (): string => nativeTool('talk');
 
 function missing(commands: readonly string[]): string[] {
   const found = (command: string): boolean => {

@@ -117,6 +117,41 @@ TEST_CASE(
   CHECK(third.ok());
 }
 
+TEST_CASE("port blocks: of the ports that are free, one that is liked" * needs_root()) {
+  struct OddOnly final : control::PortPreference {
+    bool likes(uint16_t port) override {
+      ++asked;
+      return port % 2 == 1;
+    }
+    int asked = 0;
+  };
+  Namespace ns;
+  Inside inside(ns);
+  Random random = Random::from_seed(5);
+  Observer observer;
+  PortBlocks ports(kTcp, random, {.blocks_max = 1}, observer);
+  const auto remote = at("192.0.2.1", 80);
+  OddOnly odd;
+  // The block is made when the first port is asked for, and its ports are asked about then.
+  for (int i = 0; i < 32; ++i) {
+    auto port = ports.allocate(remote, &odd);
+    REQUIRE(port.ok());
+    CHECK(*port % 2 == 1);
+  }
+  // Then it has to be one of the others, until one that is liked is free again.
+  auto even = ports.allocate(remote, &odd);
+  REQUIRE(even.ok());
+  CHECK(*even % 2 == 0);
+  const auto free_again = uint16_t(*observer.blocks.begin() + 33);
+  REQUIRE(ports.release(free_again, remote));
+  auto again = ports.allocate(remote, &odd);
+  REQUIRE(again.ok());
+  CHECK(*again == free_again);
+  CHECK(odd.asked <= 34 * 64);
+  while (ports.allocate(remote, &odd).ok()) continue;
+  CHECK(ports.in_use() == 64);
+}
+
 TEST_CASE("port blocks: who knows some ports does not know the next (RFC 6056 3.3.4)" *
           needs_root()) {
   const auto places = [](uint64_t seed) {

@@ -58,6 +58,7 @@ std::string print_item(const rte_flow_item& item) {
       const auto& mask = static_cast<const rte_flow_item_ipv4*>(item.mask)->hdr;
       return "ipv4" + address(AF_INET, "src", &spec.src_addr, &mask.src_addr, 4) +
              address(AF_INET, "dst", &spec.dst_addr, &mask.dst_addr, 4) +
+             field("proto", spec.next_proto_id, mask.next_proto_id, 0xff) +
              field("fragment", ntohs(spec.fragment_offset), ntohs(mask.fragment_offset), 0xffff);
     }
     case RTE_FLOW_ITEM_TYPE_IPV6: {

@@ -208,11 +208,27 @@ TEST_CASE("what a device refuses is named with its reason, and leaves nothing") 
 TEST_CASE("ICMP errors that cannot be had do not keep an address from working") {
   Bench bench;
   bench.card.refuse_validate = [](const std::string& rule) {
-    return contains(rule, "icmp type 12") ? "type 12" : nullptr;
+    return contains(rule, "icmp type 12") ? "type 12" : contains(rule, "proto") ? "proto" : nullptr;
   };
   CHECK(!bench.steering.add_address(kOur4));
   CHECK(bench.card.present.empty());
   CHECK(bench.steering.refusal() == "icmp type 12 to 10.0.0.1: queue 0: type 12");
+}
+
+TEST_CASE("a device that knows no types of ICMP gives all of IPv4's and none of IPv6's") {
+  Bench bench;
+  bench.card.refuse_validate = [](const std::string& rule) {
+    return contains(rule, "icmp") ? "no such item" : nullptr;
+  };
+  CHECK(!bench.steering.add_address(kOur4));
+  CHECK(bench.steering.refusal().empty());
+  const std::string all = bench.card.rules();
+  CHECK(all ==
+        "group 0 priority 4: eth / ipv4 dst 10.0.0.1 proto 1 fragment 0x0/0x3fff -> queue 0\n");
+  CHECK(!bench.steering.add_address(v6(1)));
+  CHECK(bench.card.rules() == all);
+  CHECK(!bench.steering.remove_address(kOur4));
+  CHECK(bench.card.present.empty());
 }
 
 TEST_CASE("the limit, and what cannot be a rule") {

@@ -3,10 +3,42 @@
 
 #include <doctest/doctest.h>
 
+#include <atomic>
+#include <cstdlib>
+#include <new>
+
 #include "port/loopback/loopback_port.h"
 #include "stack/script_side.h"
 
 using namespace millrace;
+
+namespace {
+
+// Counts what is allocated while it lives.
+struct Allocations {
+  static inline std::atomic<uint64_t> count{0};
+  static inline std::atomic<bool> counting{false};
+  Allocations() { counting = true; }
+  ~Allocations() { counting = false; }
+};
+
+void* allocate(size_t bytes) {
+  if (Allocations::counting) ++Allocations::count;
+  if (void* memory = std::malloc(bytes ? bytes : 1)) return memory;
+  std::abort();
+}
+
+}  // namespace
+
+void* operator new(size_t bytes) {
+  return allocate(bytes);
+}
+void operator delete(void* memory) noexcept {
+  std::free(memory);
+}
+void operator delete(void* memory, size_t) noexcept {
+  std::free(memory);
+}
 
 namespace {
 
@@ -176,6 +208,29 @@ TEST_CASE("small writes of one turn arrive as one chunk") {
   CHECK(events[0].bytes.size() == 1000);
 }
 
+TEST_CASE("a burst of segments is one event and has one acknowledgement") {
+  StackConfig config = Bed::config(2048);
+  config.tcp.hold_acks = true;
+  config.tcp.defaults.nodelay = true;
+  Bed bed(config);
+  auto [client, server] = bed.connect();
+  bed.script.read_on(server);
+  while (bed.turn()) {
+  }
+  const auto frames = [&] { return bed.stack.ports()[0]->stats().tx_frames; };
+  const uint64_t before = frames();
+  for (int i = 0; i < 4; ++i) bed.script.write(client, std::string(15'000, char('a' + i)));
+  bed.turn();
+  CHECK(frames() - before == 4);  // what the writes filled, cut into segments
+  const auto events = bed.script.events();
+  REQUIRE(events.size() == 1);
+  CHECK(events[0].bytes.size() == 60'000);
+  CHECK(events[0].bytes.substr(14'999, 2) == "ab");
+  while (bed.turn()) {
+  }
+  CHECK(frames() - before == 5);
+}
+
 TEST_CASE("a reset is told behind the bytes that came before it") {
   Bed bed;
   auto [client, server] = bed.connect();
@@ -328,6 +383,119 @@ TEST_CASE("a datagram survives the closing of its socket") {
   const auto events = bed.script.events();
   REQUIRE(events.size() == 1);
   CHECK(events[0].bytes == "last words");
+}
+
+TEST_CASE("memory is fixed at the start: whatever the sockets do, nothing is allocated") {
+  Bed bed;
+  const auto round = [&] {
+    std::vector<std::pair<uint32_t, uint32_t>> pairs;
+    for (int i = 0; i < 40; ++i) pairs.push_back(bed.connect());
+    Result<uint32_t> udp = Error{1}, other = Error{1};
+    {
+      const Allocations watch;
+      udp = bed.stack.bind(bed.now, {kLocal, 5000}, false);
+      other = bed.stack.bind(bed.now, {kLocal, 5001}, false);
+    }
+    bed.script.read_on(*udp);
+    for (int n = 0; n < 6; ++n) {
+      for (auto [client, server] : pairs) {
+        bed.script.read_on(n % 2 ? client : server);
+        bed.script.write(client, std::string(3000, 'c'));
+        bed.script.write(server, std::string(1000, 's'));
+      }
+      bed.script.send(*other, "datagram", {kLocal, 5000});
+      {
+        const Allocations watch;
+        bed.turn(Duration::millis(5));
+        bed.turn(Duration::millis(50));
+      }
+      (void)bed.script.events();
+      if (bed.script.needs_slabs()) bed.script.supply(8);
+    }
+    bool abort = false;
+    for (auto [client, server] : pairs) {
+      bed.script.command((abort = !abort) ? Command::kAbort : Command::kClose, client);
+      bed.script.command(Command::kClose, server);
+    }
+    const Allocations watch;
+    bed.stack.close_now(bed.now, *udp);
+    bed.stack.close_now(bed.now, *other);
+    for (int i = 0; i < 5; ++i) bed.turn(Duration::seconds(30));
+  };
+  Allocations::count = 0;
+  round();
+  round();
+  CHECK(Allocations::count == 0);
+  {  // and that would have been noticed
+    const Allocations watch;
+    delete new std::string(100, 'x');
+  }
+  CHECK(Allocations::count > 0);
+}
+
+TEST_CASE("past connections_max connect() is ENOBUFS and SYNs are dropped, until one has gone") {
+  StackConfig config = Bed::config(2048);
+  config.tcp.connections_max = 5;  // two connections with both ends, and one end
+  Bed bed(config);
+  const auto connect = [&] {
+    return bed.stack.connect(bed.now, {wire::IpAddress::v4(0), 0}, {kLocal, 80});
+  };
+  const auto counter = [&](std::string_view wanted) {
+    uint64_t found = 0;
+    bed.stack.each_counter([&](const char*, const char* name, const char*, uint64_t value) {
+      if (wanted == name) found = value;
+    });
+    return found;
+  };
+  const auto first = bed.connect();
+  const auto second = bed.connect();
+  auto third = connect();
+  REQUIRE(third.ok());
+  for (int i = 0; i < 20; ++i) bed.turn(Duration::millis(10));
+  CHECK(bed.script.events().empty());  // its SYN has no answer, which is not a connection
+  CHECK(counter("tcp_connections_full") == 1);
+  CHECK(connect().error() == Error{ENOBUFS});
+  CHECK(counter("connections") == 5);
+  // Those that are there go on.
+  bed.script.read_on(first.second);
+  bed.script.write(first.first, "still here");
+  bed.turn();
+  auto events = bed.script.events();
+  REQUIRE(events.size() == 1);
+  CHECK(events[0].bytes == "still here");
+  // One goes: the SYN that is sent again after a second finds room.
+  bed.script.command(Command::kAbort, second.first);
+  bed.script.command(Command::kClose, second.second);
+  for (int i = 0; i < 120; ++i) bed.turn(Duration::millis(10));
+  bool connected = false, accepted = false;
+  for (const ScriptEvent& event : bed.script.events()) {
+    connected |= event.type == Event::kConnect && event.slot == third->slot && event.args[0] == 0;
+    accepted |= event.type == Event::kAccept;
+  }
+  CHECK(connected);
+  CHECK(accepted);
+}
+
+TEST_CASE("past the number of sockets nothing opens, and what is accepted waits for one") {
+  StackConfig config = Bed::config(2048);
+  config.shared.sockets = 4;  // the listener, two ends, and a client without its other end
+  Bed bed(config);
+  const auto [client, server] = bed.connect();
+  auto late = bed.stack.connect(bed.now, {wire::IpAddress::v4(0), 0}, {kLocal, 80});
+  REQUIRE(late.ok());
+  bed.turn();
+  for (const ScriptEvent& event : bed.script.events()) CHECK(event.type != Event::kAccept);
+  CHECK(bed.stack.connect(bed.now, {wire::IpAddress::v4(0), 0}, {kLocal, 80}).error() ==
+        Error{ENOBUFS});
+  CHECK(bed.stack.listen(bed.now, {kLocal, 81}, false, 8).error() == Error{ENOBUFS});
+  CHECK(bed.stack.bind(bed.now, {kLocal, 5000}, false).error() == Error{ENOBUFS});
+  bed.script.command(Command::kClose, client);
+  bed.turn();
+  bed.turn();
+  bool accepted = false;
+  for (const ScriptEvent& event : bed.script.events()) accepted |= event.type == Event::kAccept;
+  CHECK(accepted);
+  (void)server;
 }
 
 TEST_CASE("with every frame taken by JavaScript the stack goes on, and offers frames again") {

@@ -6,11 +6,12 @@
 #include <doctest/doctest.h>
 #include <netinet/in.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <csignal>
 
-#include "support/rig.h"
+#include "support/member.h"
 
 using namespace millrace;
 using namespace millrace::test;
@@ -19,62 +20,6 @@ using steer::Protocol;
 using steer::Whose;
 
 namespace {
-
-// One stack's share of "mrh": the program, one queue of its choice, no more.
-struct Member {
-  explicit Member(VethPair& veth, Duration patience = Duration::millis(0)) : pool(2048, 2048) {
-    Inside here(veth.here);
-    steering = steer::XdpSteering::open(VethPair::kHere, {}, error);
-    if (!steering) return;
-    AfXdpOptions options{.native = steering->native(), .queues_wanted = 1, .patience = patience};
-    port = AfXdpPort::open(VethPair::kHere, pool, options, error);
-    if (!port) return;
-    ok = !steering->set_frame_limit(port->frame_limit_bytes()) &&
-         !steering->set_queue(port->queue_id(0), port->socket_fd(0)) &&
-         !steering->add_address(ip("10.77.0.1")) &&
-         !port->watch_side(steering->frames_fd(), steer::receive_shared_frame);
-  }
-  // The frames that come within `wait_ms`: how many, and what the last of them was.
-  uint32_t receive(int wait_ms = 100) {
-    uint32_t count = 0;
-    const Instant end = clock_now() + Duration::millis(wait_ms);
-    while (clock_now() < end) {
-      Frame* frames[64];
-      const uint32_t n = port->receive(clock_now(), frames);
-      for (uint32_t i = 0; i < n; ++i) {
-        last.assign(frames[i]->data(), frames[i]->data() + frames[i]->length);
-        last_flags = frames[i]->flags;
-        pool.release(frames[i]);
-      }
-      count += n;
-      pollfd p{port->poll_fd(), POLLIN, 0};
-      if (n == 0) poll(&p, 1, 10);
-    }
-    return count;
-  }
-
-  FramePool pool;
-  SetupError error;
-  std::unique_ptr<steer::XdpSteering> steering;
-  std::unique_ptr<AfXdpPort> port;
-  Bytes last;
-  uint8_t last_flags = 0;
-  bool ok = false;
-};
-
-// Datagrams of many flows, so that some go by every queue.
-void send_datagrams(VethPair& veth, int count, uint16_t port) {
-  Inside there(veth.there);
-  sockaddr_in to{};
-  to.sin_family = AF_INET;
-  to.sin_port = htons(port);
-  to.sin_addr.s_addr = htonl(0x0a4d0001);
-  for (int i = 0; i < count; ++i) {
-    const int fd = socket(AF_INET, SOCK_DGRAM, 0);
-    CHECK(sendto(fd, "many", 4, 0, reinterpret_cast<sockaddr*>(&to), sizeof(to)) == 4);
-    close(fd);
-  }
-}
 
 const wire::FlowKey kFlow{at("10.77.0.1", 80), at("10.77.0.2", 5000)};
 
@@ -147,29 +92,32 @@ TEST_CASE("sharing: what came to the wrong stack is passed on" * needs_root()) {
   REQUIRE(third.ok);
   const Bytes original = frame_of(packet("10.77.0.2", "10.77.0.1", 6, tcp(5000, 80, kAck)));
   Bytes frame = original;
-  CHECK(first.steering->pass_on(Protocol::kTcp, kFlow, frame) == Whose::kNobodys);
+  CHECK(first.pass_on(veth, Protocol::kTcp, kFlow, frame) == Whose::kNobodys);
   REQUIRE(!second.steering->set_flow(Protocol::kTcp, kFlow, Owner::kOurs));
-  CHECK(second.steering->pass_on(Protocol::kTcp, kFlow, frame) == Whose::kNobodys);
-  CHECK(first.steering->pass_on(Protocol::kTcp, kFlow, frame) == Whose::kPassedOn);
+  CHECK(second.pass_on(veth, Protocol::kTcp, kFlow, frame) == Whose::kNobodys);
+  CHECK(first.pass_on(veth, Protocol::kTcp, kFlow, frame) == Whose::kPassedOn);
   REQUIRE(second.receive() == 1);
   CHECK((second.last_flags & Frame::kPassedOn) != 0);
   CHECK(Bytes(second.last.begin() + 14, second.last.end()) ==
         Bytes(original.begin() + 14, original.end()));
   CHECK(third.receive(20) == 0);
   REQUIRE(!third.steering->set_flow(Protocol::kTcp, kFlow, Owner::kKernel));
-  CHECK(first.steering->pass_on(Protocol::kTcp, kFlow, frame) == Whose::kKernels);
+  CHECK(first.pass_on(veth, Protocol::kTcp, kFlow, frame) == Whose::kKernels);
 
   // Where no rule tells it goes round once, and the last one is told so.
   frame = original;
-  CHECK(second.steering->pass_along(frame));
+  CHECK(second.pass_along(veth, frame));
   REQUIRE(third.receive() == 1);
-  CHECK(third.steering->pass_along(third.last));
+  CHECK(third.pass_along(veth, third.last));
   REQUIRE(first.receive() == 1);
-  CHECK(!first.steering->pass_along(first.last));
+  CHECK(!first.pass_along(veth, first.last));
   CHECK(second.receive(20) == 0);
 
   frame = original;
-  first.steering->pass_on_to_all(frame);
+  {
+    Inside here(veth.here);
+    first.steering->pass_on_to_all(frame);
+  }
   CHECK(second.receive() == 1);
   CHECK(third.receive() == 1);
   CHECK(first.receive(20) == 0);
@@ -179,11 +127,58 @@ TEST_CASE("sharing: what came to the wrong stack is passed on" * needs_root()) {
   third.port.reset();
   third.steering.reset();
   frame = original;
-  CHECK(first.steering->pass_on(Protocol::kTcp, kFlow, frame) == Whose::kNobodys);
+  CHECK(first.pass_on(veth, Protocol::kTcp, kFlow, frame) == Whose::kNobodys);
   CHECK(first.steering->remove_flow(Protocol::kTcp, kFlow).code == ENOENT);
 }
 
-TEST_CASE("sharing: a stack that is killed does no harm, and whoever comes next sweeps up" *
+TEST_CASE("sharing: answers to connections of a block find the stack that has it" * needs_root()) {
+  VethPair veth(2);
+  REQUIRE(veth.ok);
+  Member first(veth), second(veth);
+  REQUIRE(first.ok);
+  REQUIRE(second.ok);
+  const wire::FlowKey flow{at("10.77.0.1", 40017), at("10.77.0.2", 80)};
+  Bytes frame = frame_of(packet("10.77.0.2", "10.77.0.1", 6, tcp(80, 40017, kSyn | kAck)));
+  CHECK(first.pass_on(veth, Protocol::kTcp, flow, frame) == Whose::kNobodys);
+  REQUIRE(!second.steering->add_port_block(Protocol::kTcp, 40000));
+  CHECK(first.pass_on(veth, Protocol::kUdp, flow, frame) == Whose::kNobodys);
+  CHECK(second.pass_on(veth, Protocol::kTcp, flow, frame) == Whose::kNobodys);
+  CHECK(first.pass_on(veth, Protocol::kTcp, flow, frame) == Whose::kPassedOn);
+  CHECK(second.receive() == 1);
+  // What was handed over to the kernel is no longer the block's.
+  REQUIRE(!second.steering->set_flow(Protocol::kTcp, flow, Owner::kKernel));
+  CHECK(first.pass_on(veth, Protocol::kTcp, flow, frame) == Whose::kKernels);
+}
+
+TEST_CASE("sharing: a receiver that does not read for a while loses nothing; then it is told" *
+          needs_root()) {
+  VethPair veth(2);
+  REQUIRE(veth.ok);
+  Member first(veth), second(veth);
+  REQUIRE(first.ok);
+  REQUIRE(second.ok);
+  REQUIRE(!second.steering->set_flow(Protocol::kTcp, kFlow, Owner::kOurs));
+  Bytes segment = tcp(5000, 80, kAck);
+  segment.resize(1480);
+  const Bytes full = frame_of(packet("10.77.0.2", "10.77.0.1", 6, segment));
+  constexpr uint32_t kWindow = 2000;  // some 3 MB
+  uint32_t sent = 0;
+  for (; sent < kWindow; ++sent) {
+    Bytes frame = full;
+    if (first.pass_on(veth, Protocol::kTcp, kFlow, frame) != Whose::kPassedOn) break;
+  }
+  CHECK(sent == kWindow);
+  CHECK(second.receive() == kWindow);
+  CHECK(second.last.size() == full.size());
+  Whose whose = Whose::kPassedOn;
+  for (uint32_t i = 0; i < 100'000 && whose == Whose::kPassedOn; ++i) {
+    Bytes frame = full;
+    whose = first.pass_on(veth, Protocol::kTcp, kFlow, frame);
+  }
+  CHECK(whose == Whose::kLost);
+}
+
+TEST_CASE("sharing: a stack that is killed does no harm, and those who live on sweep up" *
           needs_root()) {
   VethPair veth(2);
   REQUIRE(veth.ok);
@@ -196,7 +191,7 @@ TEST_CASE("sharing: a stack that is killed does no harm, and whoever comes next 
     Member victim(veth);
     const bool wired = victim.ok && victim.port->queue_id(0) == 1 &&
                        !victim.steering->add_local(Protocol::kUdp, at("0.0.0.0", 53)) &&
-                       !victim.steering->add_port_block(Protocol::kTcp, 40000) &&
+                       !victim.steering->add_port_block(Protocol::kUdp, 40000) &&
                        !victim.steering->set_flow(Protocol::kTcp, kFlow, Owner::kOurs);
     if (write(ready[1], wired ? "y" : "n", 1) != 1) _exit(1);
     for (;;) pause();
@@ -212,6 +207,16 @@ TEST_CASE("sharing: a stack that is killed does no harm, and whoever comes next 
   send_datagrams(veth, 64, 53);
   CHECK(survivor.steering->counters().undeliverable > before);
   CHECK(survivor.receive() == 0);
+  // Within a second or two nothing of it is left.
+  const auto dead = [&] {
+    const uint64_t was = survivor.steering->counters().undeliverable;
+    send_datagrams(veth, 64, 40001);
+    return survivor.steering->counters().undeliverable == was;
+  };
+  const Instant deadline = clock_now() + Duration::seconds(10);
+  while (!dead() && clock_now() < deadline) usleep(100'000);
+  CHECK(dead());
+  CHECK(survivor.steering->remove_flow(Protocol::kTcp, kFlow).code == ENOENT);
 
   Member next(veth, Duration::millis(500));
   REQUIRE_MESSAGE(next.ok, next.error.text);
@@ -219,7 +224,7 @@ TEST_CASE("sharing: a stack that is killed does no harm, and whoever comes next 
   send_datagrams(veth, 64, 53);
   CHECK(next.receive() == 0);
   CHECK(next.steering->remove_flow(Protocol::kTcp, kFlow).code == ENOENT);
-  CHECK(next.steering->remove_port_block(Protocol::kTcp, 40000).code == ENOENT);
+  CHECK(next.steering->remove_port_block(Protocol::kUdp, 40000).code == ENOENT);
   close(ready[0]);
   close(ready[1]);
 }

@@ -81,6 +81,10 @@ class MemoryPort : public Port {
     f->flags = flags;
     incoming_.push_back(f);
   }
+  // The same, as the device brings it; null when there is no memory for it.
+  Frame* arrive(Instant, std::span<const uint8_t> bytes) {
+    return pool_.available() == 0 ? nullptr : make_frame(bytes);
+  }
   // A frame with these bytes, its reference the caller's.
   Frame* make_frame(std::span<const uint8_t> bytes) {
     Frame* f = pool_.alloc();

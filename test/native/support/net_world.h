@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// An Internet layer over a MemoryPort for tests: one interface with one address of each family, a
+// An Internet layer over a WirePort for tests: one interface with one address of each family, a
 // kernel that notes what it is asked, a transport that notes what it is told. Leaks of frames and
 // timers fail the test.
 #pragma once
@@ -11,12 +11,15 @@
 #include <vector>
 
 #include "net/ip_layer.h"
-#include "support/memory_port.h"
 #include "support/packets.h"
+#include "support/wire_port.h"
 
 namespace millrace::test {
 
 using namespace millrace::net;
+
+// A name of its own in binaries that have the world of two hosts too (tcp/harness.h).
+inline namespace one_host {
 
 struct Recorder : TransportHandler {
   explicit Recorder(FramePool& pool) : pool(pool) {}
@@ -60,7 +63,7 @@ struct World {
   FramePool pool{2048, 2048};
   TimerWheel timers{Instant{0}};
   Random random = Random::from_seed(1);
-  MemoryPort port;
+  WirePort port;
   IpLayer ip;
   Recorder tcp{pool}, datagrams{pool};
   Asked kernel;
@@ -113,8 +116,9 @@ struct World {
     timers.advance(now);
   }
   void input(const Bytes& packet, uint8_t flags = 0) {
-    Frame* f = port.make_frame(packet);
-    f->flags = flags;
+    Frame* f = port.arrive(now, packet);
+    if (!f) return;  // longer than the device takes
+    f->flags |= flags;
     ip.input(now, index, f);
   }
   // Wrapped in Ethernet when the port is.
@@ -146,4 +150,5 @@ struct World {
   }
 };
 
+}  // namespace one_host
 }  // namespace millrace::test

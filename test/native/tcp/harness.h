@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "net/ip_layer.h"
-#include "support/memory_port.h"
+#include "support/wire_port.h"
 #include "tcp/connection.h"
 #include "tcp/invariants.h"
 #include "tcp/tcp.h"
@@ -134,11 +134,9 @@ struct Host : tcp::Handler {
     return parse_packet(std::move(bytes), now);
   }
   void deliver(Instant now, std::span<const uint8_t> bytes, uint8_t flags = 0) {
-    Frame* f = pool.alloc();
+    Frame* f = port.arrive(now, bytes);
     if (!f) return;  // as a card without buffers drops
-    f->length = uint32_t(bytes.size());
-    std::copy(bytes.begin(), bytes.end(), f->data());
-    f->flags = flags;
+    f->flags |= flags;
     ip.input(now, 0, f);
   }
   uint32_t write(Connection& c, std::string_view data) {
@@ -166,7 +164,7 @@ struct Host : tcp::Handler {
   TimerWheel wheel;
   Random random;
   net::IpLayer ip;
-  MemoryPort port;
+  WirePort port;
   std::unique_ptr<tcp::Tcp> tcp;
   std::map<uint32_t, int> connected, readable, acked, errors;
   int acceptable = 0;
@@ -178,11 +176,16 @@ using Fate = std::vector<Duration>;
 
 struct World {
   explicit World(tcp::StackOptions options_a = {}, tcp::StackOptions options_b = {},
-                 uint32_t mtu = 1500)
-      : a(now, kAddressA, 1, options_a, mtu), b(now, kAddressB, 2, options_b, mtu) {}
+                 uint32_t mtu = 1500, const IpAddress& address_a = kAddressA,
+                 const IpAddress& address_b = kAddressB)
+      : a(now, address_a, 1, options_a, mtu),
+        b(now, address_b, 2, options_b, mtu),
+        address_a(address_a),
+        address_b(address_b) {}
 
   Instant now{1'000'000'000};
   Host a, b;
+  IpAddress address_a, address_b;
   Duration delay = Duration::millis(10);  // one way
   std::function<Fate(Packet&, bool from_a)> hook;
   std::vector<Packet> log;  // everything that was sent
@@ -248,12 +251,12 @@ struct World {
   Connection* ca = nullptr;  // the client's end
   Connection* cb = nullptr;  // the server's
   void listen(tcp::ConnectionOptions options = {}, uint32_t backlog = 16) {
-    auto l = b.tcp->listen({kAddressB, 80}, false, backlog, options, 7);
+    auto l = b.tcp->listen({address_b, 80}, false, backlog, options, 7);
     REQUIRE(l.ok());
     listener = *l;
   }
   void connect(tcp::ConnectionOptions options = {}, uint16_t port = 40000) {
-    auto c = a.tcp->connect(now, {kAddressA, port}, {kAddressB, 80}, options, 1);
+    auto c = a.tcp->connect(now, {address_a, port}, {address_b, 80}, options, 1);
     REQUIRE(c.ok());
     ca = *c;
   }

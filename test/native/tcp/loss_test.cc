@@ -45,6 +45,30 @@ TEST_CASE("one lost segment is repaired by fast retransmit, once") {
   }
 }
 
+TEST_CASE("congestion control that is changed in the middle of a recovery cuts the window") {
+  for (const char* next : {"cubic", "reno"}) {
+    CAPTURE(next);
+    World w;
+    w.establish();
+    CHECK(!w.a.tcp->set_congestion_control(w.now, *w.ca, "bbr"));
+    w.hook = drop_data({5}, w.delay);
+    w.a.write(*w.ca, std::string(100'000, 'x'));
+    w.a.tcp->push(w.now, *w.ca);
+    for (int i = 0; i < 500 && w.ca->loss.phase != tcp::Recovery::kFast; ++i) {
+      w.run(Duration::millis(1));
+    }
+    REQUIRE(w.ca->loss.phase == tcp::Recovery::kFast);
+    CHECK(w.ca->window.ssthresh_bytes == UINT32_MAX);  // BBR has none
+    const uint32_t flight = w.ca->snd.queue.flight_bytes();
+    CHECK(!w.a.tcp->set_congestion_control(w.now, *w.ca, next));
+    CHECK(w.ca->window.ssthresh_bytes < UINT32_MAX);
+    w.run(Duration::seconds(3));
+    CHECK(w.b.read(w.now, *w.cb).size() == 100'000);
+    CHECK(w.ca->loss.phase == tcp::Recovery::kOpen);
+    CHECK(w.ca->window.cwnd_bytes < 2 * flight + 100'000);
+  }
+}
+
 TEST_CASE("many holes in one window are each sent again exactly once") {
   World w;
   w.establish();

@@ -221,7 +221,7 @@ TEST_CASE("bytes at the very end of a frame still leave room for Ethernet's padd
   s.host.ip.flush(s.now);
   REQUIRE(s.host.port.queued().size() == 1);
   const Frame& sent = *s.host.port.queued().front();
-  CHECK(sent.tailroom() >= 60 - 14 - sent.length);
+  CHECK(sent.length + sent.tailroom() >= 60 - 14);
   CHECK(s.expect().payload() == "x");
 }
 

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: MIT
+// Port dpdk in the guest, part by part: real rte_flow over net_tap, and drivers of DPDK's own on emulated cards. What a
+// part needs of the guest, and how what it says is counted.
+import tools from '../lab/native-tools.js';
+import { runGuest } from './guest.mjs';
+
+const { nativeTool } = tools;
+
+/** So that all of them are on one wire. */
+const hub = (...ids) => ids.flatMap((id) => ['-netdev', `hubport,id=${id},hubid=0`]);
+/** The IOMMU comes before what is behind it, and must know addresses as wide as a process's. */
+const BEHIND_IOMMU = ['-machine', 'q35', '-device', 'intel-iommu,aw-bits=48'];
+const FLOWER = ['cls_flower', 'act_mirred', 'act_gact', 'act_skbedit', 'sch_ingress', 'sch_multiq'];
+const SOCKETS = ['tun', 'tcp_diag', 'udp_diag'];
+
+/**
+ * By name: the script and its arguments, the kernel's modules, what QEMU is told beside; which pieces of it `npm test`
+ * has time for.
+ */
+export const PARTS = {
+  'rte-flow': {
+    command: ['test/guest/rte-flow.js'],
+    inCi: [],
+    modules: ['veth', ...SOCKETS, ...FLOWER],
+  },
+  cards: {
+    command: ['test/guest/cards.js'],
+    inCi: ['virtio', 'e1000e'],
+    modules: ['vfio-pci', 'e1000e', ...SOCKETS],
+    qemu: [
+      ...[...BEHIND_IOMMU, ...hub('a', 'b', 'c', 'd')],
+      // Behind a port of its own it can be taken away.
+      ...['-device', 'pcie-root-port,id=port0,chassis=1,slot=1', '-device', 'e1000e,netdev=a,bus=port0,id=card0'],
+      ...['-device', 'virtio-net-pci,netdev=b,disable-legacy=on,iommu_platform=on'],
+      ...['-device', 'e1000e,netdev=c', '-device', 'e1000e,netdev=d'],
+    ],
+    kernelWords: ['intel_iommu=on'],
+  },
+};
+
+/**
+ * Runs a part and gives what was counted, as the groups of tests do. `words` are more arguments of the script; `idle`
+ * leaves the processors to everybody else.
+ */
+export async function runPart(name, { words = [], idle = false, onText = () => {}, env = {} } = {}) {
+  const part = PARTS[name];
+  let text = '';
+  const take = (some) => {
+    text += some;
+    onText(some);
+  };
+  // Compiled here, not inside.
+  for (const tool of ['talk', 'load']) nativeTool(tool);
+  const start = performance.now();
+  const { code, output } = await runGuest([process.execPath, ...part.command, ...words], {
+    modules: part.modules,
+    qemu: part.qemu ?? [],
+    kernelWords: part.kernelWords ?? [],
+    env,
+    cpus: 1,
+    virtualTime: true,
+    timeoutSeconds: 3600,
+    idle,
+    onOut: take,
+    onErr: take,
+    log: (line) => take(`${line}\n`),
+  });
+  return { ...count(name, code, output, text), seconds: (performance.now() - start) / 1000 };
+}
+
+/** A line is a check; a part that ended badly, or said nothing, counts at least one failure. */
+function count(name, code, output, text) {
+  const lines = (pattern) => output.match(pattern)?.length ?? 0;
+  const passed = lines(/^ok /gm);
+  let failed = lines(/^not ok /gm);
+  if (failed === 0 && (code !== 0 || passed === 0)) failed = 1;
+  const report = failed === 0 ? [] : [`guest ${name} ended with ${code}\n${text.slice(-8000)}`];
+  return { passed, failed, skipped: [], report };
+}
