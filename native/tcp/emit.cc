@@ -30,11 +30,11 @@ void finish_checksum(Frame* f, uint32_t header_bytes, uint16_t payload_sum,
   std::memcpy(f->data() + wire::kTcpChecksumOffset, &checksum, 2);
 }
 
-// Builds the header in front of `f`'s payload, if it has any, and hands the frame to the Internet
-// layer.
+// Builds the header in front of `f`'s payload and hands the frame to the Internet layer. `queued`:
+// whose payload that is, null when there is none.
 Error transmit(Core& core, Instant now, const wire::FlowKey& key, net::Path& path, Frame* f,
                wire::TcpHeader& header, const wire::TcpOptions& options,
-               const net::SendOptions& how, uint16_t payload_sum = 0) {
+               const net::SendOptions& how, Frame* queued = nullptr) {
   header.source_port = key.local.port;
   header.destination_port = key.remote.port;
   header.header_bytes = uint8_t(wire::kTcpHeaderBytes + wire::tcp_options_bytes(options));
@@ -44,7 +44,7 @@ Error transmit(Core& core, Instant now, const wire::FlowKey& key, net::Path& pat
     f->flags = Frame::kChecksumWanted;
   } else {
     f->flags = 0;
-    finish_checksum(f, header.header_bytes, payload_sum, key);
+    finish_checksum(f, header.header_bytes, queued ? payload_sum_of(queued) : 0, key);
   }
   ++core.counters.tcp_sent;
   const Error error = core.ip.send(now, path, f, how);
@@ -81,7 +81,7 @@ void add_sack(Connection& c, wire::TcpOptions& options, uint32_t room_bytes) {
 }
 
 Error transmit_on(Core& core, Instant now, Connection& c, Frame* f, Seq seq, uint8_t flags,
-                  uint32_t payload_bytes, uint16_t payload_sum = 0, uint8_t ecn = 0) {
+                  uint32_t payload_bytes, Frame* queued = nullptr, uint8_t ecn = 0) {
   wire::TcpHeader header;
   wire::TcpOptions options;
   header.seq = seq;
@@ -103,7 +103,7 @@ Error transmit_on(Core& core, Instant now, Connection& c, Frame* f, Seq seq, uin
   ++c.stats.segments_sent;
   const uint32_t seen_mtu = c.path.mtu_bytes;
   const Error error =
-      transmit(core, now, c.key, c.path, f, header, options, how_of(c, ecn), payload_sum);
+      transmit(core, now, c.key, c.path, f, header, options, how_of(c, ecn), queued);
   if (c.path.mtu_bytes != seen_mtu) update_mss(core, c);
   return error;
 }
@@ -232,9 +232,8 @@ bool send_frame(Core& core, Instant now, Connection& c, Frame* frame, SegmentRun
   // RFC 3168 6.1.2, 6.1.5: only new data can be marked, and only it tells of a cut.
   const bool markable = c.ecn.active && n.length > 0 && n.transmissions == 0;
   if (markable && c.ecn.reduced) flags |= wire::kTcpCwr;
-  const uint16_t sum = core.ip.offloads(c.path).checksums ? 0 : payload_sum_of(frame);
   const Error error =
-      transmit_on(core, now, c, out, n.seq, flags, n.length, sum, markable ? kIpEct0 : 0);
+      transmit_on(core, now, c, out, n.seq, flags, n.length, frame, markable ? kIpEct0 : 0);
   if (markable && !error) c.ecn.reduced = false;
   if (run && !error && out == frame) open_run(core, c, frame, flags, *run);
   if (out != frame) core.pool.release(out);
