@@ -91,7 +91,9 @@ async function compare(options, scratch) {
   }
   if (options.lean) reportLean(judged, results);
   else report(judged, rows, { ...options, major: node.major });
-  if (options.docs) writeDocument({ ...node, treeVersion, rows, expectations: listed });
+  // Not all of `node`: its path is the binary's.
+  const { version, major } = node;
+  if (options.docs) writeDocument({ version, major, treeVersion, rows, expectations: listed });
   const stackUnused = options.none && rows.some(({ used }) => used > 0);
   const bad = judged.unexpected.length > 0 || judged.stale.length > 0 || (judged.tooMany && options.complete);
   return bad || stackUnused ? 1 : 0;
