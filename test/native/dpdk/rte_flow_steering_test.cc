@@ -223,8 +223,9 @@ TEST_CASE("a device that knows no types of ICMP gives all of IPv4's and none of 
   CHECK(!bench.steering.add_address(kOur4));
   CHECK(bench.steering.refusal().empty());
   const std::string all = bench.card.rules();
-  CHECK(all ==
-        "group 0 priority 4: eth / ipv4 dst 10.0.0.1 proto 1 fragment 0x0/0x3fff -> count queue 0\n");
+  CHECK(
+      all ==
+      "group 0 priority 4: eth / ipv4 dst 10.0.0.1 proto 1 fragment 0x0/0x3fff -> count queue 0\n");
   CHECK(!bench.steering.add_address(v6(1)));
   CHECK(bench.card.rules() == all);
   CHECK(!bench.steering.remove_address(kOur4));
