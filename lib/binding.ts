@@ -117,6 +117,8 @@ export interface NativeStack {
   tcpReaches(remotePort: number): boolean;
   tcpConnect(remotePort: number, localPort: number): number;
   tcpListen(port: number, dualStack: boolean, backlog: number): number;
+  /** What the listener accepts from now on begins with it. */
+  tcpListenerCongestion(slot: number, congestion: number): void;
   closeAtExit(descriptor: number): void;
   keepAtExit(descriptor: number): void;
   /** The slot of the other end of a connection inside this process; -1: there is none. */

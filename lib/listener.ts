@@ -1,7 +1,7 @@
 /** A TCP listener of the stack. The kernel's listener on the same port stays beside it and serves what is not steered. */
 import { CONGESTIONS } from './congestion';
 import type { Congestion, ContextId, Listener, ListenerSink, SocketAddress } from './engine';
-import { COMMAND, OPTION, type Rings, SOCKET } from './rings';
+import { type Rings, SOCKET } from './rings';
 
 export class StackListener implements Listener {
   sink: ListenerSink;
@@ -10,6 +10,7 @@ export class StackListener implements Listener {
   readonly local: SocketAddress;
   readonly #rings: Rings;
   readonly #line: number;
+  readonly #choose: (slot: number, congestion: number) => void;
   readonly #close: (listener: StackListener) => void;
   #closed = false;
 
@@ -18,6 +19,7 @@ export class StackListener implements Listener {
     slot: number,
     local: SocketAddress,
     sink: ListenerSink,
+    choose: (slot: number, congestion: number) => void,
     close: (listener: StackListener) => void,
   ) {
     this.#rings = rings;
@@ -26,6 +28,7 @@ export class StackListener implements Listener {
     this.generation = rings.words[this.#line + SOCKET.generation] as number;
     this.local = local;
     this.sink = sink;
+    this.#choose = choose;
     this.#close = close;
   }
 
@@ -38,11 +41,8 @@ export class StackListener implements Listener {
   }
 
   setCongestion(name: Congestion): number {
-    if (this.#closed) return 0;
-    const at = this.#rings.command(COMMAND.option, this.slot, this.generation);
-    this.#rings.words[at] = OPTION.congestion;
-    this.#rings.words[at + 1] = CONGESTIONS.indexOf(name);
-    this.#rings.publish();
+    // At once: a connection that is opened next may be there before a command is.
+    if (!this.#closed) this.#choose(this.slot, CONGESTIONS.indexOf(name));
     return 0;
   }
 

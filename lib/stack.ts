@@ -179,7 +179,14 @@ export class StackEngine implements Engine, ConnectionHost {
       this.#explain('listen on', local.address, local.port);
       return slot;
     }
-    const listener = new StackListener(this.#rings, slot, local, sink, (closed) => this.#closeNow(closed));
+    const listener = new StackListener(
+      this.#rings,
+      slot,
+      local,
+      sink,
+      (chosen, congestion) => this.#native.tcpListenerCongestion(chosen, congestion),
+      (closed) => this.#closeNow(closed),
+    );
     this.#sockets[slot] = listener;
     return listener;
   }

@@ -91,6 +91,7 @@ Napi::Function StackWrap::define(Napi::Env env) {
                       InstanceMethod<&W::tcp_peer>("tcpPeer"),
                       InstanceMethod<&W::tcp_hand_over>("tcpHandOver"),
                       InstanceMethod<&W::tcp_info>("tcpInfo"),
+                      InstanceMethod<&W::tcp_listener_congestion>("tcpListenerCongestion"),
                       InstanceMethod<&W::udp_bind>("udpBind"),
                       InstanceMethod<&W::udp_connect>("udpConnect"),
                       InstanceMethod<&W::udp_disconnect>("udpDisconnect"),
@@ -295,6 +296,17 @@ Napi::Value StackWrap::tcp_hand_over(Info info) {
     out.Set(i, o);
   }
   return out;
+}
+
+// (slot, algorithm)
+void StackWrap::tcp_listener_congestion(Info info) {
+  const uint32_t slot = info[0].As<Napi::Number>().Uint32Value();
+  const uint32_t algorithm = info[1].As<Napi::Number>().Uint32Value();
+  MR_ASSERT(algorithm < tcp::kCongestionControls);
+  driver_->with_stack([&](Stack& stack, Instant) {
+    stack.set_listener_congestion(slot, tcp::CongestionControl(algorithm));
+    return 0;
+  });
 }
 
 // (slot): null, or the fields of NativeTcpInfo.

@@ -43,6 +43,7 @@ class StackWrap : public Napi::ObjectWrap<StackWrap> {
   Napi::Value tcp_peer(Info info);
   Napi::Value tcp_hand_over(Info info);
   Napi::Value tcp_info(Info info);
+  void tcp_listener_congestion(Info info);
   Napi::Value udp_bind(Info info);
   Napi::Value udp_connect(Info info);
   void udp_disconnect(Info info);

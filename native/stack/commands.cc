@@ -42,9 +42,6 @@ void Stack::execute(Instant now, const uint32_t* command) {
     execute_connection(now, op, *slot, args);
   } else if (slot->kind == SlotKind::kDatagram) {
     execute_datagram(now, op, *slot, args);
-  } else if (op == Command::kOption && tcp::Option(args[0]) == tcp::Option::kCongestion) {
-    if (args[1] >= tcp::kCongestionControls) return;
-    tcp_.set_congestion_control(*slot->listener, tcp::CongestionControl(args[1]));
   }
 }
 

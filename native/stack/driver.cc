@@ -143,7 +143,8 @@ Instant Driver::next_deadline() {
 
 bool Driver::due() {
   take_baton();
-  const bool due = stack_->rx_ready() || stack_->next_deadline() <= monotonic();
+  const bool due =
+      stack_->rx_ready() || stack_->has_unpushed() || stack_->next_deadline() <= monotonic();
   drop_baton();
   return due;
 }
@@ -252,8 +253,8 @@ void Driver::guard_once(Instant now) {
 
 bool Driver::anything_lies(Instant now) {
   if (!try_baton()) return false;  // somebody is at it
-  const bool lies = stack_->rx_ready() || stack_->next_deadline() <= now ||
-                    stack_->shared().commands_waiting() > 0;
+  const bool lies = stack_->rx_ready() || stack_->has_unpushed() ||
+                    stack_->next_deadline() <= now || stack_->shared().commands_waiting() > 0;
   drop_baton();
   return lies;
 }

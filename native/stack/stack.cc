@@ -212,6 +212,13 @@ std::optional<tcp::Info> Stack::tcp_info(Instant now, uint32_t index) {
   return tcp_.info(*slot->connection);
 }
 
+void Stack::set_listener_congestion(uint32_t index, tcp::CongestionControl algorithm) {
+  const Slot* slot = slots_.at(index);
+  if (slot && slot->kind == SlotKind::kListener) {
+    tcp_.set_congestion_control(*slot->listener, algorithm);
+  }
+}
+
 namespace {
 // One that is bound to an address of its family has nothing of the other's, IPV6_V6ONLY or not.
 bool serves_both(const wire::Endpoint& local, bool dual_stack) {

@@ -73,6 +73,8 @@ class Stack final : tcp::Handler, udp::Handler {
   Instant next_deadline() const;
   bool rx_ready() const;
   // Something that a dead loop would harm: connections, and those that are about to come.
+  // Commands were taken outside of a turn, and the next one is to send what they wrote.
+  bool has_unpushed() const { return !written_.empty(); }
   bool worth_guarding() const { return tcp_.connection_count() + tcp_.listener_count() > 0; }
   // Gives up every connection the application still has (FIN, or RST with unread bytes).
   void close_sockets(Instant now);
@@ -127,6 +129,7 @@ class Stack final : tcp::Handler, udp::Handler {
   // What TCP knows of a connection, with what JavaScript has asked for until now; none: it is not
   // there.
   std::optional<tcp::Info> tcp_info(Instant now, uint32_t slot);
+  void set_listener_congestion(uint32_t slot, tcp::CongestionControl algorithm);
   // True when a connection to `remote` would be ours.
   bool tcp_reaches(const wire::Endpoint& remote);
   // Closes behind all commands that wait.

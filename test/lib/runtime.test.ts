@@ -37,7 +37,7 @@ t.test('a wrong option is thrown', async (t) => {
 
 t.test('without acceleration the counters say so', async (t) => {
   t.match(run('console.log(JSON.stringify(api.stats()))', {}), {
-    stdout: /^\{"accelerated":false,"pid":\d+,"ports":\[\],"counters":\{\}\}\n$/,
+    stdout: /^\{"accelerated":false,"pid":\d+,"ports":\[\],"counters":\{\},"refusedRules":\[\]\}\n$/,
   });
   t.match(run('console.log(api.acquireEngine())', {}), { stdout: 'null\n', stderr: '' });
 });

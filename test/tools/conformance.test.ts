@@ -78,9 +78,9 @@ t.test('--lean: plain Node runs only what fails', async (t) => {
     'parallel/test-net-echo.js': note('echo') + ECHO,
     'parallel/test-net-differs.js': `${note('differs')} if (process.env.NODE_OPTIONS) throw new Error('here it differs');`,
     'parallel/test-net-fails.js': `${note('fails')} process.exit(3);`,
-    'parallel/test-net-persistent-nodelay.js': note('expected'),
+    'parallel/test-http-parser-timeout-reset.js': note('expected'),
   });
-  const { status, stdout } = run('--tree', tree, '--lean', '--prefix', 'net');
+  const { status, stdout } = run('--tree', tree, '--lean', '--prefix', 'net,http');
   t.equal(status, 1, stdout);
   t.match(stdout, /differs: parallel\/test-net-differs\.js.*here it differs/s);
   t.match(stdout, /^1 passed, 1 failed, 1 not counted$/m);

@@ -251,3 +251,18 @@ t.test('what is told', async (t) => {
   client.destroy();
   t.equal(connectionInfo(client), null);
 });
+
+t.test('to ask does not hold up what was just written', async (t) => {
+  const server = net.createServer((socket) => socket.pipe(socket));
+  const port = await listen(t, server);
+  const client = net.connect(port, '127.0.0.1');
+  t.teardown(() => client.destroy());
+  await once(client, 'connect');
+  // Nothing else moves by then: no timer comes to its help either, but for the keep-alive's.
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  const start = performance.now();
+  client.write('x');
+  t.ok(connectionInfo(client));
+  await once(client, 'data');
+  t.ok(performance.now() - start < 150, 'it is answered at once');
+});
