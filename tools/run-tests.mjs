@@ -28,7 +28,7 @@ const APART = new Set(['e2e', 'package']);
 const GROUPS = {
   lint: { run: runLint, busy: true },
   native: { run: runNative, busy: true },
-  sim: { run: runSim, busy: true },
+  sim: { run: runSim, beside: true },
   threads: { run: runThreads, beside: true },
   fuzz: { run: runFuzz, beside: true },
   unit: { run: () => runTapIn(unitFolders(), { jobs: 2, timeoutSeconds: 120 }), compiled: true },

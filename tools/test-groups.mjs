@@ -184,7 +184,7 @@ export async function runSim() {
 
 async function runSeeds(from, seeds, env) {
   const args = ['--seeds', String(seeds), '--from', String(from), '--jobs', '2'];
-  const { code, output } = await run(join(ROOT, BUILD, 'sim'), args, { timeoutSeconds: 600, env });
+  const { code, output } = await run(join(ROOT, BUILD, 'sim'), args, { timeoutSeconds: 900, idle: true, env });
   const counts = /(\d+) passed, (\d+) failed\s*$/.exec(output);
   if (counts === null) return failure(`sim ended with ${code}\n${output.slice(-6000)}`);
   const result = { ...emptyResult(), passed: Number(counts[1]), failed: Number(counts[2]) };
@@ -196,7 +196,8 @@ async function runSeeds(from, seeds, env) {
 /** Throughput by loss, buffer and round trip, against the table that is kept: a row counts as one test. */
 async function runGolden() {
   const { code, output } = await run(join(ROOT, BUILD, 'golden'), ['test/golden/throughput.txt'], {
-    timeoutSeconds: 180,
+    timeoutSeconds: 600,
+    idle: true,
     env: SANITIZED,
   });
   const counts = /(\d+) passed, (\d+) failed\s*$/.exec(output);
