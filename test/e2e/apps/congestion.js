@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // A server whose clients choose the congestion control of their connections: "<name>\n", and bytes come back until losses
-// have cut the window twice (BBR's is not cut: until there were some). One line of JSON for each: the bytes, and how far
+// have cut the window three times (BBR's is not cut: until there were some). One line of JSON for each: the bytes, and how far
 // the window was cut, by what TCP says of itself before and after.
 //   node congestion.js <port> <address>
 'use strict';
@@ -18,7 +18,7 @@ async function serve(socket, name) {
   let paced = false;
   let threshold = null;
   let window = 0;
-  for (let losses = 0; cuts.length < 2 && !(name === 'bbr' && losses >= kLosses); ) {
+  for (let losses = 0; cuts.length < 3 && !(name === 'bbr' && losses >= kLosses); ) {
     if (socket.writableLength < block.length) socket.write(block);
     await new Promise((resolve) => setImmediate(resolve));
     const info = connectionInfo(socket);
@@ -28,7 +28,8 @@ async function serve(socket, name) {
     paced ||= info.pacingBytesPerS !== null;
     // Only cuts in congestion avoidance: between two looks the window grows by little there.
     if (info.slowStartThresholdBytes !== threshold) {
-      if (window > 0) cuts.push(info.slowStartThresholdBytes / window);
+      // Upwards: a cut that turned out to be for nothing was taken back.
+      if (info.slowStartThresholdBytes < window) cuts.push(info.slowStartThresholdBytes / window);
       threshold = info.slowStartThresholdBytes;
       window = 0;
     } else if (threshold !== null && info.congestionWindowBytes >= threshold) window = info.congestionWindowBytes;
