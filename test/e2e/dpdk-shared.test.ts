@@ -13,7 +13,7 @@ const skip = mode === 'kernel' ? 'there is nothing of DPDK under plain Node' : c
 t.setTimeout(120_000);
 
 const register = { NODE_OPTIONS: `--require ${path.join(root, 'dist/compat/register.js')}` };
-const library = { LAB_LIBRARY: path.join(root, 'dist/lib/index.js') };
+const ourselves = { LAB_LIBRARY: path.join(root, 'dist/lib/index.js') };
 const start = (home: Lab, name: string, args: readonly (string | number)[], env: Record<string, string>): Job =>
   home.spawn(home.mill, process.execPath, [app(name), ...args.map(String)], {
     stdin: 'pipe',
@@ -23,7 +23,7 @@ const start = (home: Lab, name: string, args: readonly (string | number)[], env:
 t.test('worker threads share a device; the one that opened it is terminated', { skip }, async (t) => {
   const home = await lab(t, { queues: 2 });
   const { mill, peer } = home;
-  const server = start(home, 'threads-http', [2, 7000, '0.0.0.0'], library);
+  const server = start(home, 'threads-http', [2, 7000, '0.0.0.0'], ourselves);
   await server.waitFor(/^listening on/m, 30_000);
   t.equal(server.stderr, '');
   const clients = [7000, 7001].map((port) =>
@@ -94,7 +94,7 @@ if (Number(process.env['E2E_ROUNDS'] ?? 1) > 1) {
 
 t.test('one thread more than there are queues stays with the kernel, and says why', { skip }, async (t) => {
   const home = await lab(t, { queues: 2 });
-  const server = start(home, 'threads-http', [3, 7000, '0.0.0.0'], library);
+  const server = start(home, 'threads-http', [3, 7000, '0.0.0.0'], ourselves);
   await server.waitFor(/^listening on/m, 30_000);
   t.match(
     server.stderr,
@@ -109,7 +109,7 @@ t.test('one thread more than there are queues stays with the kernel, and says wh
 
 t.test('the last thread has gone: the next one has the device again', { skip }, async (t) => {
   const home = await lab(t);
-  const server = start(home, 'threads-http', [1, 7000, '0.0.0.0'], { ...library, ...device(overXdp(home)) });
+  const server = start(home, 'threads-http', [1, 7000, '0.0.0.0'], { ...ourselves, ...device(overXdp(home)) });
   await server.waitFor(/^listening on/m, 30_000);
   for (let round = 0; round < 3; round++) {
     const url = `http://${home.mill.ipv4}:7000/`;
