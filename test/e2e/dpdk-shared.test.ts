@@ -7,6 +7,7 @@ import t, { type Test } from 'tap';
 import type { SteeredProgram } from '../../lib/cli/flows';
 import { app, count, type Job, type Lab, lab, mode, root, type Stats } from './support/context';
 import { cannotRunDpdk, device, overXdp } from './support/dpdk';
+import { endsAtEveryStep } from './support/every-step';
 import { progress, type Seen } from './support/progress';
 
 const skip = mode === 'kernel' ? 'there is nothing of DPDK under plain Node' : cannotRunDpdk('curl');
@@ -71,21 +72,7 @@ t.test('worker threads share a device; the one that opened it is terminated', { 
 const everyStep = async (t: Test): Promise<void> => {
   const home = await lab(t, { queues: 2 });
   const program = start(home, 'dying-threads', [7000, home.mill.ipv4, 1], {});
-  await program.waitFor(/^listening on both/m, 30_000);
-  const args = [app('dying-peer'), home.mill.ipv4, '7000', 'echo'];
-  const peer = home.spawn(home.peer, process.execPath, args, { stdin: 'pipe' });
-  await program.waitFor(/^done/m, 90_000);
-  const seen = await peer.ask<{ connected: number; echoes: number; wrong: number; broken: number }>('report');
-  t.comment(JSON.stringify(seen));
-  for (const line of program.stdout.split('\n').filter((text) => /^(not )?ok /.test(text))) {
-    t.ok(line.startsWith('ok'), line);
-  }
-  t.ok(seen.connected > 0 && seen.echoes > 0);
-  t.equal(seen.wrong, 0);
-  t.equal(seen.broken, 0, 'the thread beside them was not disturbed');
-  program.child.stdin?.write('end\n');
-  t.same(await program.finish(10_000), { code: 0, signal: null });
-  t.equal(program.stderr, '', 'nothing on stderr');
+  await endsAtEveryStep(t, home, program, 90_000);
 };
 // Half a minute: by hand.
 if (Number(process.env['E2E_ROUNDS'] ?? 1) > 1) {

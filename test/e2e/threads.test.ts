@@ -5,6 +5,7 @@
 import path from 'node:path';
 import t, { type Test } from 'tap';
 import { app, cannotRun, count, lab, mode, root, sleep, type Job, type Lab, type Stats } from './support/context';
+import { endsAtEveryStep } from './support/every-step';
 import { progress, type Seen } from './support/progress';
 
 t.setTimeout(240_000);
@@ -69,21 +70,7 @@ t.test(`threads serve, one is terminated (${mode})`, { skip }, async (t) => {
 t.test(`threads that end at every step of their life (${mode})`, { skip }, async (t) => {
   const home = await lab(t, { queues: 2 });
   const program = start(home, 'dying-threads', [7000, home.mill.ipv4, rounds]);
-  await program.waitFor(/^listening on both/m, 20_000);
-  const args = [app('dying-peer'), home.mill.ipv4, '7000', 'echo'];
-  const peer = home.spawn(home.peer, process.execPath, args, { stdin: 'pipe' });
-  await program.waitFor(/^done/m, 60_000 * rounds);
-  const seen = await peer.ask<{ connected: number; echoes: number; wrong: number; broken: number }>('report');
-  t.comment(JSON.stringify(seen));
-  for (const line of program.stdout.split('\n').filter((text) => /^(not )?ok /.test(text))) {
-    t.ok(line.startsWith('ok'), line);
-  }
-  t.ok(seen.connected > 0 && seen.echoes > 0);
-  t.equal(seen.wrong, 0);
-  t.equal(seen.broken, 0, 'the thread beside them was not disturbed');
-  program.child.stdin?.write('end\n');
-  t.same(await program.finish(10_000), { code: 0, signal: null });
-  t.equal(program.stderr, '', 'nothing on stderr');
+  await endsAtEveryStep(t, home, program, 60_000 * rounds);
 });
 
 /** Until the peer has no connection of the dead any more: its keep-alive probes are answered with resets. */

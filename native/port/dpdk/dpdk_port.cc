@@ -169,23 +169,28 @@ void DpdkPort::mac(uint8_t out[6]) const {
 // Cards say so themselves or by their bus: behind vfio the kernel asks for the card, and whoever
 // wants to take it away waits until it is let go. Both callbacks run on a thread of DPDK's.
 void DpdkPort::watch_for_removal(bool on) {
-  rte_eth_dev_info info{};
-  rte_eth_dev_info_get(device_.id(), &info);
-  const char* name = info.device ? rte_dev_name(info.device) : nullptr;
   if (on) {
+    rte_eth_dev_info info{};
+    rte_eth_dev_info_get(device_.id(), &info);
     for (const rte_eth_event_type event : kGone) {
       rte_eth_dev_callback_register(device_.id(), event, on_removed, this);
     }
-    if (name) rte_dev_event_callback_register(name, on_asked_for, this);
+    // Kept: at the end the device may be gone, and its name with it.
+    if (info.device) bus_name_ = rte_dev_name(info.device);
+    if (!bus_name_.empty()) {
+      rte_dev_event_callback_register(bus_name_.c_str(), on_asked_for, this);
+    }
     return;
   }
   for (const rte_eth_event_type event : kGone) {
     rte_eth_dev_callback_unregister(device_.id(), event, on_removed, this);
   }
   // It may be running, for a moment.
-  while (name && rte_dev_event_callback_unregister(name, on_asked_for, this) == -EAGAIN) {
+  while (!bus_name_.empty() &&
+         rte_dev_event_callback_unregister(bus_name_.c_str(), on_asked_for, this) == -EAGAIN) {
     usleep(100);
   }
+  bus_name_.clear();
 }
 
 int DpdkPort::on_removed(uint16_t, rte_eth_event_type, void* port, void*) {

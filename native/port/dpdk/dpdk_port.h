@@ -11,6 +11,7 @@
 
 #include <atomic>
 #include <memory>
+#include <string>
 
 #include "base/os_memory.h"
 #include "port/dpdk/shared_device.h"
@@ -94,6 +95,7 @@ class DpdkPort final : public Port {
   bool partial_checksums_ = false;
   bool armed_ = false;
   std::atomic<bool> gone_{false};
+  std::string bus_name_;  // whose removal is watched for
   PortInfo info_;
   char mode_[384] = "";
   PortStats stats_;

@@ -8,31 +8,16 @@
 const dgram = require('node:dgram');
 const net = require('node:net');
 const { Worker, isMainThread, parentPort, workerData } = require('node:worker_threads');
+const { BLOCK, lastSteps } = require('./last-steps');
 
 const [host, port, ...rest] = workerData ?? process.argv.slice(2);
 const STEPS = ['loaded', 'opening', 'connecting', 'connected', 'sending', 'receiving', 'closing', 'datagrams'];
 const WAYS = ['told', 'exit', 'throw'];
-const BLOCK = Buffer.alloc(65_536, 'c');
 
 // --- one that ends
 
 function die(step, way) {
-  let reached = false;
-  function reach(name) {
-    if (name !== step || reached) return;
-    reached = true;
-    if (way === 'exit') process.exit(0);
-    if (way === 'throw') throw new Error('the end');
-    if (parentPort) parentPort.postMessage(name);
-    else process.stdout.write(`reached ${name}\n`);
-  }
-  // A little at a time: where writes complete at once and the peer keeps up, a loop until one does not would never end.
-  function flood(socket) {
-    let more = true;
-    for (let i = 0; more && i < 8; i++) more = socket.write(BLOCK);
-    if (socket.bytesWritten > 1e6) reach('sending');
-    if (more && !socket.writableEnded) setImmediate(flood, socket);
-  }
+  const { reach, flood } = lastSteps(step, way);
   function talk() {
     const socket = net.connect({ host, port: Number(port) });
     socket.on('error', () => {});

@@ -5,30 +5,11 @@
 'use strict';
 
 const net = require('node:net');
-const { parentPort, workerData } = require('node:worker_threads');
+const { workerData } = require('node:worker_threads');
+const { BLOCK, lastSteps } = require('./last-steps');
 
 const [step, way, port, host] = workerData ?? process.argv.slice(2);
-const BLOCK = Buffer.alloc(65_536, 'd');
-let reached = false;
-
-function reach(name) {
-  if (name !== step || reached) return;
-  reached = true;
-  if (way === 'exit') process.exit(0);
-  if (way === 'throw') throw new Error('the end');
-  if (parentPort) parentPort.postMessage(name);
-  else process.stdout.write(`reached ${name}\n`);
-}
-
-// A little at a time: where writes complete at once and the peer keeps up, a loop until one does not would never end.
-function flood(socket) {
-  let more = true;
-  for (let i = 0; more && i < 8; i++) {
-    more = socket.write(BLOCK);
-    if (socket.bytesWritten > 1e6) reach('sending');
-  }
-  if (more && !socket.writableEnded) setImmediate(flood, socket);
-}
+const { reach, flood } = lastSteps(step, way);
 
 reach('loaded');
 const server = net.createServer((socket) => {

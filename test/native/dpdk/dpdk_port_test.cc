@@ -20,6 +20,15 @@ std::string refusal(const dpdk::DeviceSettings& settings, FramePool& pool) {
   return error.text;
 }
 
+std::unique_ptr<dpdk::DpdkPort> open_port(const RingDevice& device, FramePool& pool) {
+  SetupError error;
+  dpdk::DeviceSettings settings;
+  settings.name = device.name();
+  auto port = dpdk::DpdkPort::open(settings, pool, error);
+  REQUIRE_MESSAGE(port, error.text);
+  return port;
+}
+
 bool says(const std::string& text, const char* words) {
   CAPTURE(text);
   return text.find(words) != std::string::npos;
@@ -49,11 +58,7 @@ TEST_CASE(
     "turn") {
   FramePool pool(16, 2048);
   RingDevice device;
-  SetupError error;
-  dpdk::DeviceSettings settings;
-  settings.name = device.name();
-  auto port = dpdk::DpdkPort::open(settings, pool, error);
-  REQUIRE(port);
+  const auto port = open_port(device, pool);
   uint32_t filled = 0;
   while (rte_mbuf* m = rte_pktmbuf_alloc(packet_pool())) {
     if (rte_ring_enqueue(device.out, m) != 0) {
@@ -115,11 +120,7 @@ TEST_CASE(
     "quiet") {
   FramePool pool(64, 2048);
   RingDevice device;
-  SetupError error;
-  dpdk::DeviceSettings settings;
-  settings.name = device.name();
-  auto port = dpdk::DpdkPort::open(settings, pool, error);
-  REQUIRE(port);
+  const auto port = open_port(device, pool);
   Frame* f = pool.alloc();
   f->length = 64;
   Frame* one[] = {f};
@@ -141,11 +142,7 @@ TEST_CASE(
 TEST_CASE("a device that its bus wants back is closed and let go by the next look") {
   FramePool pool(64, 2048);
   RingDevice device;
-  SetupError error;
-  dpdk::DeviceSettings settings;
-  settings.name = device.name();
-  auto port = dpdk::DpdkPort::open(settings, pool, error);
-  REQUIRE_MESSAGE(port, error.text);
+  const auto port = open_port(device, pool);
   Frame* f = pool.alloc();
   f->length = 64;
   Frame* one[] = {f};
