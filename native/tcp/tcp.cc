@@ -13,6 +13,7 @@
 #include "tcp/lifecycle.h"
 #include "tcp/open.h"
 #include "tcp/output.h"
+#include "tcp/path_mtu.h"
 #include "tcp/receive.h"
 #include "tcp/recovery.h"
 #include "tcp/timers.h"
@@ -81,6 +82,7 @@ void Tcp::write(Connection& c, Frame* frame) {
 uint32_t Tcp::write(Connection& c, std::span<const uint8_t> bytes, uint32_t frames_kept) {
   FramePool& pool = core_->pool;
   TxQueue& q = c.snd.queue;
+  follow_path(*core_, c);
   const uint32_t full =
       std::min<uint32_t>(c.snd.mss_bytes, pool.frame_bytes() - FramePool::kTxHeadroom);
   const bool summed = !core_->ip.offloads(c.path).checksums;

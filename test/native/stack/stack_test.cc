@@ -215,6 +215,21 @@ TEST_CASE(
   CHECK(events.back().type == Event::kError);
 }
 
+TEST_CASE("bytes written by call right after the link became narrower fit into it") {
+  Bed bed;
+  auto [client, server] = bed.connect();
+  bed.script.read_on(server, Reading::kOwn);
+  bed.turn();
+  net::LinkConfig narrow;
+  narrow.mtu_bytes = 4000;
+  bed.stack.ip().link_changed(narrow);
+  CHECK(bed.script.write_bulk(bed.now, client, std::string(30'000, 'x')) == 30'000);
+  bed.turn();
+  const auto events = bed.script.events();
+  REQUIRE(events.size() == 1);
+  CHECK(bed.script.take(bed.now, events[0]).size() == 30'000);
+}
+
 TEST_CASE("bytes written by call and by command, taken in all ways, arrive in order") {
   for (const uint32_t seed : {1u, 2u, 3u}) {
     Bed bed;
