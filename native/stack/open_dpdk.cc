@@ -164,6 +164,7 @@ dpdk::DeviceRequest device_request(const OpenConfig& config) {
   request.wants_rules = !config.interfaces.empty();
   if (request.wants_rules) request.interface = config.interfaces[0].c_str();
   request.whole = !config.dpdk.tap.empty();
+  request.stamps = !config.pcap_file.empty();
   request.verbose = config.dpdk.verbose;
   return request;
 }
