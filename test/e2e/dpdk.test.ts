@@ -11,6 +11,7 @@ import {
   type Job,
   type Lab,
   lab,
+  type Mode,
   makeCertificates,
   mode,
   patternHash,
@@ -148,6 +149,23 @@ t.test('net_tap: the driver writes checksums, and the kernel takes them', { skip
   t.same(errors(after), errors(before), 'the kernel found no wrong checksum');
   const stats = await stopAndReport(t, home, server);
   t.match(JSON.stringify(stats), /sent ones by device, segments by software/, 'the driver wrote them');
+});
+
+t.test("what DPDK opened is no child's", { skip }, async (t) => {
+  const home = await lab(t);
+  const socket = path.join(home.folder, 'memif.sock');
+  /** The numbers of a child's descriptors. */
+  const inherited = async (how: Mode, options: Record<string, string>): Promise<string[]> => {
+    const parent = await home.node(how, app('parent'), [8080], { options, ...STARTS, ready: /^done$/m });
+    await parent.stop();
+    return [...parent.stdout.matchAll(/ (\d+) -> (?!\/proc)/g)].map((match) => match[1] as string).sort();
+  };
+  const plain = await inherited('kernel', {});
+  t.ok(plain.length >= 3);
+  for (const vdev of ['net_tap0,iface=dtap0', `net_memif0,role=server,socket=${socket},socket-abstract=no`]) {
+    const options = device(`--vdev=${vdev}`, { MILLRACE_DPDK_ADDRESS: '10.89.0.1/24' });
+    t.same(await inherited(mode, options), plain, `${vdev.split(',')[0]}: a child has what it has under plain Node`);
+  }
 });
 
 t.test('a whole interface: what is not ours goes to the kernel by a tap, and back', { skip }, async (t) => {

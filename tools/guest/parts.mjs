@@ -15,18 +15,16 @@ const FLOWER = ['cls_flower', 'act_mirred', 'act_gact', 'act_skbedit', 'sch_ingr
 const SOCKETS = ['tun', 'tcp_diag', 'udp_diag'];
 
 /**
- * By name: the script and its arguments, the kernel's modules, what QEMU is told beside; which pieces of it the group
- * `guest` of tools/run-tests.mjs takes (none named: all).
+ * By name: the script, the kernel's modules, what QEMU is told beside, whether there is a wire to this machine
+ * (wire.mjs).
  */
 export const PARTS = {
   'rte-flow': {
     command: ['test/guest/rte-flow.js'],
-    inGroup: [],
     modules: ['veth', ...SOCKETS, ...FLOWER],
   },
   cards: {
     command: ['test/guest/cards.js'],
-    inGroup: ['virtio', 'e1000e'],
     modules: ['vfio-pci', 'e1000e', ...SOCKETS],
     qemu: [
       ...[...BEHIND_IOMMU, ...hub('a', 'b', 'c', 'd')],
@@ -40,7 +38,6 @@ export const PARTS = {
   // In real time, as its peer is.
   rss: {
     command: ['test/guest/rss.js'],
-    inGroup: [],
     modules: ['virtio_net', ...SOCKETS],
     qemu: queuesOf(2, 'virtio-net-pci,rss=on'),
     wire: true,
