@@ -14,6 +14,7 @@ import {
   type Mode,
   makeCertificates,
   mode,
+  type NodeJob,
   patternHash,
   sleep,
   stopAndReport,
@@ -115,6 +116,22 @@ t.test('net_memif: two programs, no kernel in between', { skip }, async (t) => {
     }
   }
   await stopAndReport(t, home, echo);
+  rmSync(socket, { force: true });
+  // A server that starts anew is found again, which the driver does not do by itself.
+  const serve = (): Promise<NodeJob> =>
+    home.node(mode, example('tcp-echo'), [7000, '::'], { options: end('server', 1, 2), ...STARTS });
+  const first = await serve();
+  const options = { options: end('client', 2, 1), side: home.peer, ready: /open/, ...STARTS };
+  const knocker = await home.node(mode, app('knocker'), ['10.88.0.1', 7000], options);
+  first.kill('SIGKILL');
+  await first.exit;
+  await sleep(1500); // the client has looked for it in vain
+  rmSync(socket, { force: true });
+  const second = await serve();
+  await knocker.waitFor(/open/, PATIENCE_MS, knocker.stdout.length);
+  t.equal(knocker.stderr, '', 'the client goes on');
+  await knocker.stop();
+  await stopAndReport(t, home, second);
 });
 
 t.test('net_tap: the driver writes checksums, and the kernel takes them', { skip }, async (t) => {

@@ -324,6 +324,18 @@ bool Device::link_up() const {
   return rte_eth_link_get_nowait(id_, &link) != 0 || link.link_status == RTE_ETH_LINK_UP;
 }
 
+bool Device::joins() const {
+  const auto asks = [this](const char* role) { return probed_by_.find(role) != probed_by_.npos; };
+  return std::string_view(driver()) == "net_memif" && (asks("role=client") || asks("role=slave"));
+}
+
+bool Device::start_again() {
+  if (started_) rte_eth_dev_stop(id_);
+  started_ = rte_eth_dev_start(id_) == 0;
+  static_cast<void>(last_complaint());
+  return started_;
+}
+
 void Device::close() {
   if (started_) rte_eth_dev_stop(id_);
   // Also one that was not started: its queues may hold buffers of the pool. But one that did not

@@ -68,6 +68,11 @@ class Device {
   // What it spreads received packets by, RTE_ETH_RSS_...; 0: one queue, or it does not say.
   uint64_t spreads_by() const { return spreads_by_; }
   bool link_up() const;
+  // False after start_again() failed: nothing may be received or sent.
+  bool started() const { return started_; }
+  // Its driver looks for the other end of the link when it is started, and never again.
+  bool joins() const;
+  bool start_again();
   // Opened by the driver for its queues while they were set up (net_af_xdp); by queue.
   const std::vector<int>& sockets() const { return sockets_; }
   // The driver's interrupt descriptors, one per queue, or none.

@@ -29,7 +29,8 @@ constexpr Duration kReclaimEvery = Duration::millis(1);
 constexpr Duration kPatience = Duration::millis(200);  // with a device that takes nothing
 // A card negotiates, and memif's other end has to answer.
 constexpr Duration kLinkPatience = Duration::seconds(5);
-constexpr unsigned kClockPauseUs = 10'000;  // between the first two looks at its clock
+constexpr Duration kJoinEvery = Duration::millis(500);  // where the driver does not by itself
+constexpr unsigned kClockPauseUs = 10'000;              // between the first two looks at its clock
 // Pulled out. (DPDK forgets no callback of a device that it gives up: to be told of that as well
 // would mean to be told of the next device with that number, when this port is long gone.)
 constexpr rte_eth_event_type kGone[] = {RTE_ETH_EVENT_INTR_RMV};
@@ -103,6 +104,7 @@ bool DpdkPort::start(SetupError& error) {
   }
   watch_for_removal(true);
   find_clock();
+  joins_ = device_.joins();
   partial_checksums_ = over_kernel_interface(device_.driver());
   describe();
   return true;
@@ -248,10 +250,24 @@ PortStats DpdkPort::stats() const {
 
 // --- receiving
 
+// The other end has gone, and may come again.
+void DpdkPort::join_again(Instant now) {
+  if (now < join_at_) return;
+  join_at_ = now + kJoinEvery;
+  if (device_.link_up()) {
+    had_link_ = true;
+  } else if (had_link_) {
+    for (; staged_head_ != staged_tail_; ++staged_head_) rte_pktmbuf_free(staged_[staged_head_]);
+    const OwnDescriptors own;
+    device_.start_again();
+  }
+}
+
 // Takes what the device has, if nothing waits already. Also the only way to know whether there is
 // something: drivers that count without taking are few.
 bool DpdkPort::look() {
   if (staged_head_ != staged_tail_) return true;
+  if (!device_.started()) return false;
   register_thread();
   staged_head_ = staged_tail_ = 0;
   const uint32_t count = queues_;
@@ -301,6 +317,7 @@ uint32_t DpdkPort::receive(Instant now, std::span<Frame*> out) {
     return 0;
   }
   reclaim(now);
+  if (joins_) join_again(now);
   if (stamps_ && now >= clock_.next()) device_.read_clock(clock_);
   uint32_t received = 0;
   waiter_.look();
@@ -445,7 +462,7 @@ bool DpdkPort::waits_for_link(Instant now) {
 }
 
 uint32_t DpdkPort::transmit(Instant now, std::span<Frame* const> frames) {
-  if (gone()) {
+  if (gone() || !device_.started()) {
     stats_.tx_dropped += frames.size();
     return uint32_t(frames.size());
   }
@@ -495,7 +512,7 @@ uint32_t DpdkPort::transmit(Instant now, std::span<Frame* const> frames) {
 
 // Drivers free what they sent when they need the room, which may be never.
 void DpdkPort::reclaim(Instant now) {
-  if (in_flight_ == 0 || now < reclaim_at_) return;
+  if (in_flight_ == 0 || now < reclaim_at_ || !device_.started()) return;
   reclaim_at_ = now + kReclaimEvery;
   rte_eth_tx_done_cleanup(device_.id(), first_queue_, 0);
 }

@@ -59,6 +59,7 @@ class DpdkPort final : public Port {
   void watch_for_removal(bool on);
   void let_go();
   void close_device(bool taken_away);
+  void join_again(Instant now);
   bool look();
   Frame* copy_in(Instant now, const rte_mbuf& packet);
   void stamp(Instant now, const rte_mbuf& packet, Frame& frame);
@@ -92,6 +93,8 @@ class DpdkPort final : public Port {
   Instant reclaim_at_{};
   const Frame* refused_ = nullptr;  // the packet that the device did not take, and since when
   Instant refused_since_{};
+  Instant join_at_{};
+  bool joins_ = false;     // the device, when it is started
   bool had_link_ = false;  // or was waited for long enough
   Instant without_link_since_ = Instant::never();
   bool copies_out_ = false;
