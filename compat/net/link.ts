@@ -3,9 +3,10 @@
  * The handle (handle.ts) has the shape that Node wants and no logic, this has the logic and no shape.
  *
  * Two ways lead up. Plain JavaScript on top (net.Socket): `handle.onread` is called, in the handle's async context, with
- * a view of the slab where libuv's handle has an ArrayBuffer. Node makes its Buffer of either, of the view with memory of
- * its own: programs transfer `data.buffer` to other threads, and read it from its beginning to its end. A consumer in C++ on top (TLS, http2, http's parser): only readBuffer() and emitEOF() reach it, they make
- * their own callback scope, and so the engine must call us with none (context 0).
+ * an ArrayBuffer of these bytes alone, as libuv's handle has it, or with a view of the slab. Node makes its Buffer of either,
+ * of the view with memory of its own: programs transfer `data.buffer` to other threads, and read it from its beginning to its
+ * end. A consumer in C++ on top (TLS, http2, http's parser): only readBuffer() and emitEOF() reach it, they make their own
+ * callback scope, and so the engine must call us with none (context 0).
  */
 import type {
   Congestion,
@@ -162,7 +163,7 @@ export class Link implements ConnectionSink {
     this.outbound.open(kernel);
     // A FIN that was given to the engine goes behind what the engine could not give to the kernel.
     if (end.unsent.byteLength > 0 && this.#shutDown && !this.outbound.busy) kernel.shutdown();
-    if (this.#reading) kernel.setReading(true);
+    if (this.#reading) this.#startReading(kernel);
   }
 
   /** The engine did not take it: the handle was made for nothing. */
@@ -190,7 +191,14 @@ export class Link implements ConnectionSink {
   /** Somebody is about to read through C++. Bytes and EOF take the other way from now on. */
   set consumer(consumer: Consumer) {
     this.#consumer = consumer;
-    if (this.#connection !== null && this.#connectRequest === null) this.#connection.context = this.#scope();
+    if (this.#connection === null || this.#connectRequest !== null) return;
+    this.#connection.context = this.#scope();
+    if (this.#reading && !this.#closed) this.#startReading(this.#connection);
+  }
+
+  /** Whoever reads through C++ copies the bytes himself. */
+  #startReading(connection: Connection): void {
+    connection.setReading(true, this.#consumer === 'script' && this.userBuffer === null);
   }
 
   address(which: 'local' | 'remote', out: AddressOut): number {
@@ -210,7 +218,10 @@ export class Link implements ConnectionSink {
   setReading(on: boolean): void {
     if (this.#closed || this.#reading === on) return;
     this.#reading = on;
-    if (this.#connectRequest === null) this.#connection?.setReading(on);
+    if (this.#connectRequest === null && this.#connection !== null) {
+      if (on) this.#startReading(this.#connection);
+      else this.#connection.setReading(false);
+    }
     if (on) this.#postFlush();
     this.#updateHold();
   }
@@ -317,7 +328,7 @@ export class Link implements ConnectionSink {
     connection.context = this.#scope();
     if (status === 0) {
       this.outbound.open(connection);
-      if (this.#reading) connection.setReading(true);
+      if (this.#reading) this.#startReading(connection);
     }
     this.#updateHold();
     const up = status === 0;
@@ -325,15 +336,23 @@ export class Link implements ConnectionSink {
   }
 
   onData(slab: ArrayBuffer, offset: number, length: number): Upcall {
+    return this.#receive(new Uint8Array(slab, offset, length), false);
+  }
+
+  onBytes(bytes: Uint8Array): Upcall {
+    return this.#receive(bytes, true);
+  }
+
+  /** `own`: they have memory to themselves. */
+  #receive(bytes: Uint8Array, own: boolean): Upcall {
     if (this.#closed) return undefined;
     // A consumer in C++ must know that what is answered has been written: its completions are posted, this comes behind.
     const behind = this.#consumer !== 'script' && this.outbound.completing;
     if (this.#reading && this.#kept.length === 0 && !behind) {
-      const bytes = new Uint8Array(slab, offset, length);
-      if (this.userBuffer === null) return this.#deliver(bytes);
-      if (length <= this.userBuffer.byteLength) return () => this.#fillUserBuffer(bytes);
+      if (this.userBuffer === null) return this.#deliver(bytes, own);
+      if (bytes.byteLength <= this.userBuffer.byteLength) return () => this.#fillUserBuffer(bytes);
     }
-    this.#kept.push(new Uint8Array(slab.slice(offset, offset + length)));
+    this.#kept.push(own ? bytes : bytes.slice());
     if (!this.#reading) return undefined;
     if (behind || this.#kept.length > 1) {
       this.#postFlush();
@@ -391,13 +410,14 @@ export class Link implements ConnectionSink {
     return this.#consumer === 'script' ? this.#context : 0;
   }
 
-  #deliver(bytes: Uint8Array): Upcall {
+  #deliver(bytes: Uint8Array, own: boolean): Upcall {
     this.bytesRead += bytes.byteLength;
     this.#lastRead = this.#engine.round;
     if (this.#consumer === 'script') {
       state[kRead] = bytes.byteLength;
       state[kOffset] = 0;
-      return (this.handle.onread as (bytes: Uint8Array) => void).bind(this.handle, bytes);
+      const whole = own && bytes.byteLength === bytes.buffer.byteLength;
+      return (this.handle.onread as (bytes: unknown) => void).bind(this.handle, whole ? bytes.buffer : bytes);
     }
     // After an upgrade http's server has let go of the connection: the short way is open for what comes next.
     if (this.#consumer === 'parser' && parserReleased(this.handle)) this.consumer = 'script';
@@ -410,7 +430,7 @@ export class Link implements ConnectionSink {
     const fits = this.userBuffer?.byteLength ?? chunk.byteLength;
     if (fits < chunk.byteLength) this.#kept[0] = chunk.subarray(fits);
     else this.#kept.shift();
-    if (this.userBuffer === null) return this.#deliver(chunk);
+    if (this.userBuffer === null) return this.#deliver(chunk, true);
     const part = chunk.subarray(0, fits);
     return () => this.#fillUserBuffer(part);
   }
