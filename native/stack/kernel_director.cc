@@ -314,6 +314,7 @@ Result<uint16_t> KernelDirector::reserve_port(Instant now, uint8_t interface,
 
 Error KernelDirector::take_flow(const wire::FlowKey& key) {
   refusal_.clear();
+  if (find(key)) return Error{EADDRNOTAVAIL};  // another connection's, and so is its rule
   Flow* flow = remember(key);
   if (!flow) return Error{ENOBUFS};
   loose_.push_back(flow);

@@ -191,8 +191,9 @@ Result<Stack::Opened> Stack::connect(Instant now, const wire::Endpoint& local,
     error = connection.error();
     if (director_) director_->gone(flow);
     // Another of our connections has this 4-tuple: try another port, if it is ours to choose.
-    if (error.code != EADDRINUSE || local.port != 0) break;
+    if (error.code != EADDRINUSE) break;
     error = Error{EADDRNOTAVAIL};
+    if (local.port != 0) break;
   }
   slots_.close(slot);
   return error;
