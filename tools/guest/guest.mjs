@@ -154,7 +154,7 @@ export async function runGuest(command, options = {}) {
   const log = options.log ?? console.error;
   const missing = await setUp(['guest'], log);
   if (missing.length > 0) return { code: 125, output: '' };
-  const kernel = await prepareKernel(options.kernel ?? 'linux-image-amd64', log);
+  const kernel = await prepareKernel(options.kernel, log);
   const folder = mkdtempSync(join(ROOT, '.cache/guest/job-'));
   try {
     const job = join(folder, 'job.sh');
