@@ -112,6 +112,12 @@ export interface NativeStack {
   hold(on: boolean): void;
   atRoundEnd(closing: () => void, after: () => void): void;
   close(): void;
+  /** What an exception has left behind of nextTick runs, unless a callback is running. */
+  settle(): void;
+  /** Does nothing; what a callback below C++ has thrown comes out of it, as of any call of a native function. */
+  probe(): void;
+  /** An exception that nobody has caught: tells the process, which ends unless somebody listens. */
+  report(error: unknown): void;
   createContext(resource: object, type: string): number;
   freeContext(context: number): void;
   tcpReaches(remotePort: number): boolean;

@@ -229,6 +229,12 @@ export interface Engine {
    * it is asked once per round.
    */
   readonly answering: boolean;
+  /**
+   * To be called before a consumer in C++ calls back. What a listener has thrown further down in its call is told now:
+   * V8 would throw it at whoever calls a native function next. And what that has left behind of nextTick runs, unless
+   * another callback is running: the call back would run it, and fail when that throws.
+   */
+  settle(): void;
   /** Calls `callback` from the event loop, soon, never synchronously, and what it returns in `context`. In order. */
   post(context: ContextId, callback: () => Upcall): void;
   /**

@@ -22,6 +22,7 @@ export const HEADER = {
   posts: 113,
   rounds: 114,
   answering: 115,
+  ticksLeft: 116,
   remoteAddress: 128,
   localAddress: 132,
   localPort: 136,

@@ -104,6 +104,9 @@ export class StackEngine implements Engine, ConnectionHost {
     this.#words = this.#rings.words;
     this.#policy = policy;
     this.#supplySlabs();
+    process.on('uncaughtExceptionMonitor', () => {
+      this.#words[HEADER.ticksLeft] = 1;
+    });
   }
 
   // --- Engine
@@ -122,6 +125,15 @@ export class StackEngine implements Engine, ConnectionHost {
 
   get answering(): boolean {
     return this.#words[HEADER.answering] === 1;
+  }
+
+  settle(): void {
+    try {
+      this.#native.probe();
+    } catch (error) {
+      this.#native.report(error);
+    }
+    if (this.#words[HEADER.ticksLeft] === 1) this.#native.settle();
   }
 
   post(context: ContextId, callback: () => Upcall): void {

@@ -259,15 +259,28 @@ class TCP extends Base {
 
   // What JSStream calls when a consumer in C++ uses the stream.
 
-  onreadstart(): number {
-    return this.readStart();
+  get onreadstart(): () => number {
+    return this.#called(this.readStart);
   }
 
-  onreadstop(): number {
-    return this.readStop();
+  get onreadstop(): () => number {
+    return this.#called(this.readStop);
   }
 
-  onwrite(request: Request, chunks: readonly Uint8Array[]): number {
+  get onwrite(): (request: Request, chunks: readonly Uint8Array[]) => number {
+    return this.#called(this.#write);
+  }
+
+  get onshutdown(): (request: Request) => number {
+    return this.#called(this.#shutdown);
+  }
+
+  #called<F>(method: F): F {
+    this.#link.settle();
+    return method;
+  }
+
+  #write(request: Request, chunks: readonly Uint8Array[]): number {
     const link = this.#link;
     const outbound = link.outbound;
     let total = 0;
@@ -291,7 +304,7 @@ class TCP extends Base {
     return 0;
   }
 
-  onshutdown(request: Request): number {
+  #shutdown(request: Request): number {
     return this.#link.shutdown(request, true);
   }
 

@@ -24,7 +24,7 @@ import { afterRound, whenClosing } from './closing';
 import type { SocketHandle } from './handle';
 import { KernelConnection } from './kernel-connection';
 import { Outbound } from './outbound';
-import { disown, ownerOf, topmost } from './upcall';
+import { disown, isWrapped, ownerOf, topmost } from './upcall';
 
 const { stream, uv } = internals();
 const state = stream.streamBaseState;
@@ -45,11 +45,24 @@ const HANG_UP_IS_END = isOlder(process.versions.uv, [1, 52]);
 /** An address of this machine, whatever the other end's is. */
 const LOOPBACK = /^(?:127\.|::1$|::ffff:127\.)/;
 
+/**
+ * Where the program survives exceptions, so many records of TLS are handed up one by one: the handshake's, and the first
+ * with bytes. What a listener throws at the end of the handshake must be told before the bytes behind it come up: C++
+ * between them and us cannot do it.
+ */
+const SINGLE_RECORDS = 12;
+const RECORD_HEADER_BYTES = 5;
+
 /** Who is on top of the handle. */
 export type Consumer = 'script' | 'native' | 'parser';
 
-/** Open handles. Node's JSStream is a weak object: without this an idle socket would be collected. */
-const live = new Set<SocketHandle>();
+/** Those of open handles. Node's JSStream is a weak object: without this an idle socket would be collected. */
+const live = new Set<Link>();
+
+/** Of every open handle, in the order of their making. */
+export function openLinks(): Iterable<Link> {
+  return live;
+}
 
 export class Link implements ConnectionSink {
   readonly handle: SocketHandle;
@@ -61,6 +74,8 @@ export class Link implements ConnectionSink {
   userBuffer: Uint8Array | null = null;
   /** The kernel's handle that holds the local address, when the socket was bound before it connected. */
   reservation: TcpHandle | null = null;
+  /** Pieces that went up to a consumer in C++. */
+  #records = 0;
   readonly #engine: Engine;
   #connection: Connection | null = null;
   #context: ContextId = 0;
@@ -88,7 +103,7 @@ export class Link implements ConnectionSink {
     this.#engine = engine;
     this.handle = handle;
     this.outbound = new Outbound(engine, handle, () => this.#updateHold());
-    live.add(handle);
+    live.add(this);
   }
 
   /** An accepted connection. */
@@ -166,10 +181,15 @@ export class Link implements ConnectionSink {
     if (this.#reading) this.#startReading(kernel);
   }
 
+  /** A consumer in C++ is about to call. */
+  settle(): void {
+    this.#engine.settle();
+  }
+
   /** The engine did not take it: the handle was made for nothing. */
   discard(): void {
     this.#closed = true;
-    live.delete(this.handle);
+    live.delete(this);
   }
 
   get connecting(): boolean {
@@ -348,7 +368,7 @@ export class Link implements ConnectionSink {
     if (this.#closed) return undefined;
     // A consumer in C++ must know that what is answered has been written: its completions are posted, this comes behind.
     const behind = this.#consumer !== 'script' && this.outbound.completing;
-    if (this.#reading && this.#kept.length === 0 && !behind) {
+    if (this.#reading && this.#kept.length === 0 && !behind && this.#recordOf(bytes) === bytes.byteLength) {
       if (this.userBuffer === null) return this.#deliver(bytes, own);
       if (bytes.byteLength <= this.userBuffer.byteLength) return () => this.#fillUserBuffer(bytes);
     }
@@ -358,7 +378,9 @@ export class Link implements ConnectionSink {
       this.#postFlush();
       return undefined;
     }
-    return this.#deliverKept();
+    const upcall = this.#deliverKept();
+    if (this.#consumer !== 'script') this.#postFlush();
+    return upcall;
   }
 
   onEnd(): Upcall {
@@ -419,18 +441,28 @@ export class Link implements ConnectionSink {
       const whole = own && bytes.byteLength === bytes.buffer.byteLength;
       return (this.handle.onread as (bytes: unknown) => void).bind(this.handle, whole ? bytes.buffer : bytes);
     }
+    this.#records++;
     // After an upgrade http's server has let go of the connection: the short way is open for what comes next.
     if (this.#consumer === 'parser' && parserReleased(this.handle)) this.consumer = 'script';
     return this.handle.readBuffer.bind(this.handle, bytes);
   }
 
+  /** How many of these bytes go up together. */
+  #recordOf(bytes: Uint8Array): number {
+    const length = bytes.byteLength;
+    if (this.#records >= SINGLE_RECORDS || this.#consumer === 'script') return length;
+    if (!isWrapped(this.handle) || !survivesExceptions()) return length;
+    if (length < RECORD_HEADER_BYTES) return length;
+    return Math.min(length, RECORD_HEADER_BYTES + ((bytes[3] as number) << 8) + (bytes[4] as number));
+  }
+
   /** Hands up one piece of what was kept. */
   #deliverKept(): Upcall {
     const chunk = this.#kept[0] as Uint8Array;
-    const fits = this.userBuffer?.byteLength ?? chunk.byteLength;
+    const fits = this.userBuffer?.byteLength ?? this.#recordOf(chunk);
     if (fits < chunk.byteLength) this.#kept[0] = chunk.subarray(fits);
     else this.#kept.shift();
-    if (this.userBuffer === null) return this.#deliver(chunk, true);
+    if (this.userBuffer === null) return this.#deliver(chunk.subarray(0, fits), true);
     const part = chunk.subarray(0, fits);
     return () => this.#fillUserBuffer(part);
   }
@@ -520,7 +552,7 @@ export class Link implements ConnectionSink {
 
   #forget(): undefined {
     this.#engine.freeContext(this.#context);
-    live.delete(this.handle);
+    live.delete(this);
     disown(this.handle);
     if (this.reservation !== null) Reflect.apply(internals().TCP.prototype.close, this.reservation, []);
     this.reservation = null;
@@ -528,12 +560,17 @@ export class Link implements ConnectionSink {
 
   /** Keeps the event loop alive exactly as long as libuv would: not for an idle socket after EOF, for instance. */
   #updateHold(): void {
-    const active = this.#connectRequest !== null || (this.#reading && !this.#ended) || this.outbound.busy;
-    const hold = this.#referenced && !this.#closed && active;
+    // A request of libuv's keeps the loop alive by itself, whether its handle has a reference or not.
+    const requests = this.#connectRequest !== null || this.outbound.busy;
+    const hold = !this.#closed && (requests || (this.#referenced && this.#reading && !this.#ended));
     if (hold === this.#held) return;
     this.#held = hold;
     this.#engine.hold(hold);
   }
+}
+
+function survivesExceptions(): boolean {
+  return process.listenerCount('uncaughtException') > 0 || process.hasUncaughtExceptionCaptureCallback();
 }
 
 function isOlder(version: string, [major, minor]: readonly [number, number]): boolean {

@@ -164,6 +164,8 @@ export class Outbound {
     this.#changed();
     const handle = this.#handle;
     if (!native) return request.oncomplete?.bind(request, status, handle, undefined);
+    // Node has let go of it: a callback of the program's threw inside its call.
+    if ((request as unknown as { getAsyncId(): number }).getAsyncId() < 0) return undefined;
     const finish = chunks === null ? handle.finishShutdown : handle.finishWrite;
     return finish.bind(handle, request, status);
   }

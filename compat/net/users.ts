@@ -6,7 +6,7 @@ import { types } from 'node:util';
 import { type Internals, internals, ownerSymbolOf, ownSymbol } from '../internals';
 import { replaceMethod } from '../replace';
 import { linkOf } from './handle';
-import type { Link } from './link';
+import { type Link, openLinks } from './link';
 import { listenNoMore } from './listen';
 import { ownerOf, setAsyncId } from './upcall';
 
@@ -22,6 +22,7 @@ export function patchUsers(internals: Internals): void {
   patchSendHandle(internals);
   patchStdio();
   patchTransfer();
+  patchListings();
 }
 
 /** net.Socket's own refuses every handle that is not `instanceof TCP`, which ours must not pretend to be. */
@@ -69,6 +70,27 @@ function patchTransfer(): void {
       return moved;
     };
   });
+}
+
+/**
+ * What keeps the process alive, as it tells programs that look for what they have forgotten to close, or close what is
+ * left: Node lists handles of libuv only.
+ */
+function patchListings(): void {
+  const referenced = () => [...openLinks()].filter((link) => link.referenced);
+  const add = (name: string, list: () => readonly unknown[]) => {
+    if (typeof (process as unknown as Record<string, unknown>)[name] !== 'function') return;
+    replaceMethod(process, name, (original) => {
+      const hook = {
+        [name]() {
+          return [...(Reflect.apply(original, process, []) as unknown[]), ...list()];
+        },
+      };
+      return hook[name] as () => unknown;
+    });
+  };
+  add('_getActiveHandles', () => referenced().map((link) => ownerOf(link.handle) ?? link.handle));
+  add('getActiveResourcesInfo', () => referenced().map(() => 'TCPSocketWrap'));
 }
 
 interface Transferable {

@@ -28,6 +28,7 @@ Loop::Loop(napi_env env, std::shared_ptr<Driver> driver, const LoopConfig& confi
       dispatch_(Napi::Persistent(dispatch)),
       next_post_(Napi::Persistent(next_post)),
       run_post_(Napi::Persistent(run_post)),
+      nothing_(Napi::Persistent(Napi::Function::New(env, [](const Napi::CallbackInfo&) {}))),
       receiver_(Napi::Persistent(Napi::Object::New(env))),
       shared_(driver_->stack().shared()) {
   uv_loop_t* loop = nullptr;
@@ -137,12 +138,38 @@ bool Loop::call(napi_value prepare, uint32_t context) {
                    : napi_call_function(env_, receiver, upcall, 0, nullptr, &result);
   }
   contexts_.destroy_released();
+  return told(status);
+}
+
+// False: the environment is ending.
+bool Loop::told(napi_status status) {
   if (status == napi_ok) return true;
-  if (status != napi_pending_exception) return false;  // the environment is ending
+  if (status != napi_pending_exception) return false;
   // A listener threw. As under libuv: 'uncaughtException', and everybody else's events go on.
   napi_value error;
   if (napi_get_and_clear_last_exception(env_, &error) != napi_ok) return false;
+  return report(error);
+}
+
+bool Loop::report(napi_value error) {
   return napi_fatal_exception(env_, error) == napi_ok;
+}
+
+// A callback of nothing, in no context: at its end Node runs what waits. What throws there leaves
+// the rest for the next one.
+void Loop::settle() {
+  Napi::HandleScope scope(env_);
+  napi_value result;
+  told(napi_make_callback(env_, nullptr, receiver_.Value(), nothing_.Value(), 0, nullptr, &result));
+}
+
+// Consumers in C++ are called with no scope, and the first call that Node makes for them would run
+// what is left: somebody else's callbacks in the middle of theirs.
+void Loop::settle_first() {
+  while (!closing_ && shared_.load(header::kTicksLeft) != 0) {
+    shared_.store(header::kTicksLeft, 0);
+    settle();
+  }
 }
 
 uint32_t Loop::context_of(const uint32_t* event) const {
@@ -164,6 +191,8 @@ bool Loop::dispatch_events() {
     // buffer.
     const bool written = again_ || shared_.commands_waiting() > 0;
     if (written && driver_->turned_early()) driver_->turn();
+    settle_first();
+    if (closing_) return any;
     Napi::HandleScope scope(env_);
     const uint32_t* event = shared_.event(shared_.load(header::kEventHead));
     if (!call(dispatch_.Value(), context_of(event))) return any;
@@ -175,6 +204,7 @@ bool Loop::dispatch_events() {
 bool Loop::run_posts() {
   bool any = false;
   while (!closing_ && shared_.load(header::kPosts) > 0) {
+    settle_first();
     Napi::HandleScope scope(env_);
     napi_value result;
     int32_t context = -1;

@@ -34,6 +34,10 @@ class Loop {
   Contexts& contexts() { return contexts_; }
   // A turn is due although nothing waits in the rings: JavaScript has read or written by a call.
   void run_again() { again_ = true; }
+  // What an exception has left behind of nextTick and microtasks runs: nothing inside a callback.
+  void settle();
+  // As an exception that nobody has caught.
+  bool report(napi_value error);
   // Keeps the process alive, or no longer.
   void hold(bool on);
   // In the closing phase of this round of libuv's loop: calls `closing` with no scope, then runs
@@ -55,6 +59,8 @@ class Loop {
   uint32_t context_of(const uint32_t* event) const;
   bool dispatch_events();
   bool run_posts();
+  bool told(napi_status status);
+  void settle_first();
   void finish_round(napi_value closing, napi_value after);
   void handle_closed();
   bool call(napi_value prepare, uint32_t context);
@@ -66,7 +72,7 @@ class Loop {
   std::shared_ptr<Driver> driver_;
   LoopConfig config_;
   Contexts contexts_;
-  Napi::FunctionReference dispatch_, next_post_, run_post_;
+  Napi::FunctionReference dispatch_, next_post_, run_post_, nothing_;
   Napi::ObjectReference receiver_;
   const SharedArea& shared_;
 

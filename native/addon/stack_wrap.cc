@@ -81,6 +81,9 @@ Napi::Function StackWrap::define(Napi::Env env) {
                       InstanceMethod<&W::hold>("hold"),
                       InstanceMethod<&W::at_round_end>("atRoundEnd"),
                       InstanceMethod<&W::close>("close"),
+                      InstanceMethod<&W::settle>("settle"),
+                      InstanceMethod<&W::probe>("probe"),
+                      InstanceMethod<&W::report>("report"),
                       InstanceMethod<&W::create_context>("createContext"),
                       InstanceMethod<&W::free_context>("freeContext"),
                       InstanceMethod<&W::tcp_reaches>("tcpReaches"),
@@ -215,6 +218,16 @@ void StackWrap::at_round_end(Info info) {
 
 void StackWrap::hold(Info info) {
   if (loop_) loop_->hold(info[0].As<Napi::Boolean>());
+}
+
+void StackWrap::settle(Info) {
+  if (loop_) loop_->settle();
+}
+
+void StackWrap::probe(Info) {}
+
+void StackWrap::report(Info info) {
+  if (loop_) loop_->report(info[0]);
 }
 
 Napi::Value StackWrap::create_context(Info info) {

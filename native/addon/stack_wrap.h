@@ -31,6 +31,9 @@ class StackWrap : public Napi::ObjectWrap<StackWrap> {
   void flush(Info info);
   void hold(Info info);
   void at_round_end(Info info);
+  void settle(Info);
+  void probe(Info);
+  void report(Info);
   void close(Info info);
   Napi::Value create_context(Info info);
   void free_context(Info info);

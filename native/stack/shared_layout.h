@@ -36,6 +36,8 @@ inline constexpr uint32_t kPosts = 113;         // JavaScript: callbacks waiting
 inline constexpr uint32_t kRounds = 114;        // JavaScript's thread: rounds of its event loop
 // JavaScript's thread: 1 while events come that its own upcalls of this round may have caused
 inline constexpr uint32_t kAnswering = 115;
+// JavaScript: 1 when an exception may have left callbacks of nextTick behind
+inline constexpr uint32_t kTicksLeft = 116;
 inline constexpr uint32_t kAddresses = 128;  // scratch of the calling thread: addresses of a call
 inline constexpr uint32_t kWords = 256;
 }  // namespace header

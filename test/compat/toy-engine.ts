@@ -75,6 +75,9 @@ export class ToyEngine implements Engine {
 
   readonly answering = false;
 
+  /** Its upcalls begin with nothing left: Node's own callbacks of immediates have run it. */
+  settle(): void {}
+
   post(context: ContextId, prepare: () => Upcall): void {
     const callback = () => prepare()?.();
     const resource = this.#contexts.get(context);

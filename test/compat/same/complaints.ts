@@ -68,6 +68,7 @@ export const scenarios: Record<string, Scenario> = {
       setTimeout(() => {
         socket.on('data', (data) => log(shape(data)));
         socket.on('end', () => server.close(() => log('closed')));
+        socket.resume();
       }, 60);
     });
     serve(server, (port) => net.connect(port, '127.0.0.1').resume().end(Buffer.alloc(3000)));

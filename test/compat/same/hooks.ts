@@ -46,7 +46,10 @@ export const scenarios: Record<string, Scenario> = {
             client.on(event, () => say('client', event));
           }
         });
-        client.once('readable', () => say('client', 'readable'));
+        client.once('readable', () => {
+          say('client', 'readable');
+          setImmediate(() => client.resume());
+        });
         client.on('connect', () => {
           client.resume();
           store.run('hello', () => client.write('hello', () => say('client', 'written')));

@@ -46,9 +46,11 @@ export const scenarios: Record<string, Scenario> = {
     const server = net.createServer((socket) => {
       const name = ++n;
       socket.on('error', () => {});
-      socket.once('data', () => {
+      let requests = 0;
+      socket.on('data', () => {
         socket.write(`HTTP/1.1 200 OK\r\nContent-Length: 1\r\nConnection: keep-alive\r\n\r\n${name}`);
-        if (name === 1) setTimeout(() => socket.write('HTTP/1.1 500 Poison\r\nContent-Length: 0\r\n\r\n'), 30);
+        if (name === 1 && ++requests === 1)
+          setTimeout(() => socket.write('HTTP/1.1 500 Poison\r\nContent-Length: 0\r\n\r\n'), 30);
       });
     });
     const agent = new http.Agent({ keepAlive: true });
