@@ -86,12 +86,23 @@ bool AfXdpPort::start(const char* interface, SetupError& error) {
   info_.link = LinkType::kEthernet;
   info_.queues = queues();
   info_.mtu_bytes = std::min(device_.mtu_bytes, frame_limit_bytes() - kEthernetHeader - kVlanTag);
-  info_.mode = zero_copy_ ? "native zero-copy" : options_.native ? "native copy" : "generic copy";
-  if (!zero_copy_ && af_xdp::PacketCutter::suits(device_.driver) && cutter_.open(device_.ifindex)) {
+  if (!zero_copy_ && af_xdp::PacketCutter::suits(device_) && cutter_.open(device_.ifindex)) {
     info_.offloads = af_xdp::PacketCutter::offloads();
   }
+  name_mode();
   for (auto& queue : queues_) refill(*queue);
   return true;
+}
+
+void AfXdpPort::name_mode() {
+  if (zero_copy_) {
+    info_.mode = "native zero-copy";
+  } else if (cutter_.is_open()) {
+    info_.mode = options_.native ? "native copy, long TCP packets cut by the kernel"
+                                 : "generic copy, long TCP packets cut by the kernel";
+  } else {
+    info_.mode = options_.native ? "native copy" : "generic copy";
+  }
 }
 
 uint32_t AfXdpPort::wanted() const {
@@ -350,6 +361,7 @@ bool AfXdpPort::send_cut(std::span<Frame* const> packet) {
       // TCP sends it again, in segments from now on.
       info_.offloads = {};
       cutter_.close();
+      name_mode();
     }
     return true;
   }

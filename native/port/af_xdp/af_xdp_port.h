@@ -110,6 +110,7 @@ class AfXdpPort final : public Port {
   bool has_queue(uint32_t id) const;
   uint32_t wanted() const;
   bool make_poll_fd(SetupError& error);
+  void name_mode();
   uint32_t receive_from_side(std::span<Frame*> out);
   void refill(Queue& queue);
   uint32_t receive_from(Queue& queue, uint8_t number, std::span<Frame*> out);

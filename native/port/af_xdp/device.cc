@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <linux/ethtool.h>
+#include <linux/rtnetlink.h>
 #include <linux/sockios.h>
 #include <net/if.h>
 #include <net/if_arp.h>
@@ -76,6 +77,35 @@ void query_queues(int fd, const char* interface, Device& device) {
   device.tx_queues = std::max(device.tx_queues, 1u);
 }
 
+// Asks for the link and reads one attribute of the answer. Nothing is known when that fails.
+void query_qdisc(Device& device) {
+  const int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+  if (fd < 0) return;
+  struct {
+    nlmsghdr header{};
+    ifinfomsg link{};
+  } request;
+  request.header.nlmsg_len = sizeof(request);
+  request.header.nlmsg_type = RTM_GETLINK;
+  request.header.nlmsg_flags = NLM_F_REQUEST;
+  request.link.ifi_index = int(device.ifindex);
+  alignas(nlmsghdr) char answer[16384];
+  ssize_t bytes = -1;
+  if (send(fd, &request, sizeof(request), 0) == ssize_t(sizeof(request))) {
+    bytes = recv(fd, answer, sizeof(answer), 0);  // answered before send() returns
+  }
+  close(fd);
+  const auto* header = reinterpret_cast<const nlmsghdr*>(answer);
+  if (bytes < 0 || !NLMSG_OK(header, size_t(bytes)) || header->nlmsg_type != RTM_NEWLINK) return;
+  int left = int(header->nlmsg_len) - int(NLMSG_LENGTH(sizeof(ifinfomsg)));
+  const auto* link = static_cast<const ifinfomsg*>(NLMSG_DATA(header));
+  for (const rtattr* a = IFLA_RTA(link); RTA_OK(a, left); a = RTA_NEXT(a, left)) {
+    if (a->rta_type != IFLA_QDISC) continue;
+    std::snprintf(device.qdisc, sizeof(device.qdisc), "%.*s", int(RTA_PAYLOAD(a)),
+                  static_cast<const char*>(RTA_DATA(a)));
+  }
+}
+
 }  // namespace
 
 bool query_device(const char* interface, Device& device, SetupError& error) {
@@ -115,6 +145,7 @@ bool query_device(const char* interface, Device& device, SetupError& error) {
   std::memcpy(device.mac.data(), address.ifr_hwaddr.sa_data, device.mac.size());
   device.mtu_bytes = uint32_t(mtu.ifr_mtu);
   device.up = flags.ifr_flags & IFF_UP;
+  query_qdisc(device);
   return true;
 }
 

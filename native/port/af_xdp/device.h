@@ -17,6 +17,7 @@ struct Device {
   uint32_t tx_queues = 1;
   bool up = false;
   char driver[32] = "";
+  char qdisc[32] = "";  // its queueing discipline at this moment; "" if that is not known
 
   // True for devices that hand over packets of the same machine with the transport checksum
   // unfinished. A driver of real hardware never does; in generic mode a guest's network device may

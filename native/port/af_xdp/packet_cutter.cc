@@ -8,6 +8,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <string_view>
 
 #include "wire/byte_order.h"
 #include "wire/checksum.h"
@@ -72,8 +73,9 @@ ToKernel finish_headers(Frame& head, uint32_t total_bytes) {
 
 }  // namespace
 
-bool PacketCutter::suits(std::string_view driver) {
-  return driver == "veth"sv || driver == "netkit"sv;
+bool PacketCutter::suits(const Device& device) {
+  const std::string_view driver(device.driver);
+  return (driver == "veth"sv || driver == "netkit"sv) && device.qdisc == "noqueue"sv;
 }
 
 SendOffloads PacketCutter::offloads() {

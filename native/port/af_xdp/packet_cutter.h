@@ -7,10 +7,10 @@
 
 #include <cstdint>
 #include <span>
-#include <string_view>
 
 #include "base/result.h"
 #include "packet/frame.h"
+#include "port/af_xdp/device.h"
 #include "port/port.h"
 
 namespace millrace::af_xdp {
@@ -22,9 +22,10 @@ class PacketCutter {
   PacketCutter(const PacketCutter&) = delete;
   PacketCutter& operator=(const PacketCutter&) = delete;
 
-  // Whether packets stay in order between the two ways: only where the device has no queue of its
-  // own (`driver` as ethtool names it).
-  static bool suits(std::string_view driver);
+  // Whether packets stay in order between the two ways: only where none waits, so on devices that
+  // hand over at once and have no queueing discipline, which AF_XDP passes by and a packet socket
+  // does not. (One that is set up afterwards is not noticed; TCP bears what it does to the order.)
+  static bool suits(const Device& device);
   // False: it cannot be had, everything goes the other way.
   bool open(uint32_t ifindex);
   bool is_open() const { return fd_ >= 0; }

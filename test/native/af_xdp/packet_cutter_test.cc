@@ -147,5 +147,25 @@ TEST_CASE(
   REQUIRE(rig.port->transmit(clock_now(), rest) == rest.size());
   CHECK(rig.port->stats().tx_dropped == kSegments);
   CHECK_FALSE(rig.port->info().offloads.segments_v4);
+  CHECK(std::string(rig.port->info().mode) == "native copy");
   REQUIRE(rig.port->transmit(clock_now(), rest) == rest.size());  // of before: nobody waits for it
+}
+
+TEST_CASE("af_xdp: where packets may wait in a queueing discipline, all go one way" *
+          needs_root()) {
+  VethPair veth;
+  REQUIRE(veth.ok);
+  Inside here(veth.here);
+  FramePool pool(256, 2048);
+  SetupError error;
+  REQUIRE(run({"tc", "qdisc", "replace", "dev", VethPair::kHere, "root", "pfifo"}));
+  auto port = AfXdpPort::open(VethPair::kHere, pool, {}, error);
+  REQUIRE_MESSAGE(port, error.text);
+  CHECK_FALSE(port->info().offloads.segments_v4);
+  CHECK(std::string(port->info().mode).find("cut") == std::string::npos);
+  port->close();
+  REQUIRE(run({"tc", "qdisc", "del", "dev", VethPair::kHere, "root"}));
+  auto again = AfXdpPort::open(VethPair::kHere, pool, {}, error);
+  REQUIRE_MESSAGE(again, error.text);
+  CHECK(again->info().offloads.segments_v4);
 }
