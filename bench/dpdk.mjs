@@ -130,6 +130,8 @@ async function measureRing() {
   ]);
 }
 
+// Others' work on the machine is in every figure: it is written beside them.
+const load = os.loadavg()[0];
 await setUp(['build', 'bench', 'e2e']);
 const only = flags.only?.split(',');
 const wanted = (name) => only === undefined || only.includes(name);
@@ -147,7 +149,8 @@ for (const name of Object.keys(DEVICES).filter(wanted)) {
 if (wanted('net_ring')) for (const row of await measureRing()) add(row);
 const head = ['device', '', 'messages/s', 'packets in and out, per second of a core', 'us of CPU for a packet'];
 console.log(table([head, ...rows]).join('\n'));
-const machine = `Node ${process.version}, Linux ${os.release()}, ${os.cpus().length} x ${os.cpus()[0]?.model}`;
+const processors = `${os.cpus().length} x ${os.cpus()[0]?.model}`;
+const machine = `Node ${process.version}, Linux ${os.release()}, ${processors}, load before it began ${load.toFixed(1)}`;
 console.log(`${machine}; ${kBytes} bytes, ${flags['in-flight']} in flight, ${flags.seconds} s each`);
 if (flags.docs) {
   const file = join(ROOT, 'docs/ports.md');
