@@ -133,6 +133,10 @@ export interface NativeStack {
   tcpHandOver(ends: readonly Leaving[]): number | { fd: number; unsent: Uint8Array }[];
   /** null: there is no such connection. */
   tcpInfo(slot: number): NativeTcpInfo | null;
+  /** The bytes that a bulk event stands for, in memory of their own; undefined: there are none any more. */
+  tcpTake(slot: number, generation: number): Uint8Array | undefined;
+  /** Copies the first `bytes` of the pieces, or as many as there is memory for, and returns their number. */
+  tcpWrite(slot: number, generation: number, pieces: readonly Uint8Array[], bytes: number): number;
   udpBind(port: number, dualStack: boolean): number;
   udpConnect(slot: number, remotePort: number): number;
   udpDisconnect(slot: number): void;

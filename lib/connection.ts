@@ -4,13 +4,24 @@
  */
 import { CONGESTIONS } from './congestion';
 import type { Congestion, Connection, ConnectionInfo, ConnectionSink, ContextId, SocketAddress } from './engine';
-import { COMMAND, DEAD_FLAG, FRAMES_SHARE, FRAMES_SHARE_MIN, HEADER, OPTION, SOCKET, type Rings } from './rings';
+import {
+  COMMAND,
+  DEAD_FLAG,
+  FRAMES_SHARE,
+  FRAMES_SHARE_MIN,
+  HEADER,
+  OPTION,
+  READING,
+  SOCKET,
+  type Rings,
+} from './rings';
 
 const ENOTCONN = 107;
 // RFC 9293 leaves it to the implementation; Linux checks the same range.
 const KEEPALIVE_MAX_S = 32_767;
 /** UTF-8 takes at most this many bytes for one UTF-16 code unit. */
 const UTF8_BYTES_MAX = 3;
+const BULK_FRAMES = 4;
 
 /** What a connection needs of the engine. */
 export interface ConnectionHost {
@@ -20,6 +31,8 @@ export interface ConnectionHost {
   released(connection: StackConnection): void;
   /** See {@link Connection.handOver}. */
   handOver(connection: StackConnection): number;
+  /** Copies the first `bytes` of the pieces, or less when memory is short, and returns how many. */
+  writeBulk(connection: StackConnection, pieces: readonly Uint8Array[], bytes: number): number;
   /** See {@link Connection.info}. */
   info(connection: StackConnection): ConnectionInfo | null;
 }
@@ -81,11 +94,29 @@ export class StackConnection implements Connection {
   }
 
   write(data: Uint8Array): number {
-    const total = data.length;
-    const taken = this.#writeSome(data, 0, Math.min(total, this.#room()));
-    // Who waits for a frame waits for nothing else: room of its own would wake it in vain.
-    if (taken === total || this.waitsForFrame) return taken;
-    return this.#awaitRoom(taken);
+    return this.#isBulk(data.length) ? this.writeAll([data], data.length) : this.#writeFrom(data, 0);
+  }
+
+  writeAll(pieces: readonly Uint8Array[], total: number): number {
+    let taken = this.#isBulk(total) ? this.#writeBulk(pieces, total) : 0;
+    if (taken === total) return total;
+    let skip = taken;
+    this.#rings.together(true);
+    try {
+      for (const piece of pieces) {
+        if (skip >= piece.length) {
+          skip -= piece.length;
+          continue;
+        }
+        const end = this.#writeFrom(piece, skip);
+        taken += end - skip;
+        if (end < piece.length) break;
+        skip = 0;
+      }
+    } finally {
+      this.#rings.together(false);
+    }
+    return taken;
   }
 
   writeUtf8(text: string): number {
@@ -96,21 +127,18 @@ export class StackConnection implements Connection {
     return this.#writeText(text, text.length, false);
   }
 
-  cork(): void {
-    this.#rings.together(true);
+  setReading(on: boolean, own = false): void {
+    this.#setReading(!on ? READING.off : own ? READING.own : READING.on);
   }
 
-  uncork(): void {
-    this.#rings.together(false);
-  }
-
-  setReading(on: boolean): void {
+  #setReading(value: number): void {
     if (this.#closed) return;
     const { words } = this.#rings;
     const word = this.#line + SOCKET.reading;
-    if ((words[word] === 1) === on) return;
-    Atomics.store(words, word, on ? 1 : 0);
-    if (on) this.#command(COMMAND.resume);
+    const before = words[word];
+    if (before === value) return;
+    Atomics.store(words, word, value);
+    if (before === READING.off) this.#command(COMMAND.resume);
   }
 
   shutdown(): void {
@@ -137,11 +165,13 @@ export class StackConnection implements Connection {
     return this.#closed ? -ENOTCONN : this.#host.handOver(this);
   }
 
-  /** For the engine: stops what the stack would still publish. Returns whether there was anything to stop. */
-  stopReading(): boolean {
-    const { words } = this.#rings;
-    const word = this.#line + SOCKET.reading;
-    return Atomics.exchange(words, word, 0) === 1;
+  /** For the engine: stops what the stack would still publish. What this returns makes {@link readAgain} go on. */
+  stopReading(): number {
+    return Atomics.exchange(this.#rings.words, this.#line + SOCKET.reading, READING.off);
+  }
+
+  readAgain(stopped: number): void {
+    this.#setReading(stopped);
   }
 
   /** For the engine: the connection is the kernel's. */
@@ -183,6 +213,28 @@ export class StackConnection implements Connection {
       0,
       Math.min((words[this.#line + SOCKET.sendBuffer] as number) & ~DEAD_FLAG, shareBytes) - unacknowledged,
     );
+  }
+
+  /** One call is cheaper than that many frames. */
+  #isBulk(bytes: number): boolean {
+    return bytes > BULK_FRAMES * this.#frameLimit();
+  }
+
+  #writeBulk(pieces: readonly Uint8Array[], total: number): number {
+    const bytes = Math.min(total, this.#room());
+    if (!this.#isBulk(bytes)) return 0;
+    const taken = this.#host.writeBulk(this, pieces, bytes);
+    this.#written = (this.#written + taken) >>> 0;
+    return taken;
+  }
+
+  /** How far the connection has taken it, of which the first `from` bytes it had before. */
+  #writeFrom(data: Uint8Array, from: number): number {
+    const total = data.length;
+    const taken = this.#writeSome(data, from, Math.min(total, from + this.#room()));
+    // Who waits for a frame waits for nothing else: room of its own would wake it in vain.
+    if (taken === total || this.waitsForFrame) return taken;
+    return this.#awaitRoom(taken);
   }
 
   #writeSome(data: Uint8Array, from: number, total: number): number {

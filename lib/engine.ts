@@ -33,6 +33,8 @@ export interface ConnectionSink {
    * reading is off, except for what was already under way: the sink keeps that until it wants it.
    */
   onData(slab: ArrayBuffer, offset: number, length: number): Upcall;
+  /** The same in memory of the receiver's own, whole: `bytes.buffer` has these bytes and no others. */
+  onBytes(bytes: Uint8Array): Upcall;
   /** The peer's FIN, behind the last byte. Once. */
   onEnd(): Upcall;
   /** The connection is dead (ECONNRESET, ETIMEDOUT, EPIPE ...), behind the last byte received before it. Once. */
@@ -121,13 +123,16 @@ export interface Connection extends Channel {
   readonly unacknowledgedBytes: number;
   /** Takes as much as fits and returns the number of bytes taken; the rest is the caller's to offer again at onWritable. */
   write(data: Uint8Array): number;
+  /** The same for pieces, of `total` bytes, that the program wrote as one: nobody sees a part of them alone. */
+  writeAll(pieces: readonly Uint8Array[], total: number): number;
   /** The same for a string, without a Buffer in between; -1 when it does not fit as a whole: encode it and use write(). */
   writeUtf8(text: string): number;
   writeLatin1(text: string): number;
-  /** Before and behind the writes that the program made as one: nobody sees a part of them. */
-  cork(): void;
-  uncork(): void;
-  setReading(on: boolean): void;
+  /**
+   * `own`: the program is to have the bytes in memory of its own, so many at once come by onBytes, with one copy less.
+   * Both ways are possible at any time.
+   */
+  setReading(on: boolean, own?: boolean): void;
   /** FIN behind everything written. */
   shutdown(): void;
   /** FIN behind everything written, or RST when received bytes were not read. No upcall follows. */

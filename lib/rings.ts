@@ -42,7 +42,20 @@ export const COMMAND = {
   returnFrame: 10,
 } as const;
 
-export const EVENT = { connect: 1, accept: 2, data: 3, end: 4, error: 5, writable: 6, message: 7, frames: 8 } as const;
+export const EVENT = {
+  connect: 1,
+  accept: 2,
+  data: 3,
+  end: 4,
+  error: 5,
+  writable: 6,
+  message: 7,
+  frames: 8,
+  bulk: 9,
+} as const;
+
+/** Values of a line's `reading`. `own`: many bytes at once go straight into memory of the program's own. */
+export const READING = { off: 0, on: 1, own: 2 } as const;
 
 /** The frames that a connection may fill: a share of the free ones, or so many (see shared_layout.h). */
 export const FRAMES_SHARE = 8;

@@ -68,6 +68,7 @@ interface Post {
 const UNCLAIMED: ConnectionSink = {
   onConnect: () => undefined,
   onData: () => undefined,
+  onBytes: () => undefined,
   onEnd: () => undefined,
   onError: () => undefined,
   onWritable: () => undefined,
@@ -246,6 +247,10 @@ export class StackEngine implements Engine, ConnectionHost {
     if (this.#sockets[connection.slot] === connection) this.#sockets[connection.slot] = undefined;
   }
 
+  writeBulk({ slot, generation }: StackConnection, pieces: readonly Uint8Array[], bytes: number): number {
+    return this.#native.tcpWrite(slot, generation, pieces, bytes);
+  }
+
   handOver(connection: StackConnection): number {
     this.#native.flush(); // the other end may have been closed a moment ago
     const others = this.#native.tcpPeer(connection.slot);
@@ -264,7 +269,7 @@ export class StackEngine implements Engine, ConnectionHost {
     }));
     const made = this.#native.tcpHandOver(ends);
     if (typeof made === 'number') {
-      for (const [i, end] of leaving.entries()) if (read[i]) end.setReading(true);
+      for (const [i, end] of leaving.entries()) end.readAgain(read[i] as number);
       return made;
     }
     for (const end of leaving) {
@@ -359,6 +364,7 @@ export class StackEngine implements Engine, ConnectionHost {
     if (type === EVENT.accept) return this.#dispatchAccept(socket as StackListener | undefined, at, a0);
     if (type === EVENT.data) return this.#dispatchData(socket as StackConnection | undefined, at, a0, a1, a2);
     this.#advance();
+    if (type === EVENT.bulk) return this.#dispatchBulk(socket as StackConnection | undefined);
     return type === EVENT.frames ? this.#dispatchFrames() : this.#dispatchState(type, socket, a0);
   }
 
@@ -392,6 +398,15 @@ export class StackEngine implements Engine, ConnectionHost {
     if (connection === undefined || connection.closed) return undefined;
     connection.noteReceived(total);
     return connection.sink.onData(slab, offset, total);
+  }
+
+  /** Bytes that stay in the stack until now: with those that came since, as one read(2) would give them. */
+  #dispatchBulk(connection: StackConnection | undefined): Upcall {
+    if (connection === undefined || connection.closed) return undefined;
+    const bytes = this.#native.tcpTake(connection.slot, connection.generation);
+    if (bytes === undefined) return undefined;
+    connection.noteReceived(bytes.length);
+    return connection.sink.onBytes(bytes);
   }
 
   #advance(): void {

@@ -37,7 +37,7 @@ const GROUPS = {
     compiled: true,
     beside: true,
   },
-  // Not by itself: what it costs `npm test` on two processors has not been measured.
+  // Not by itself: four minutes of a processor, of which `npm test` leaves two on two of them.
   guest: { run: runGuests, compiled: true, beside: true, byName: true },
   conformance: { run: runConformance, compiled: true },
   e2e: { run: () => runTapIn(['e2e'], { jobs: 1, timeoutSeconds: 300 }), compiled: true, privilege: true },

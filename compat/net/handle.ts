@@ -114,27 +114,14 @@ class TCP extends Base {
     return this.writeBuffer(request, Buffer.from(text, 'utf16le'));
   }
 
-  /**
-   * Writes chunk by chunk, so that nobody sees a part. Returns how many the connection took whole; of the next one it
-   * took `#taken` bytes.
-   */
-  #offer(chunks: readonly Uint8Array[]): number {
-    const connection = this.#link.connection as Connection;
-    let index = 0;
+  /** Returns how many chunks the connection took whole; of the next one it took `#taken` bytes. */
+  #offer(chunks: readonly Uint8Array[], total: number): number {
+    let left = (this.#link.connection as Connection).writeAll(chunks, total);
     this.#taken = 0;
-    connection.cork();
-    try {
-      for (; index < chunks.length; index++) {
-        const chunk = chunks[index] as Uint8Array;
-        const taken = chunk.byteLength === 0 ? 0 : connection.write(chunk);
-        if (taken < chunk.byteLength) {
-          this.#taken = taken;
-          break;
-        }
-      }
-    } finally {
-      connection.uncork();
-    }
+    if (left === total) return chunks.length;
+    let index = 0;
+    for (; left >= (chunks[index] as Uint8Array).byteLength; index++) left -= (chunks[index] as Uint8Array).byteLength;
+    this.#taken = left;
     return index;
   }
 
@@ -152,7 +139,7 @@ class TCP extends Base {
     let index = 0;
     let taken = 0;
     if (outbound.idle) {
-      index = this.#offer(chunks);
+      index = this.#offer(chunks, total);
       taken = this.#taken;
       if (index === chunks.length) return 0;
     }
@@ -296,13 +283,15 @@ class TCP extends Base {
   #write(request: Request, chunks: readonly Uint8Array[]): number {
     const link = this.#link;
     const outbound = link.outbound;
-    for (const chunk of chunks) outbound.totalBytes += chunk.byteLength;
+    let total = 0;
+    for (const chunk of chunks) total += chunk.byteLength;
+    outbound.totalBytes += total;
     const errno = link.writeError();
     if (errno !== 0) return errno;
     let index = 0;
     let taken = 0;
     if (outbound.idle) {
-      index = this.#offer(chunks);
+      index = this.#offer(chunks, total);
       taken = this.#taken;
     }
     if (index === chunks.length) {

@@ -62,6 +62,16 @@ export class KernelConnection implements Connection {
     return taken;
   }
 
+  writeAll(pieces: readonly Uint8Array[]): number {
+    let total = 0;
+    for (const piece of pieces) {
+      const taken = this.write(piece);
+      total += taken;
+      if (taken < piece.byteLength) break;
+    }
+    return total;
+  }
+
   /** Strings come as bytes. */
   writeUtf8(): number {
     return -1;
@@ -70,10 +80,6 @@ export class KernelConnection implements Connection {
   writeLatin1(): number {
     return -1;
   }
-
-  cork(): void {}
-
-  uncork(): void {}
 
   setReading(on: boolean): void {
     if (this.#closed || this.#reading === on) return;
@@ -176,8 +182,8 @@ export class KernelConnection implements Connection {
   #onRead(data: ArrayBuffer | undefined): void {
     const result = state[stream.kReadBytesOrError] as number;
     if (data !== undefined && result > 0) {
-      const offset = state[stream.kArrayBufferOffset] as number;
-      this.#post(() => this.sink.onData(data, offset, result));
+      const bytes = new Uint8Array(data, state[stream.kArrayBufferOffset] as number, result);
+      this.#post(() => this.sink.onBytes(bytes));
     } else if (result === EOF) this.#post(() => this.sink.onEnd());
     else if (result < 0) this.#fail(result);
   }

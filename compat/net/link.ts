@@ -3,10 +3,10 @@
  * The handle (handle.ts) has the shape that Node wants and no logic, this has the logic and no shape.
  *
  * Two ways lead up. Plain JavaScript on top (net.Socket): `handle.onread` is called, in the handle's async context, with
- * a view of the slab where libuv's handle has an ArrayBuffer. Node makes its Buffer of either, of the view with memory of
- * its own: programs transfer `data.buffer` to other threads, and read it from its beginning to its end. A consumer in
- * C++ on top (TLS, http2, http's parser): only readBuffer() and emitEOF() reach it, they make their own callback scope,
- * and so the engine must call us with none (context 0).
+ * an ArrayBuffer of these bytes alone, as libuv's handle has it, or with a view of the slab. Node makes its Buffer of either,
+ * of the view with memory of its own: programs transfer `data.buffer` to other threads, and read it from its beginning to its
+ * end. A consumer in C++ on top (TLS, http2, http's parser): only readBuffer() and emitEOF() reach it, they make their own
+ * callback scope, and so the engine must call us with none (context 0).
  */
 import type {
   Congestion,
@@ -178,7 +178,7 @@ export class Link implements ConnectionSink {
     this.outbound.open(kernel);
     // A FIN that was given to the engine goes behind what the engine could not give to the kernel.
     if (end.unsent.byteLength > 0 && this.#shutDown && !this.outbound.busy) kernel.shutdown();
-    if (this.#reading) kernel.setReading(true);
+    if (this.#reading) this.#startReading(kernel);
   }
 
   /** A consumer in C++ is about to call. */
@@ -211,7 +211,14 @@ export class Link implements ConnectionSink {
   /** Somebody is about to read through C++. Bytes and EOF take the other way from now on. */
   set consumer(consumer: Consumer) {
     this.#consumer = consumer;
-    if (this.#connection !== null && this.#connectRequest === null) this.#connection.context = this.#scope();
+    if (this.#connection === null || this.#connectRequest !== null) return;
+    this.#connection.context = this.#scope();
+    if (this.#reading && !this.#closed) this.#startReading(this.#connection);
+  }
+
+  /** Whoever reads through C++ copies the bytes himself. */
+  #startReading(connection: Connection): void {
+    connection.setReading(true, this.#consumer === 'script' && this.userBuffer === null);
   }
 
   address(which: 'local' | 'remote', out: AddressOut): number {
@@ -231,7 +238,10 @@ export class Link implements ConnectionSink {
   setReading(on: boolean): void {
     if (this.#closed || this.#reading === on) return;
     this.#reading = on;
-    if (this.#connectRequest === null) this.#connection?.setReading(on);
+    if (this.#connectRequest === null && this.#connection !== null) {
+      if (on) this.#startReading(this.#connection);
+      else this.#connection.setReading(false);
+    }
     if (on) this.#postFlush();
     this.#updateHold();
   }
@@ -338,7 +348,7 @@ export class Link implements ConnectionSink {
     connection.context = this.#scope();
     if (status === 0) {
       this.outbound.open(connection);
-      if (this.#reading) connection.setReading(true);
+      if (this.#reading) this.#startReading(connection);
     }
     this.#updateHold();
     const up = status === 0;
@@ -346,15 +356,23 @@ export class Link implements ConnectionSink {
   }
 
   onData(slab: ArrayBuffer, offset: number, length: number): Upcall {
+    return this.#receive(new Uint8Array(slab, offset, length), false);
+  }
+
+  onBytes(bytes: Uint8Array): Upcall {
+    return this.#receive(bytes, true);
+  }
+
+  /** `own`: they have memory to themselves. */
+  #receive(bytes: Uint8Array, own: boolean): Upcall {
     if (this.#closed) return undefined;
     // A consumer in C++ must know that what is answered has been written: its completions are posted, this comes behind.
     const behind = this.#consumer !== 'script' && this.outbound.completing;
-    if (this.#reading && this.#kept.length === 0 && !behind && this.#recordOf(slab, offset, length) === length) {
-      const bytes = new Uint8Array(slab, offset, length);
-      if (this.userBuffer === null) return this.#deliver(bytes);
-      if (length <= this.userBuffer.byteLength) return () => this.#fillUserBuffer(bytes);
+    if (this.#reading && this.#kept.length === 0 && !behind && this.#recordOf(bytes) === bytes.byteLength) {
+      if (this.userBuffer === null) return this.#deliver(bytes, own);
+      if (bytes.byteLength <= this.userBuffer.byteLength) return () => this.#fillUserBuffer(bytes);
     }
-    this.#kept.push(new Uint8Array(slab.slice(offset, offset + length)));
+    this.#kept.push(own ? bytes : bytes.slice());
     if (!this.#reading) return undefined;
     if (behind || this.#kept.length > 1) {
       this.#postFlush();
@@ -414,13 +432,14 @@ export class Link implements ConnectionSink {
     return this.#consumer === 'script' ? this.#context : 0;
   }
 
-  #deliver(bytes: Uint8Array): Upcall {
+  #deliver(bytes: Uint8Array, own: boolean): Upcall {
     this.bytesRead += bytes.byteLength;
     this.#lastRead = this.#engine.round;
     if (this.#consumer === 'script') {
       state[kRead] = bytes.byteLength;
       state[kOffset] = 0;
-      return (this.handle.onread as (bytes: Uint8Array) => void).bind(this.handle, bytes);
+      const whole = own && bytes.byteLength === bytes.buffer.byteLength;
+      return (this.handle.onread as (bytes: unknown) => void).bind(this.handle, whole ? bytes.buffer : bytes);
     }
     this.#records++;
     // After an upgrade http's server has let go of the connection: the short way is open for what comes next.
@@ -429,10 +448,10 @@ export class Link implements ConnectionSink {
   }
 
   /** How many of these bytes go up together. */
-  #recordOf(memory: ArrayBufferLike, offset: number, length: number): number {
+  #recordOf(bytes: Uint8Array): number {
+    const length = bytes.byteLength;
     if (this.#records >= SINGLE_RECORDS || this.#consumer === 'script') return length;
     if (!isWrapped(this.handle) || !survivesExceptions()) return length;
-    const bytes = new Uint8Array(memory, offset, length);
     if (length < RECORD_HEADER_BYTES) return length;
     return Math.min(length, RECORD_HEADER_BYTES + ((bytes[3] as number) << 8) + (bytes[4] as number));
   }
@@ -440,11 +459,10 @@ export class Link implements ConnectionSink {
   /** Hands up one piece of what was kept. */
   #deliverKept(): Upcall {
     const chunk = this.#kept[0] as Uint8Array;
-    const whole = this.#recordOf(chunk.buffer, chunk.byteOffset, chunk.byteLength);
-    const fits = this.userBuffer?.byteLength ?? whole;
+    const fits = this.userBuffer?.byteLength ?? this.#recordOf(chunk);
     if (fits < chunk.byteLength) this.#kept[0] = chunk.subarray(fits);
     else this.#kept.shift();
-    if (this.userBuffer === null) return this.#deliver(chunk.subarray(0, fits));
+    if (this.userBuffer === null) return this.#deliver(chunk.subarray(0, fits), true);
     const part = chunk.subarray(0, fits);
     return () => this.#fillUserBuffer(part);
   }

@@ -189,7 +189,8 @@ bool Loop::dispatch_events() {
   while (!closing_ && int32_t(first + count - shared_.load(header::kEventHead)) > 0) {
     // What a callback has written is one piece for a reader in this process, as in a socket's
     // buffer.
-    if (shared_.commands_waiting() > 0 && driver_->turned_early()) driver_->turn();
+    const bool written = again_ || shared_.commands_waiting() > 0;
+    if (written && driver_->turned_early()) driver_->turn();
     settle_first();
     if (closing_) return any;
     Napi::HandleScope scope(env_);
@@ -239,11 +240,12 @@ void Loop::run_round() {
   more_ = true;
   if (last_round_ == now) return;
   last_round_ = now;
+  again_ = false;
   const bool left = driver_->turn();
   run_posts();
   dispatch_events();
   run_posts();
-  more_ = left || anything_waits();
+  more_ = left || again_ || anything_waits();
 }
 
 void Loop::run_rounds() {
@@ -251,10 +253,11 @@ void Loop::run_rounds() {
   for (int round = 0; round < kRounds && !closing_; ++round) {
     const bool early = run_posts();
     shared_.store(header::kAnswering, round > 0 || early ? 1 : 0);
+    again_ = false;
     const bool left = driver_->turn();
     const bool events = dispatch_events();
     const bool posts = run_posts() || early;
-    more_ = left || anything_waits();
+    more_ = left || again_ || anything_waits();
     if (events) hot_until_ns_ = uint64_t(monotonic_now().ns) + uint64_t(config_.spin_us) * 1000;
     if (!more_ || !(events || posts || shared_.commands_waiting() > 0)) break;
     // What closes waits for the end of libuv's round: dead sockets must not pile up, nor 'close'

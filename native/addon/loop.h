@@ -32,6 +32,8 @@ class Loop {
   ~Loop();
 
   Contexts& contexts() { return contexts_; }
+  // A turn is due although nothing waits in the rings: JavaScript has read or written by a call.
+  void run_again() { again_ = true; }
   // What an exception has left behind of nextTick and microtasks runs: nothing inside a callback.
   void settle();
   // As an exception that nobody has caught.
@@ -81,7 +83,8 @@ class Loop {
   uv_poll_t poll_{};
   uv_poll_t control_{};
   bool closing_ = false;
-  bool more_ = false;  // the last run left work behind
+  bool more_ = false;   // the last run left work behind
+  bool again_ = false;  // see run_again()
   bool running_ = false;
   uint32_t last_round_ = ~0u;  // of libuv's loop, in which run_round() did its work
   uint64_t armed_until_ms_ = 0;

@@ -94,6 +94,8 @@ Napi::Function StackWrap::define(Napi::Env env) {
                       InstanceMethod<&W::tcp_peer>("tcpPeer"),
                       InstanceMethod<&W::tcp_hand_over>("tcpHandOver"),
                       InstanceMethod<&W::tcp_info>("tcpInfo"),
+                      InstanceMethod<&W::tcp_take>("tcpTake"),
+                      InstanceMethod<&W::tcp_write>("tcpWrite"),
                       InstanceMethod<&W::tcp_listener_congestion>("tcpListenerCongestion"),
                       InstanceMethod<&W::udp_bind>("udpBind"),
                       InstanceMethod<&W::udp_connect>("udpConnect"),
@@ -351,6 +353,62 @@ Napi::Value StackWrap::tcp_info(Info info) {
   put("segmentsReceived", i->segments_received);
   put("segmentsRetransmitted", i->segments_retransmitted);
   return o;
+}
+
+// (slot, generation): the bytes that a bulk event stands for, in memory of their own; undefined:
+// there are none any more.
+Napi::Value StackWrap::tcp_take(Info info) {
+  const Napi::Env env = info.Env();
+  const uint32_t slot = info[0].As<Napi::Number>().Uint32Value();
+  const uint32_t generation = info[1].As<Napi::Number>().Uint32Value();
+  const uint32_t bytes = driver_->with_stack(
+      [&](Stack& stack, Instant) { return stack.answer_bulk(slot, generation); });
+  if (bytes == 0) return env.Undefined();
+  // Without the baton: this may collect garbage. Node does not zero it, and it is filled below.
+  void* memory = nullptr;
+  napi_value buffer = nullptr;
+  const bool made = napi_create_buffer(env, bytes, &memory, &buffer) == napi_ok;
+  driver_->with_stack([&](Stack& stack, Instant now) {
+    if (made) {
+      stack.take_bulk(now, slot, {static_cast<uint8_t*>(memory), bytes});
+    } else {
+      stack.repeat_bulk(slot);
+    }
+    return 0;
+  });
+  loop_->run_again();
+  return made ? Napi::Value(env, buffer) : env.Undefined();
+}
+
+// (slot, generation, [Uint8Array, ...], bytes): writes the first `bytes` of them, or as many as
+// there is memory for, and returns their number.
+Napi::Value StackWrap::tcp_write(Info info) {
+  const Napi::Env env = info.Env();
+  const uint32_t slot = info[0].As<Napi::Number>().Uint32Value();
+  const uint32_t generation = info[1].As<Napi::Number>().Uint32Value();
+  const uint32_t limit = info[3].As<Napi::Number>().Uint32Value();
+  std::vector<std::span<const uint8_t>> pieces;
+  OptionReader(env, info[2]).each_element([&](napi_value element) {
+    void* data = nullptr;
+    size_t bytes = 0;
+    if (napi_get_typedarray_info(env, element, nullptr, &bytes, &data, nullptr, nullptr) == napi_ok)
+      pieces.push_back({static_cast<const uint8_t*>(data), bytes});
+  });
+  bool enough = false;
+  const uint32_t taken = driver_->with_stack([&](Stack& stack, Instant now) {
+    uint32_t total = 0;
+    for (const auto& piece : pieces) {
+      const auto wanted = piece.first(std::min<size_t>(piece.size(), limit - total));
+      const uint32_t n = stack.write_bulk(now, slot, generation, wanted);
+      total += n;
+      if (n < piece.size()) break;
+    }
+    enough = stack.writes_enough();
+    return total;
+  });
+  if (enough) driver_->turn_early();
+  loop_->run_again();
+  return Napi::Number::New(env, taken);
 }
 
 void StackWrap::close_at_exit(Info info) {

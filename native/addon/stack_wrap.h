@@ -46,6 +46,8 @@ class StackWrap : public Napi::ObjectWrap<StackWrap> {
   Napi::Value tcp_peer(Info info);
   Napi::Value tcp_hand_over(Info info);
   Napi::Value tcp_info(Info info);
+  Napi::Value tcp_take(Info info);
+  Napi::Value tcp_write(Info info);
   void tcp_listener_congestion(Info info);
   Napi::Value udp_bind(Info info);
   Napi::Value udp_connect(Info info);

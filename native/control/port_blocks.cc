@@ -123,9 +123,20 @@ Result<uint16_t> PortBlocks::allocate(const wire::Endpoint& remote, PortPreferen
       second_best = port;
       if (++disliked == kPreferenceTries) break;
     }
-    if (second_best != 0) return take(remote, second_best);
-    if (Error error = reserve_block()) return error;
+    if (second_best != 0 && !another_may_please(*preference)) return take(remote, second_best);
+    const Error error = reserve_block();
+    if (error && second_best != 0) return take(remote, second_best);
+    if (error) return error;
   }
+}
+
+bool PortBlocks::another_may_please(PortPreference& preference) const {
+  if (blocks() >= limits_.preferred_blocks_max) return false;
+  const uint16_t first = blocks_.back().first_port;
+  for (uint16_t i = 0; i < kPortsPerBlock; ++i) {
+    if (preference.likes(uint16_t(first + i))) return true;
+  }
+  return false;
 }
 
 bool PortBlocks::release(uint16_t port, const wire::Endpoint& remote) {

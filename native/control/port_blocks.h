@@ -26,6 +26,8 @@ inline constexpr uint16_t kPortsPerBlock = 64;
 struct PortBlockLimits {
   uint32_t blocks_max = 256;
   uint32_t flows_max = 65536;  // pairs of port and remote endpoint in use
+  // Up to so many blocks there is another one when none of the free ports is liked.
+  uint32_t preferred_blocks_max = 8;
   // The range to take blocks from; 0, 0: net.ipv4.ip_local_port_range, or Linux's default of it.
   // Ports of net.ipv4.ip_local_reserved_ports are left alone.
   uint16_t first_port = 0;
@@ -60,8 +62,9 @@ class PortBlocks {
 
   // A local port that is not in use with `remote`. EADDRNOTAVAIL: none is left and no more can be
   // reserved; EMFILE, ENFILE: no descriptors to reserve more with; or the observer's error.
-  // `preference`, if there is one, is asked about a bounded number of free ports of the blocks that
-  // there are; when it likes none, one of them has to do.
+  // `preference`, if there is one, is asked about a bounded number of free ports. When it likes
+  // none, there is another block, as long as there are few and it likes any port of the last one;
+  // after that a port that it does not like has to do.
   Result<uint16_t> allocate(const wire::Endpoint& remote, PortPreference* preference = nullptr);
   // The pair is free again. False when it was not in use.
   bool release(uint16_t port, const wire::Endpoint& remote);
@@ -90,6 +93,7 @@ class PortBlocks {
   Use* find(const wire::Endpoint& remote, uint16_t port) const;
   uint16_t take(const wire::Endpoint& remote, uint16_t port);
   Error reserve_block();
+  bool another_may_please(PortPreference& preference) const;
   Error bind_block(Block& block);
   void unbind(Block& block);
   void read_settings();

@@ -66,7 +66,7 @@ struct Interface {
   LinkConfig link;
   bool ethernet = false;
   bool local_everywhere = false;
-  SendOffloads offloads;  // the port's
+  const SendOffloads* offloads = nullptr;  // the port's; it may take them back
   TransmitBatch batch;
 };
 

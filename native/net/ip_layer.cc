@@ -33,7 +33,7 @@ uint8_t IpLayer::attach(Port& port, const LinkConfig& link, bool local_everywher
   interface.link.mtu_bytes = std::min(link.mtu_bytes, port.info().mtu_bytes);
   interface.ethernet = port.info().link == LinkType::kEthernet;
   interface.local_everywhere = local_everywhere;
-  interface.offloads = port.info().offloads;
+  interface.offloads = &port.info().offloads;
   if (local_everywhere) everywhere_ = index;
   tables_changed();
   return index;

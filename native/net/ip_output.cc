@@ -152,12 +152,12 @@ inline void IpLayer::put_in_batch(Instant now, Interface& interface, Frame* fram
 
 const SendOffloads& IpLayer::offloads(Path& path) {
   (void)refresh(path);  // where that fails, so will send()
-  return interfaces_[path.interface].offloads;
+  return *interfaces_[path.interface].offloads;
 }
 
 bool IpLayer::append(const Path& path, Frame* head, Frame* frame, uint16_t segment_bytes) {
   Interface& interface = interfaces_[path.interface];
-  const SendOffloads& offloads = interface.offloads;
+  const SendOffloads& offloads = *interface.offloads;
   const bool v4 = path.remote.is_v4();
   if (!(v4 ? offloads.segments_v4 : offloads.segments_v6)) return false;
   const uint32_t link_bytes = interface.ethernet ? wire::kEthernetHeaderBytes : 0;

@@ -14,6 +14,7 @@
 #include <type_traits>
 
 #include "base/assert.h"
+#include "base/time.h"
 
 namespace millrace {
 
@@ -46,9 +47,13 @@ struct alignas(64) Frame {
   static constexpr uint8_t kChecksumWanted = 16;
   // To be sent: payload alone, which goes on from the frame that is handed over before this one.
   static constexpr uint8_t kContinues = 32;
+  // Received, and the device said when: `received`.
+  static constexpr uint8_t kStamped = 64;
 
   // Room for the owner's own notes while the frame is queued (TCP: sequence, times, SACK state).
   alignas(8) unsigned char scratch[72] = {};
+
+  Instant received;  // in the stack's time; only with kStamped
 
   uint8_t* data() { return chunk + offset; }
   const uint8_t* data() const { return chunk + offset; }

@@ -48,6 +48,7 @@ Frame* FramePool::clone(const Frame& frame) {
   if (!copy) return nullptr;
   copy->length = frame.length;
   copy->flags = frame.flags;
+  copy->received = frame.received;
   std::memcpy(copy->data(), frame.data(), frame.length);
   return copy;
 }

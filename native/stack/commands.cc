@@ -84,6 +84,25 @@ void Stack::execute_connection(Instant now, Command op, Slot& slot, const uint32
   }
 }
 
+// A quarter of the pool is for receiving.
+uint32_t Stack::frames_kept() const {
+  return pool_.capacity() / 4;
+}
+
+uint32_t Stack::write_bulk(Instant now, uint32_t index, uint32_t generation,
+                           std::span<const uint8_t> bytes) {
+  take_commands(now);  // what was written before comes before
+  Slot* slot = slots_.at(index);
+  if (!slot || slot->generation != generation) return uint32_t(bytes.size());
+  const uint32_t before = pool_.available();
+  note_write(*slot);
+  const uint32_t taken = tcp_.write(*slot->connection, bytes, frames_kept());
+  bulk_frames_ += before - pool_.available();
+  slot->written += taken;
+  if (!slot->written_node().linked()) written_.push_back(slot);
+  return taken;
+}
+
 // Room is told of in steps of a third of the buffer, so that a writer is not woken for every
 // acknowledgement.
 void Stack::wake_writer(Slot& slot) {

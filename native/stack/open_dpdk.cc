@@ -8,7 +8,6 @@
 #include "base/clock_os.h"
 #include "port/wrap/exception_port.h"
 #include "port/wrap/side_port.h"
-#include "stack/answer_queues.h"
 #include "stack/dpdk_loader.h"
 #include "stack/kernel_director.h"
 #include "stack/open_parts.h"
@@ -29,7 +28,6 @@ struct Opened {
   std::unique_ptr<steer::Steering> steering;  // goes before the port that it leads to
   uint32_t ifindex = 0;                       // the kernel's interface that has the addresses
   bool shared = false;                        // with other stacks of this process
-  KernelDirector::Shared parts;               // then
 };
 
 bool fail(OpenError& error, const SetupError& failure) {
@@ -90,7 +88,7 @@ bool follow_kernel(Stack& stack, const OpenConfig& config, Opened& opened, OpenE
       stack.ip(), stack.timers(), stack.random(),
       KernelDirector::Limits{.flows_max = config.stack.tcp.connections_max});
   director->add_interface(opened.ifindex, std::move(opened.steering), opened.shared,
-                          std::move(opened.parts));
+                          KernelDirector::Shared{});
   if (const Error failed = director->start(monotonic_now())) {
     return refuse(error, failed.code,
                   std::string("cannot follow the kernel's tables: ") + std::strerror(failed.code));
@@ -164,22 +162,20 @@ dpdk::DeviceRequest device_request(const OpenConfig& config) {
   request.wants_rules = !config.interfaces.empty();
   if (request.wants_rules) request.interface = config.interfaces[0].c_str();
   request.whole = !config.dpdk.tap.empty();
+  request.stamps = !config.pcap_file.empty();
   request.verbose = config.dpdk.verbose;
   return request;
 }
 
-// What came by another stack's queue and is this one's; and which answers come by this one's.
-bool join_others(Stack& stack, const dpdk::DeviceFacts& facts, steer::XdpSteering& steering,
-                 Opened& opened, OpenError& error) {
+// What came by another stack's queue and is this one's. (No connections are opened over a shared
+// device: DPDK has a socket on every queue, so nobody can keep those of threads that are gone, and
+// an answer by such a queue would be lost.)
+bool join_others(Stack& stack, steer::XdpSteering& steering, Opened& opened, OpenError& error) {
   SetupError failure;
   auto port = SidePort::open(std::move(opened.port), stack.pool(), steering.inbox().poll_fd(),
                              &steering.inbox(), receive_from_inbox, failure);
   if (!port) return fail(error, failure);
   opened.port = std::move(port);
-  char interface[IF_NAMESIZE] = "";
-  if (!if_indextoname(facts.ifindex, interface)) return true;
-  opened.parts.answers = std::make_unique<RssAnswerQueues>(
-      std::string(interface), std::vector<uint32_t>{facts.first_queue});
   return true;
 }
 
@@ -197,7 +193,7 @@ bool steer_device(Stack& stack, const OpenConfig& config, const dpdk::DeviceFact
         steer_sockets(facts, stack.pool().frame_bytes() - FramePool::kTxHeadroom, error);
     if (!steering) return false;
     discard_received(*opened.port, stack.pool());
-    const bool wired = !opened.shared || join_others(stack, facts, *steering, opened, error);
+    const bool wired = !opened.shared || join_others(stack, *steering, opened, error);
     opened.steering = std::move(steering);
     return wired;
   }

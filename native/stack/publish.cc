@@ -9,9 +9,10 @@
 namespace millrace {
 
 namespace {
-constexpr uint32_t kChunkBytes = 65536;     // as much as one read(2) of libuv returns
+constexpr uint32_t kChunkBytes = 65536;  // as much as one read(2) of libuv returns
+// From so many bytes on the second copy, out of a slab, costs more than the calls that save it.
+constexpr uint32_t kBulkBytes = 4096;
 constexpr uint32_t kMessagesPerRound = 64;  // of one socket, before the others have their turn
-constexpr uint32_t kFramesKept = 4;         // a quarter of the pool is for receiving
 }  // namespace
 
 // False when something is left that only waits for JavaScript to make room.
@@ -104,7 +105,30 @@ bool Stack::publish_connection(Instant now, Slot& slot) {
 }
 
 bool Stack::publish_data(Instant now, Slot& slot) {
-  uint32_t readable = tcp_.readable_bytes(*slot.connection);
+  const uint32_t readable = tcp_.readable_bytes(*slot.connection);
+  const bool own = Reading(shared_.socket(slot.index)[socket_word::kReading]) == Reading::kOwn;
+  // What comes behind bytes that JavaScript is to take can only be taken too.
+  const bool bulk = slot.bulks > 0 || (own && readable >= kBulkBytes);
+  if (!(bulk ? publish_bulk(slot, readable) : publish_pieces(now, slot, readable))) return false;
+  if (!slot.end_told && tcp_.fin_received(*slot.connection)) {
+    if (!next_event(Event::kEnd, slot)) return false;
+    commit_event();
+    slot.end_told = true;
+  }
+  return true;
+}
+
+// As many events as it takes to fetch all that is there now.
+bool Stack::publish_bulk(Slot& slot, uint32_t readable) {
+  while (uint64_t(slot.bulks) * kChunkBytes < readable) {
+    if (!next_event(Event::kBulk, slot)) return false;
+    commit_event();
+    ++slot.bulks;
+  }
+  return true;
+}
+
+bool Stack::publish_pieces(Instant now, Slot& slot, uint32_t readable) {
   while (readable > 0) {
     uint32_t* args = next_event(Event::kData, slot);
     if (!args) return false;
@@ -122,19 +146,37 @@ bool Stack::publish_data(Instant now, Slot& slot) {
     args[0] = place.slab;
     args[1] = place.offset;
     args[2] = bytes;
-    std::atomic_ref published(shared_.socket(slot.index)[socket_word::kPublished]);
-    published.store(published.load(std::memory_order_relaxed) + bytes, std::memory_order_relaxed);
+    note_published(slot, bytes);
     commit_event();
     data_slot_ = slot.index;
     data_tail_ = event_tail_;
     readable = tcp_.readable_bytes(*slot.connection);
   }
-  if (!slot.end_told && tcp_.at_end(*slot.connection)) {
-    if (!next_event(Event::kEnd, slot)) return false;
-    commit_event();
-    slot.end_told = true;
-  }
   return true;
+}
+
+void Stack::note_published(const Slot& slot, uint32_t bytes) {
+  std::atomic_ref published(shared_.socket(slot.index)[socket_word::kPublished]);
+  published.store(published.load(std::memory_order_relaxed) + bytes, std::memory_order_relaxed);
+}
+
+uint32_t Stack::answer_bulk(uint32_t index, uint32_t generation) {
+  Slot* slot = slots_.at(index);
+  if (!slot || slot->generation != generation) return 0;
+  MR_ASSERT(slot->bulks > 0);
+  --slot->bulks;
+  return std::min(tcp_.readable_bytes(*slot->connection), kChunkBytes);
+}
+
+void Stack::take_bulk(Instant now, uint32_t index, std::span<uint8_t> out) {
+  Slot& slot = *slots_.at(index);
+  const uint32_t bytes = tcp_.read(now, *slot.connection, out);
+  MR_ASSERT(bytes == out.size());
+  note_published(slot, bytes);
+  // Bytes that came since were not told of.
+  if (slot.bulks == 0 && tcp_.readable_bytes(*slot.connection) > 0) {
+    mark(index, Slot::kReadable);
+  }
 }
 
 bool Stack::publish_accepts(Slot& slot) {
@@ -231,7 +273,7 @@ void Stack::refresh_socket_line(Slot& slot) {
 
 // Those that JavaScript has in stock, and those that it may still get.
 uint32_t Stack::frames_free() const {
-  const uint32_t keep = pool_.capacity() / kFramesKept;
+  const uint32_t keep = frames_kept();
   const uint32_t stock = shared_.load(header::kFramesTail) - shared_.load(header::kFramesHead);
   return stock + (pool_.available() > keep ? pool_.available() - keep : 0);
 }
@@ -241,7 +283,7 @@ uint32_t Stack::frames_free() const {
 void Stack::offer_frames() {
   const uint32_t head = shared_.load(header::kFramesHead);
   uint32_t tail = shared_.load(header::kFramesTail);
-  const uint32_t keep = pool_.capacity() / kFramesKept;
+  const uint32_t keep = frames_kept();
   const uint32_t start = tail;
   while (tail - head < shared_.sizes().frames && pool_.available() > keep) {
     shared_.free_frame(tail++) = pool_.alloc(FramePool::kTxHeadroom)->index;

@@ -64,11 +64,16 @@ enum class Event : uint32_t {
   kWritable = 6,
   kMessage = 7,  // slab, offset, length, port, address[4]
   kFrames = 8,   // there are free frames again, and somebody waits for them (slot unused)
+  kBulk = 9,     // many bytes: they stay in the stack until JavaScript takes them
 };
+
+// What JavaScript wants of a connection's bytes. kOwn: many at once go straight into memory of the
+// program's own (Event::kBulk).
+enum class Reading : uint32_t { kOff = 0, kOn = 1, kOwn = 2 };
 
 // Words of a socket's line.
 namespace socket_word {
-inline constexpr uint32_t kReading = 0;       // JavaScript: 1 while it wants data
+inline constexpr uint32_t kReading = 0;       // JavaScript: a Reading
 inline constexpr uint32_t kAcked = 1;         // stack: bytes acknowledged, modulo 2^32
 inline constexpr uint32_t kSendBuffer = 2;    // stack: bytes that may be unacknowledged
 inline constexpr uint32_t kPayloadMss = 3;    // stack: bytes to fill a frame with

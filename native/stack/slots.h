@@ -35,6 +35,7 @@ struct Slot : ListNode<ReadyTag>, ListNode<WrittenTag> {
   bool tell_error = false;  // the program wrote to a dead connection: it must hear, reading or not
   int error = 0;
   uint32_t written = 0;  // bytes taken from JavaScript, modulo 2^32
+  uint32_t bulks = 0;    // kBulk events that JavaScript has not answered yet
   uint32_t index = 0;
   uint32_t generation;
   wire::Endpoint local;  // listeners and datagram sockets: what they are bound to

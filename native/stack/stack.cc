@@ -67,6 +67,7 @@ void Stack::set_director(std::unique_ptr<FlowDirector> director) {
 bool Stack::turn(Instant now, uint32_t frames_budget) {
   ++counters_.turns;
   last_turn_ = now;
+  bulk_frames_ = 0;
   take_commands(now);
   timers_.advance(now);
   // What arrived in the last turn has been seen by now: an answer takes the ACK along.

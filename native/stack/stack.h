@@ -135,6 +135,19 @@ class Stack final : tcp::Handler, udp::Handler {
   // Closes behind all commands that wait.
   void close_now(Instant now, uint32_t slot);
   void add_slab(uint8_t* memory, uint32_t bytes, uint32_t id) { slabs_.add(memory, bytes, id); }
+  // A kBulk event has reached JavaScript: how many bytes it may take now (0: none, or there is no
+  // such socket any more). If that is not 0, either of the other two is called next.
+  uint32_t answer_bulk(uint32_t slot, uint32_t generation);
+  // Copies them out: they are JavaScript's. A turn is due afterwards.
+  void take_bulk(Instant now, uint32_t slot, std::span<uint8_t> out);
+  // Behind what JavaScript has commanded until now: copies the bytes, or as many as there is free
+  // memory for, and returns their number. A turn is due afterwards, before too many are waiting for
+  // it.
+  uint32_t write_bulk(Instant now, uint32_t slot, uint32_t generation,
+                      std::span<const uint8_t> bytes);
+  bool writes_enough() const { return bulk_frames_ >= kBulkFramesMax; }
+  // There was no memory for them: the event comes again.
+  void repeat_bulk(uint32_t slot) { mark(slot, Slot::kReadable); }
 
   // Calls visit(group, name, meaning, value) for every counter.
   template <typename Visit>
@@ -144,6 +157,7 @@ class Stack final : tcp::Handler, udp::Handler {
   uint32_t sockets_live() const { return slots_.live(); }
 
  private:
+  static constexpr uint32_t kBulkFramesMax = 64;  // as many as JavaScript's commands of one turn
   // tcp::Handler, udp::Handler: they only mark slots.
   void on_connected(tcp::Connection& connection) override;
   void on_acceptable(tcp::Listener& listener) override;
@@ -158,6 +172,7 @@ class Stack final : tcp::Handler, udp::Handler {
 
   // commands.cc
   void take_commands(Instant now);
+  uint32_t frames_kept() const;
   void execute(Instant now, const uint32_t* command);
   void execute_connection(Instant now, Command op, Slot& slot, const uint32_t* args);
   void execute_datagram(Instant now, Command op, Slot& slot, const uint32_t* args);
@@ -171,6 +186,9 @@ class Stack final : tcp::Handler, udp::Handler {
   bool publish_slot(Instant now, Slot& slot);
   bool publish_connection(Instant now, Slot& slot);
   bool publish_data(Instant now, Slot& slot);
+  bool publish_bulk(Slot& slot, uint32_t readable);
+  bool publish_pieces(Instant now, Slot& slot, uint32_t readable);
+  void note_published(const Slot& slot, uint32_t bytes);
   bool publish_accepts(Slot& slot);
   bool publish_messages(Slot& slot);
   uint32_t* next_event(Event type, const Slot& slot);
@@ -218,6 +236,7 @@ class Stack final : tcp::Handler, udp::Handler {
   std::unique_ptr<FlowDirector> director_;
   std::unique_ptr<net::NeighborResolver> resolver_;
   Counters counters_;
+  uint32_t bulk_frames_ = 0;  // written since the last turn
   uint32_t event_tail_ = 0;
   uint32_t data_slot_ = ~0u;  // whose bytes were published last, and what the tail was then
   uint32_t data_tail_ = 0;

@@ -59,6 +59,13 @@ void rack_update_reordering(Connection& c, const AckSummary& a) {
   }
 }
 
+// RFC 8985 6.2 step 4: what DSACKs have taught is forgotten after 16 recoveries. As with Linux,
+// those that turn out to have been for nothing do not count: under steady reordering there are
+// several of them in each round trip.
+void rack_recovered(LossState& l) {
+  if (l.reo_wnd_persist > 0 && --l.reo_wnd_persist == 0) l.reo_wnd_steps = 1;
+}
+
 bool rack_detect_loss(Core& core, Instant now, Connection& c) {
   LossState& l = c.loss;
   if (l.rack_sent.ns == 0) return false;

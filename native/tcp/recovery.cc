@@ -122,6 +122,7 @@ void count_dupacks(Connection& c, AckSummary& a) {
 void leave_recovery(Connection& c) {
   LossState& l = c.loss;
   if (l.phase != Recovery::kLoss && !c.rate_based) c.window.cwnd_bytes = c.window.ssthresh_bytes;
+  if (l.phase != Recovery::kCwr) rack_recovered(l);
   l.phase = Recovery::kOpen;
   l.frto = false;
   l.dupacks = 0;
@@ -262,7 +263,6 @@ void enter_recovery(Core& core, Instant now, Connection& c, uint32_t prior_fligh
   }
   l.phase = Recovery::kFast;
   l.high = c.snd.nxt;
-  if (l.reo_wnd_persist > 0 && --l.reo_wnd_persist == 0) l.reo_wnd_steps = 1;
 }
 
 void enter_loss(Core& core, Instant now, Connection& c) {

@@ -51,6 +51,7 @@ void forget_sack_hints(Connection& c);
 // --- rack.cc
 void rack_delivered(Connection& c, TxNote& n, AckSummary& a);
 void rack_update_reordering(Connection& c, const AckSummary& a);
+void rack_recovered(LossState& l);  // from losses that were real
 // Marks what RACK deems lost. Returns true if something was, sets the reordering timer if something
 // may be.
 bool rack_detect_loss(Core& core, Instant now, Connection& c);

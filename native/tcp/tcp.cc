@@ -13,9 +13,11 @@
 #include "tcp/lifecycle.h"
 #include "tcp/open.h"
 #include "tcp/output.h"
+#include "tcp/path_mtu.h"
 #include "tcp/receive.h"
 #include "tcp/recovery.h"
 #include "tcp/timers.h"
+#include "wire/checksum.h"
 
 namespace millrace::tcp {
 
@@ -77,6 +79,35 @@ void Tcp::write(Connection& c, Frame* frame) {
   s.end += length;
 }
 
+uint32_t Tcp::write(Connection& c, std::span<const uint8_t> bytes, uint32_t frames_kept) {
+  FramePool& pool = core_->pool;
+  TxQueue& q = c.snd.queue;
+  follow_path(*core_, c);
+  const uint32_t full =
+      std::min<uint32_t>(c.snd.mss_bytes, pool.frame_bytes() - FramePool::kTxHeadroom);
+  const bool summed = !core_->ip.offloads(c.path).checksums;
+  size_t at = 0;
+  while (at < bytes.size() && pool.available() > frames_kept) {
+    Frame* frame = pool.alloc();
+    // What lacks to the last segment apart, so that the others are whole from the beginning.
+    const uint32_t room = q.tail_room(full);
+    const uint32_t length = std::min<uint32_t>(room ? room : full, uint32_t(bytes.size() - at));
+    frame->length = length;
+    uint16_t sum = 0;
+    if (summed) {
+      sum = wire::copy_and_sum(frame->data(), bytes.data() + at, length);
+    } else {
+      std::memcpy(frame->data(), bytes.data() + at, length);
+    }
+    at += length;
+    write(c, frame);
+    if (!summed || room || q.tail != frame) continue;
+    note_of(frame).payload_sum = sum;
+    note_of(frame).flags |= TxNote::kSummed;
+  }
+  return uint32_t(at);
+}
+
 void Tcp::push(Instant now, Connection& c, bool more) {
   TxQueue& q = c.snd.queue;
   if (!q.unsent) return;
@@ -99,6 +130,10 @@ uint32_t Tcp::read(Instant now, Connection& c, std::span<uint8_t> out) {
   const uint32_t n = copy_out(*core_, c, out);
   if (n > 0) after_read(*core_, now, c);
   return n;
+}
+
+bool Tcp::fin_received(const Connection& c) const {
+  return c.rcv.fin_received;
 }
 
 bool Tcp::at_end(const Connection& c) const {

@@ -93,6 +93,9 @@ class Tcp final : public net::TransportHandler {
   // must be at least FramePool::kTxHeadroom. Nothing is sent before push(). Small frames are
   // merged.
   void write(Connection& connection, Frame* frame);
+  // The same with a copy of `bytes`, or of so many of them that `frames_kept` stay in the pool; how
+  // many.
+  uint32_t write(Connection& connection, std::span<const uint8_t> bytes, uint32_t frames_kept);
   // Sends what window, congestion and Nagle allow. `more`: another write follows at once, a last
   // short segment waits for it.
   void push(Instant now, Connection& connection, bool more = false);
@@ -104,7 +107,9 @@ class Tcp final : public net::TransportHandler {
   uint32_t readable_bytes(const Connection& connection) const;
   // Copies in-order bytes out, frees their frames and opens the window. Returns the bytes copied.
   uint32_t read(Instant now, Connection& connection, std::span<uint8_t> out);
-  // The peer's FIN has arrived and everything before it has been read.
+  // The peer's FIN has arrived, and everything before it: nothing more comes to be read.
+  bool fin_received(const Connection& connection) const;
+  // The same, and everything has been read.
   bool at_end(const Connection& connection) const;
   // Sends FIN behind the queue.
   void shutdown_write(Instant now, Connection& connection);

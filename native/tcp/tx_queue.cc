@@ -10,7 +10,7 @@ namespace millrace::tcp {
 
 uint16_t payload_sum_of(Frame* f) {
   TxNote& n = note_of(f);
-  if (n.has(TxNote::kSummed) && n.transmissions == 1) return n.payload_sum;
+  if (n.has(TxNote::kSummed) && n.transmissions <= 1) return n.payload_sum;
   n.payload_sum = wire::checksum_fold(wire::checksum_partial({f->chunk + n.offset, n.length}));
   n.flags |= TxNote::kSummed;
   return n.payload_sum;
@@ -56,14 +56,19 @@ void TxQueue::append(Frame* f, Seq seq, uint16_t flags) {
   ++frames;
 }
 
+uint32_t TxQueue::tail_room(uint32_t mss_bytes) const {
+  if (!unsent) return 0;
+  const TxNote& n = note_of(tail);
+  if (n.has(TxNote::kEndOfRecord)) return 0;
+  if (n.length >= mss_bytes || tail->refs != 1 || tail->tx_pending != 0) return 0;
+  return std::min(mss_bytes - n.length, tail->capacity - n.offset - n.length);
+}
+
 void TxQueue::fill_tail(Frame* f, uint32_t mss_bytes, Seq& end) {
+  const uint32_t take = std::min(f->length, tail_room(mss_bytes));
+  if (take == 0) return;
   TxNote& n = note_of(tail);
-  if (n.has(TxNote::kEndOfRecord)) return;
-  if (n.length >= mss_bytes || tail->refs != 1 || tail->tx_pending != 0) return;
-  const uint32_t used = n.offset + n.length;
-  uint32_t take = f->length < mss_bytes - n.length ? f->length : mss_bytes - n.length;
-  if (take > tail->capacity - used) take = tail->capacity - used;
-  std::memcpy(tail->chunk + used, f->data(), take);
+  std::memcpy(tail->chunk + n.offset + n.length, f->data(), take);
   n.length += take;
   n.flags &= uint16_t(~(TxNote::kPush | TxNote::kSummed));  // the write goes on
   bytes += take;

@@ -57,8 +57,8 @@ inline TxNote& note_of(Frame* f) {
   return f->scratch_as<TxNote>();
 }
 
-// The sum over the payload is remembered from the first transmission to the second: with much in
-// flight the bytes are long out of the caches by then, and reading them again would be most of what
+// The sum over the payload is remembered until the second transmission: with much in flight the
+// bytes are long out of the caches by then, and reading them again would be most of what
 // an ACK costs that finds a hole. Later ones sum anew: should the memory ever be wrong, the segment
 // must not be so for good.
 uint16_t payload_sum_of(Frame* f);
@@ -98,6 +98,8 @@ struct TxQueue {
 
   // Appends `f`, whose offset and length delimit the payload.
   void append(Frame* f, Seq seq, uint16_t flags);
+  // How many bytes fill_tail() would move, of enough.
+  uint32_t tail_room(uint32_t mss_bytes) const;
   // Moves bytes from the front of `f` into the unsent tail until that is a full segment; `end` goes
   // along.
   void fill_tail(Frame* f, uint32_t mss_bytes, Seq& end);

@@ -41,6 +41,21 @@ uint64_t checksum_partial(std::span<const uint8_t> data, uint64_t sum) {
   return sum;
 }
 
+uint16_t copy_and_sum(uint8_t* to, const uint8_t* from, size_t bytes) {
+  uint64_t sum = 0, other = 0;
+  size_t left = bytes;
+  for (; left >= 32; left -= 32, from += 32, to += 32) {
+    uint32_t words[8];
+    std::memcpy(words, from, 32);
+    std::memcpy(to, words, 32);
+    sum += uint64_t(words[0]) + words[1] + words[2] + words[3];
+    other += uint64_t(words[4]) + words[5] + words[6] + words[7];
+  }
+  std::memcpy(to, from, left);
+  sum = uint64_t(checksum_fold(sum)) + checksum_fold(other);
+  return checksum_fold(checksum_partial({to, left}, sum));
+}
+
 uint16_t checksum_fold(uint64_t sum) {
   sum = (sum >> 32) + (sum & 0xffffffff);
   sum = (sum >> 32) + (sum & 0xffffffff);

@@ -210,6 +210,9 @@ const NO_SINK: ConnectionSink = {
   onData() {
     throw new Error('data before there was a sink');
   },
+  onBytes() {
+    throw new Error('data before there was a sink');
+  },
   onEnd() {},
   onError() {},
   onWritable() {},
@@ -271,6 +274,16 @@ export class ToyConnection implements Connection {
     return taken;
   }
 
+  writeAll(pieces: readonly Uint8Array[]): number {
+    let total = 0;
+    for (const piece of pieces) {
+      const taken = piece.byteLength === 0 ? 0 : this.write(piece);
+      total += taken;
+      if (taken < piece.byteLength) break;
+    }
+    return total;
+  }
+
   /** There is no kernel behind it. */
   handOver(): number {
     return -95; // ENOTSUP
@@ -292,10 +305,6 @@ export class ToyConnection implements Connection {
     this.#reading = on;
     if (on) this.#schedule();
   }
-
-  cork(): void {}
-
-  uncork(): void {}
 
   shutdown(): void {
     if (this.#endSent || this.#dead) return;

@@ -50,6 +50,12 @@ t.test(`a loop blocked for ${kBlockMs} ms (${mode})`, { skip }, async (t) => {
   ]);
   await tcpdump.waitFor(/listening on/);
 
+  const file = home.file('up');
+  await home.must(home.peer, process.execPath, [
+    '-e',
+    `const {pattern}=require(${JSON.stringify(app('pattern'))}); pattern(${kBytes}, 'up').pipe(require('fs').createWriteStream('${file}'))`,
+  ]);
+  const limit = ['--limit-rate', '30M', '-sS'];
   const paced = home.spawn(
     home.peer,
     process.execPath,
@@ -57,12 +63,6 @@ t.test(`a loop blocked for ${kBlockMs} ms (${mode})`, { skip }, async (t) => {
     { name: 'paced' },
   );
   const pacedPort = (await paced.waitFor(/^port (\d+)/m))[1] ?? '';
-  const file = home.file('up');
-  await home.must(home.peer, process.execPath, [
-    '-e',
-    `const {pattern}=require(${JSON.stringify(app('pattern'))}); pattern(${kBytes}, 'up').pipe(require('fs').createWriteStream('${file}'))`,
-  ]);
-  const limit = ['--limit-rate', '30M', '-sS'];
   const upload = home.spawn(home.peer, 'curl', [...limit, '-T', file, `${url}/up`], { name: 'upload' });
   const download = home.spawn(home.peer, 'bash', [
     '-o',

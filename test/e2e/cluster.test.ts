@@ -54,7 +54,8 @@ class Cluster {
   }
 
   client(host: string, side: 'peer' | 'mill' = 'peer'): Job {
-    const args = [app('cluster-client'), host, String(this.port), '8'];
+    // Each worker holds some of them, but once in 2^15 runs.
+    const args = [app('cluster-client'), host, String(this.port), '16'];
     return this.#home.spawn(this.#home[side], process.execPath, args, { stdin: 'pipe' });
   }
 }

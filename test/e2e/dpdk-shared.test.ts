@@ -79,6 +79,39 @@ if (Number(process.env['E2E_ROUNDS'] ?? 1) > 1) {
   t.test('worker threads that end at every step of their life', { skip }, everyStep);
 }
 
+t.test(
+  'two threads on the same port: both listen where Node lets them, else as under plain Node',
+  { skip },
+  async (t) => {
+    const home = await lab(t, { queues: 2 });
+    const server = start(home, 'threads-http', [2, 7000, '0.0.0.0'], { ...ourselves, REUSE: '1' });
+    await server.waitFor(/^listening on/m, 30_000);
+    const answered: string[] = [];
+    for (let i = 0; i < 32; i++) {
+      const { stdout } = await home.run(home.peer, 'curl', ['-s', '-m', '10', `http://${home.mill.ipv4}:7000/`], {});
+      answered.push(stdout);
+    }
+    t.ok(
+      answered.every((text) => text.includes('"handle":"thread"')),
+      'every request is answered',
+    );
+    const { threads } = await server.ask<{ threads: Stats[] }>('stats');
+    const accepted = threads.map((stats) => count(stats, /^connections_accepted$/));
+    t.comment(`accepted by the threads' own stacks: ${accepted}`);
+    const [major, minor] = process.versions.node.split('.').map(Number) as [number, number];
+    if (major > 22 || (major === 22 && minor >= 12)) {
+      t.equal((accepted[0] ?? 0) + (accepted[1] ?? 0), 32, 'all of them ours');
+      t.ok(Math.min(...accepted) > 0, 'each thread takes what comes by its queue');
+    } else {
+      t.match(server.stdout, /^thread [01] listens on EADDRINUSE$/m);
+      t.equal(Math.min(...accepted), 0, 'the other one has nothing');
+      t.ok(Math.max(...accepted) > 0, 'the one that listens takes what comes by its queue');
+    }
+    await server.stop('SIGTERM', 8000);
+    t.equal(server.stderr, '', 'nothing on stderr');
+  },
+);
+
 t.test('one thread more than there are queues stays with the kernel, and says why', { skip }, async (t) => {
   const home = await lab(t, { queues: 2 });
   const server = start(home, 'threads-http', [3, 7000, '0.0.0.0'], ourselves);

@@ -97,6 +97,7 @@ SimConditions forward(const Path& path) {
   line.duplicate = path.duplicate;
   line.reorder = path.reorder;
   line.reorder_by = path.reorder_by;
+  line.early = path.early;
   line.delay = path.round_trip * 1 / 2;
   line.rate_bits_per_s = path.rate_bits_per_s;
   line.queue_bytes = path.queue_bytes;
@@ -113,6 +114,7 @@ Figures transfer(const Path& path) {
   back.loss = path.loss_of_acks;
   back.reorder = path.reorder_of_acks;
   back.reorder_by = path.reorder_by;
+  back.early = path.early;
   Host sender(network, path, 0, forward(path)), receiver(network, path, 1, back);
   MR_ASSERT(receiver.tcp->listen({receiver.address, kPort}, false, 4, {}, 0).ok());
   tcp::ConnectionOptions options = sender.tcp->defaults();

@@ -24,6 +24,7 @@ struct Path {
   uint32_t reorder_of_acks = 0;
   uint32_t reorder = 0;
   Duration reorder_by{};
+  uint32_t early = 0;  // of data packets and ACKs
   uint32_t duplicate = 0;
   Duration time = Duration::seconds(20);
 };

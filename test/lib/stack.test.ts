@@ -57,6 +57,7 @@ function openEngine(accelerate = '', config: Partial<NativeConfig> = {}): StackE
 class Recorder implements ConnectionSink {
   received = '';
   readonly log: string[] = [];
+  readonly own: Uint8Array[] = [];
   #wake: () => void = () => {};
 
   onConnect(status: number): void {
@@ -65,6 +66,10 @@ class Recorder implements ConnectionSink {
   onData(slab: ArrayBuffer, offset: number, length: number): void {
     this.received += Buffer.from(slab, offset, length).toString('latin1');
     this.#note('data');
+  }
+  onBytes(bytes: Uint8Array): void {
+    this.own.push(bytes);
+    this.onData(bytes.buffer as ArrayBuffer, bytes.byteOffset, bytes.length);
   }
   onEnd(): void {
     this.#note('end');
@@ -143,6 +148,25 @@ test('a connection: text, buffers, end', async (t) => {
   server.shutdown();
   await clientSink.until(() => clientSink.saw('end'));
   t.equal(clientSink.received, 'answer');
+  client.close();
+  server.close();
+  engine.close();
+});
+
+test('who wants bytes of his own gets many at once in memory that has no others', async (t) => {
+  const engine = openEngine();
+  const { client, clientSink, server } = await pair(engine);
+  client.setReading(true, true);
+  const bytes = Buffer.from(Array.from({ length: 200_000 }, (_, i) => (i * 7 + (i >>> 8)) & 0xff));
+  t.equal(server.write(Buffer.from('few')), 3);
+  t.equal(server.writeAll([bytes.subarray(0, 10), bytes.subarray(10, 10), bytes.subarray(10)], 200_000), 200_000);
+  await clientSink.until(() => clientSink.received.length === 200_003);
+  t.equal(clientSink.received, `few${bytes.toString('latin1')}`);
+  t.ok(clientSink.own.length >= 3);
+  for (const piece of clientSink.own) {
+    t.equal(piece.byteOffset, 0);
+    t.equal(piece.buffer.byteLength, piece.length);
+  }
   client.close();
   server.close();
   engine.close();

@@ -241,10 +241,10 @@ void Checker::settle_isn(Direction& d, uint32_t number) {
 void Checker::check_acknowledgement(const Segment& s, Direction& own, Direction& peer) {
   settle_isn(peer, s.ack);
   if (!peer.known) return fail_("ACK of a peer that has sent no SYN");
+  // A late copy of the first SYN has begun another handshake, and a TIME-WAIT answers from the old
+  // one.
+  if (peer.reborn && peer.sent_to == peer.isn + 1 && s.ack != peer.sent_to) return;
   if (before(peer.sent_to, s.ack)) {
-    // A late copy of the first SYN has begun another handshake, and a TIME-WAIT answers from the
-    // old one.
-    if (peer.reborn && peer.sent_to == peer.isn + 1) return;
     return fail_(text("acknowledges %u, the peer has sent to %u", s.ack - peer.isn,
                       peer.sent_to - peer.isn));
   }

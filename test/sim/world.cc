@@ -10,8 +10,9 @@ namespace millrace::sim {
 
 namespace {
 // Virtual time without any progress of an application after which a run counts as hung. More than
-// the longest series of back-offs that the weather makes likely.
-constexpr Duration kStall = Duration::seconds(1500);
+// the longest that a stack goes on without an answer: a closed window is probed 15 times, after a
+// clock that jumped ahead (the jump is in the round trip) at once in steps of two minutes.
+constexpr Duration kStall = Duration::seconds(15 * 120 + 200);
 // For what remains after the last application has closed: TIME-WAIT, orphans, dead peers.
 constexpr Duration kLinger = Duration::seconds(3600);
 constexpr uint32_t kStepsMax = 5'000'000;

@@ -47,7 +47,7 @@ void sack_storm(Context& c, Bytes syn_options, uint32_t unit) {
             {.syn_options = std::move(syn_options), .answers = false});
   const bool opened = peer.open();
   peer.acknowledge();
-  peer.write("10000000\n");
+  peer.write("100000000\n");  // more than can come meanwhile
   c.wire.pump(100);
   // Let the congestion window grow first, until much is under way at once.
   for (int i = 0; i < 200 && peer.highest - peer.rcv_nxt < 100000; ++i) {

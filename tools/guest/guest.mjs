@@ -68,9 +68,10 @@ function qemuArguments({ kernel, job, memoryMb, cpus, virtualTime, qemu, kernelW
 }
 
 /** Starts QEMU and follows its ports to its end. It dies with this process, however that goes. */
-function follow(args, { timeoutSeconds, idle, onOut, onErr, onConsole }) {
+function follow(args, { timeoutSeconds, namespace, idle, onOut, onErr, onConsole }) {
   return new Promise((resolve, reject) => {
-    const command = ['setpriv', '--pdeathsig', 'KILL', 'qemu-system-x86_64', ...args];
+    const where = namespace ? ['ip', 'netns', 'exec', namespace] : [];
+    const command = [...where, 'setpriv', '--pdeathsig', 'KILL', 'qemu-system-x86_64', ...args];
     const [program, ...rest] = idle ? ['chrt', '--idle', '0', ...command] : command;
     const child = spawn(program, rest, {
       stdio: ['ignore', ...Array(7).fill('pipe')],
@@ -135,13 +136,15 @@ function follow(args, { timeoutSeconds, idle, onOut, onErr, onConsole }) {
  * `timeoutSeconds`, 125 when the guest itself failed; the output is the command's stdout.
  *
  * Options: `kernel` (a Debian package), `modules` to load first (others come by themselves when the kernel asks for them), `qemu` (more arguments of
- * QEMU), `kernelWords` (for its command line), `env`, `cwd`, `memoryMb`, `cpus`, `virtualTime`, `idle` (leaves the
- * processors to everybody else), `timeoutSeconds`, `onOut`, `onErr`, `onConsole`, `log`.
+ * QEMU), `kernelWords` (for its command line), `env`, `cwd`, `memoryMb`, `cpus`, `virtualTime`, `namespace` (of this
+ * machine's network, for what its devices lead to), `idle` (leaves the processors to everybody else), `timeoutSeconds`,
+ * `onOut`, `onErr`, `onConsole`, `log`.
  */
 export async function runGuest(command, options = {}) {
   const { modules = [], qemu = [], kernelWords = [], env = {}, cwd = ROOT, memoryMb = 2048, cpus = 1 } = options;
   const {
     virtualTime = false,
+    namespace,
     idle = false,
     timeoutSeconds = 120,
     onOut = () => {},
@@ -151,7 +154,7 @@ export async function runGuest(command, options = {}) {
   const log = options.log ?? console.error;
   const missing = await setUp(['guest'], log);
   if (missing.length > 0) return { code: 125, output: '' };
-  const kernel = await prepareKernel(options.kernel ?? 'linux-image-amd64', log);
+  const kernel = await prepareKernel(options.kernel, log);
   const folder = mkdtempSync(join(ROOT, '.cache/guest/job-'));
   try {
     const job = join(folder, 'job.sh');
@@ -162,7 +165,7 @@ export async function runGuest(command, options = {}) {
       output += text;
       onOut(text);
     };
-    const outcome = await follow(args, { timeoutSeconds, idle, onOut: out, onErr, onConsole });
+    const outcome = await follow(args, { timeoutSeconds, namespace, idle, onOut: out, onErr, onConsole });
     if (outcome.late) {
       log(`guest: not done after ${timeoutSeconds} s`);
       return { code: 124, output };

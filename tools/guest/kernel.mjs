@@ -15,11 +15,16 @@ import { basename, join } from 'node:path';
 import { ROOT } from '../files.mjs';
 import { run } from '../run.mjs';
 
+/** Debian's, by the package that depends on the newest of its series. */
+const DEFAULT_KERNEL = 'linux-image-amd64';
 const CACHE = join(ROOT, '.cache/guest');
 const INIT = join(ROOT, 'tools/guest/init.sh');
 
 /** What the first process needs before it has a file system to load modules from; with what these depend on. */
 const FIRST_MODULES = ['virtio_pci', '9pnet_virtio', '9p', 'overlay', 'virtio_console'];
+
+/** The archive could not be asked, or has no such kernel. */
+export class KernelMissing extends Error {}
 
 async function must(command, args, options = {}) {
   const { code, output } = await run(command, args, { timeoutSeconds: 300, ...options });
@@ -85,7 +90,7 @@ async function buildInitramfs(folder, tree, version) {
  * from the cache, fetched when it is not there. Gives its version, its image, its tree (with lib/modules) and an
  * initramfs.
  */
-export async function prepareKernel(name, log = () => {}) {
+export async function prepareKernel(name = DEFAULT_KERNEL, log = () => {}) {
   mkdirSync(CACHE, { recursive: true });
   const tree = join(CACHE, name);
   if (!existsSync(tree)) {
@@ -95,10 +100,14 @@ export async function prepareKernel(name, log = () => {}) {
       await whole(tree, (scratch) => unpack(scratch, newest));
     };
     // What apt knows of may be gone by now, or it knows of nothing yet.
-    await fetch().catch(async () => {
-      await must('apt-get', ['update']);
-      await fetch();
-    });
+    await fetch()
+      .catch(async () => {
+        await must('apt-get', ['update']);
+        await fetch();
+      })
+      .catch((error) => {
+        throw new KernelMissing(error.message);
+      });
   }
   const version = readdirSync(join(tree, 'lib/modules'))[0];
   const start = join(tree, 'start');

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
-// Port dpdk in the guest, part by part: real rte_flow over net_tap, and drivers of DPDK's own on emulated cards. What a
-// part needs of the guest, and how what it says is counted.
+// Ports in the guest, part by part: real rte_flow over net_tap, drivers of DPDK's own on emulated cards, and a device of
+// several queues that tells how it chooses them. What a part needs of the guest, and how what it says is counted.
 import tools from '../lab/native-tools.js';
 import { runGuest } from './guest.mjs';
+import { openWire, queuesOf } from './wire.mjs';
 
 const { nativeTool } = tools;
 
@@ -14,18 +15,16 @@ const FLOWER = ['cls_flower', 'act_mirred', 'act_gact', 'act_skbedit', 'sch_ingr
 const SOCKETS = ['tun', 'tcp_diag', 'udp_diag'];
 
 /**
- * By name: the script and its arguments, the kernel's modules, what QEMU is told beside; which pieces of it the group
- * `guest` of tools/run-tests.mjs takes (none named: all).
+ * By name: the script, the kernel's modules, what QEMU is told beside, whether there is a wire to this machine
+ * (wire.mjs).
  */
 export const PARTS = {
   'rte-flow': {
     command: ['test/guest/rte-flow.js'],
-    inGroup: [],
     modules: ['veth', ...SOCKETS, ...FLOWER],
   },
   cards: {
     command: ['test/guest/cards.js'],
-    inGroup: ['virtio', 'e1000e'],
     modules: ['vfio-pci', 'e1000e', ...SOCKETS],
     qemu: [
       ...[...BEHIND_IOMMU, ...hub('a', 'b', 'c', 'd')],
@@ -35,6 +34,13 @@ export const PARTS = {
       ...['-device', 'e1000e,netdev=c', '-device', 'e1000e,netdev=d'],
     ],
     kernelWords: ['intel_iommu=on'],
+  },
+  // In real time, as its peer is.
+  rss: {
+    command: ['test/guest/rss.js'],
+    modules: ['virtio_net', ...SOCKETS],
+    qemu: queuesOf(2, 'virtio-net-pci,rss=on'),
+    wire: true,
   },
 };
 
@@ -52,19 +58,20 @@ export async function runPart(name, { words = [], idle = false, onText = () => {
   // Compiled here, not inside.
   for (const tool of ['talk', 'load']) nativeTool(tool);
   const start = performance.now();
+  const wire = part.wire ? await openWire() : null;
   const { code, output } = await runGuest([process.execPath, ...part.command, ...words], {
     modules: part.modules,
     qemu: part.qemu ?? [],
     kernelWords: part.kernelWords ?? [],
-    env,
-    cpus: 1,
-    virtualTime: true,
+    ...(wire
+      ? { cpus: 2, env: { ...env, LAB_PATIENCE: 20 }, namespace: wire.namespace }
+      : { cpus: 1, env, virtualTime: true }),
     timeoutSeconds: 3600,
     idle,
     onOut: take,
     onErr: take,
     log: (line) => take(`${line}\n`),
-  });
+  }).finally(() => wire?.close());
   return { ...count(name, code, output, text), seconds: (performance.now() - start) / 1000 };
 }
 

@@ -33,6 +33,7 @@ struct DeviceRequest {
   bool wants_rules = false;      // the kernel has the device too: isolate it, steer by rte_flow
   const char* interface = "";    // then: the kernel's interface on it
   bool whole = false;            // every packet comes to us, whatever the driver could do
+  bool stamps = false;           // somebody wants to know when packets were received
   bool verbose = false;          // DPDK's log goes to stderr
 };
 
@@ -76,7 +77,7 @@ struct Plugin {
                SetupError& error);
 };
 
-inline constexpr uint32_t kPluginVersion = 4;
+inline constexpr uint32_t kPluginVersion = 5;
 inline constexpr const char* kPluginSymbol = "millrace_dpdk_plugin";
 using PluginFunction = const Plugin* (*)();
 

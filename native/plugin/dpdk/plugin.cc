@@ -44,7 +44,8 @@ bool open_device(const DeviceRequest& request, FramePool& pool, DeviceFacts& fac
                                 .queues = request.queues,
                                 .receive_buffers = request.receive_buffers,
                                 .isolate = request.wants_rules && !request.whole,
-                                .shared = request.shared};
+                                .shared = request.shared,
+                                .stamps = request.stamps};
   auto port = DpdkPort::open(settings, pool, error);
   if (!port) return false;
   const Device& device = port->device();

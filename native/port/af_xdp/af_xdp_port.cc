@@ -87,6 +87,9 @@ bool AfXdpPort::start(const char* interface, SetupError& error) {
   info_.queues = queues();
   info_.mtu_bytes = std::min(device_.mtu_bytes, frame_limit_bytes() - kEthernetHeader - kVlanTag);
   info_.mode = zero_copy_ ? "native zero-copy" : options_.native ? "native copy" : "generic copy";
+  if (!zero_copy_ && af_xdp::PacketCutter::suits(device_.driver) && cutter_.open(device_.ifindex)) {
+    info_.offloads = af_xdp::PacketCutter::offloads();
+  }
   for (auto& queue : queues_) refill(*queue);
   return true;
 }
@@ -310,6 +313,52 @@ bool AfXdpPort::acceptable(const Frame& frame) const {
 
 uint32_t AfXdpPort::transmit(Instant now, std::span<Frame* const> frames) {
   if (queues_.empty()) return 0;
+  size_t taken = 0;
+  while (taken < frames.size()) {
+    const auto rest = frames.subspan(taken);
+    const auto cut =
+        std::find_if(rest.begin(), rest.end(), [](const Frame* f) { return f->segment_bytes > 0; });
+    const auto alone = size_t(cut - rest.begin());
+    if (alone > 0) {
+      const uint32_t n = put_in_ring(rest.first(alone));
+      taken += n;
+      if (n < alone) break;
+      continue;
+    }
+    const auto end = std::find_if(rest.begin() + 1, rest.end(),
+                                  [](const Frame* f) { return !(f->flags & Frame::kContinues); });
+    const auto packet = rest.first(size_t(end - rest.begin()));
+    if (!send_cut(packet)) break;
+    taken += packet.size();
+  }
+  if (taken < frames.size()) schedule_retry(now);
+  return uint32_t(taken);
+}
+
+// False: not now. One that is lost is lost as on the wire.
+bool AfXdpPort::send_cut(std::span<Frame* const> packet) {
+  kick();  // what comes before it
+  if (queues_[0]->xsk.tx.unconsumed() > 0) return false;
+  const Error error = cutter_.is_open() ? cutter_.send(packet) : Error{ENODEV};
+  if (error.code == EAGAIN) {
+    ++stats_.tx_full;
+    return false;
+  }
+  if (error) {
+    stats_.tx_dropped += packet.size();
+    if (error.code != ENOBUFS && error.code != ENETDOWN) {
+      // TCP sends it again, in segments from now on.
+      info_.offloads = {};
+      cutter_.close();
+    }
+    return true;
+  }
+  stats_.tx_frames += packet.size();
+  for (const Frame* frame : packet) stats_.tx_bytes += frame->length;
+  return true;
+}
+
+uint32_t AfXdpPort::put_in_ring(std::span<Frame* const> frames) {
   auto& tx = queues_[0]->xsk.tx;
   const auto wanted = uint32_t(frames.size());
   uint32_t free = tx.writable(wanted);
@@ -340,7 +389,6 @@ uint32_t AfXdpPort::transmit(Instant now, std::span<Frame* const> frames) {
   if (queued > 0) tx.publish(queued);
   stats_.tx_frames += queued;
   tx_in_flight_ += queued;
-  if (taken < wanted) schedule_retry(now);
   return taken;
 }
 
@@ -414,6 +462,7 @@ void AfXdpPort::schedule_retry(Instant now) {
 void AfXdpPort::close() {
   if (epoll_fd_ >= 0) ::close(epoll_fd_);
   epoll_fd_ = -1;
+  cutter_.close();
   if (queues_.empty()) return;
   reap_completions();
   PortStats last = stats();

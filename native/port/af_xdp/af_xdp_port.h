@@ -21,7 +21,8 @@
 //
 // Taking a queue is a claim: the kernel gives it to one socket only, until that is closed.
 //
-// Sending goes through one queue only, so frames leave in the order of transmit(). A frame is given
+// Sending goes through one queue only, so frames leave in the order of transmit(). What is to be
+// cut into segments goes by a packet socket, where there is one (packet_cutter.h). A frame is given
 // back when the driver has it no more: at the end of flush(), or in receive().
 #pragma once
 
@@ -33,6 +34,7 @@
 #include "base/result.h"
 #include "base/setup_error.h"
 #include "port/af_xdp/device.h"
+#include "port/af_xdp/packet_cutter.h"
 #include "port/af_xdp/xsk.h"
 #include "port/port.h"
 
@@ -111,6 +113,8 @@ class AfXdpPort final : public Port {
   uint32_t receive_from_side(std::span<Frame*> out);
   void refill(Queue& queue);
   uint32_t receive_from(Queue& queue, uint8_t number, std::span<Frame*> out);
+  uint32_t put_in_ring(std::span<Frame* const> frames);
+  bool send_cut(std::span<Frame* const> packet);
   void reap_completions();
   void kick();
   void kick_copy_mode();
@@ -120,6 +124,7 @@ class AfXdpPort final : public Port {
   FramePool& pool_;
   AfXdpOptions options_;
   af_xdp::Device device_;
+  af_xdp::PacketCutter cutter_;
   PortInfo info_;
   PortStats stats_;
   std::vector<std::unique_ptr<Queue>> queues_;

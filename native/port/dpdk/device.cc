@@ -3,7 +3,6 @@
 
 #include <dirent.h>
 #include <rte_bus.h>
-#include <rte_cycles.h>
 #include <rte_dev.h>
 #include <rte_devargs.h>
 #include <rte_errno.h>
@@ -21,6 +20,7 @@
 #include <string_view>
 #include <utility>
 
+#include "base/clock_os.h"
 #include "port/dpdk/eal.h"
 
 namespace millrace::dpdk {
@@ -31,8 +31,6 @@ constexpr uint16_t kTransmitSlots = 1024;
 constexpr uint32_t kSpareBuffers = 512;  // being copied, or on the way within a driver
 constexpr uint32_t kPoolCache = 250;
 constexpr int kFamilyXdp = 44;
-constexpr int kLinkLooks = 50;
-constexpr unsigned kLinkPauseUs = 20'000;
 constexpr uint32_t kQueuesMax = 16;
 
 // Open AF_XDP sockets of this process, in the order of their numbers.
@@ -158,6 +156,9 @@ bool Device::open(const DeviceSettings& settings, SetupError& error) {
 void Device::find_arguments() {
   const rte_devargs* arguments = info_.device ? rte_dev_devargs(info_.device) : nullptr;
   if (!arguments) return;
+  // rte_eth_from_rings() gives its driver the address of something that is gone by now: such a
+  // device is made once.
+  if (arguments->args && std::string_view(arguments->args).starts_with("internal=")) return;
   probed_by_ = arguments->name;
   if (arguments->args && *arguments->args) probed_by_ += std::string(",") + arguments->args;
   constexpr std::string_view kStart = "start_queue=";
@@ -191,6 +192,7 @@ bool Device::configure(const DeviceSettings& settings, SetupError& error) {
     configuration.rxmode.offloads |= kChecks;
     checks_received_ = true;
   }
+  ask_for_stamps(settings, configuration);
   // One to send by is enough; some drivers (net_tap) want as many as there are to receive by.
   int result = -EINVAL;
   for (const uint16_t transmit_queues : {settings.shared ? queues_ : uint16_t(1), queues_}) {
@@ -205,6 +207,28 @@ bool Device::configure(const DeviceSettings& settings, SetupError& error) {
   }
   if (result != 0) return fail(error, result, "refuses its configuration");
   configured_ = true;
+  return true;
+}
+
+void Device::ask_for_stamps(const DeviceSettings& settings, rte_eth_conf& configuration) {
+  const uint64_t can = info_.rx_offload_capa | settings.assumed_receive_offloads;
+  if (!settings.stamps || !(can & RTE_ETH_RX_OFFLOAD_TIMESTAMP)) return;
+  if (rte_mbuf_dyn_rx_timestamp_register(&stamp_offset_, &stamp_flag_) != 0) return;
+  read_clock_ = settings.read_clock;
+  configuration.rxmode.offloads |= info_.rx_offload_capa & RTE_ETH_RX_OFFLOAD_TIMESTAMP;
+}
+
+// The narrowest of a few: this thread may be put aside in the middle of one.
+bool Device::read_clock(ReceiveClock& clock) const {
+  ReceiveClock::Reading best;
+  for (int i = 0; i < 3; ++i) {
+    ReceiveClock::Reading one;
+    one.before = monotonic_now();
+    if (read_clock_(id_, &one.ticks) != 0) return false;
+    one.after = monotonic_now();
+    if (i == 0 || one.after - one.before < best.after - best.before) best = one;
+  }
+  clock.add(best);
   return true;
 }
 
@@ -278,9 +302,6 @@ bool Device::start(SetupError& error) {
   // Whoever joins groups, or answers neighbour solicitations, does so out of the card's sight.
   // Cards that are shared have heard it from the kernel; virtual devices filter nothing.
   if (!isolated_) rte_eth_allmulticast_enable(id_);
-  // What is sent before there is a link is lost: a moment's patience saves a datagram its life and
-  // a SYN its second. Who comes later (a card that negotiates, memif's other end) finds us ready.
-  for (int i = 0; i < kLinkLooks && !link_up(); ++i) rte_delay_us_sleep(kLinkPauseUs);
   find_interrupts();
   return true;
 }
@@ -301,6 +322,18 @@ void Device::find_interrupts() {
 bool Device::link_up() const {
   rte_eth_link link{};
   return rte_eth_link_get_nowait(id_, &link) != 0 || link.link_status == RTE_ETH_LINK_UP;
+}
+
+bool Device::joins() const {
+  const auto asks = [this](const char* role) { return probed_by_.find(role) != probed_by_.npos; };
+  return std::string_view(driver()) == "net_memif" && (asks("role=client") || asks("role=slave"));
+}
+
+bool Device::start_again() {
+  if (started_) rte_eth_dev_stop(id_);
+  started_ = rte_eth_dev_start(id_) == 0;
+  static_cast<void>(last_complaint());
+  return started_;
 }
 
 void Device::close() {

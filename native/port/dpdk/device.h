@@ -4,6 +4,8 @@
 #pragma once
 
 #include <rte_ethdev.h>
+#include <rte_mbuf.h>
+#include <rte_mbuf_dyn.h>
 
 #include <cstdint>
 #include <string>
@@ -11,6 +13,7 @@
 
 #include "base/setup_error.h"
 #include "port/dpdk/offloads.h"
+#include "port/dpdk/receive_clock.h"
 
 struct rte_mempool;
 
@@ -22,8 +25,14 @@ struct DeviceSettings {
   uint32_t receive_buffers = 0;  // mbufs; at least what the queues hold
   bool isolate = false;  // if the kernel has the device too: only rte_flow rules bring packets
   bool shared = false;   // each queue is another stack's, and so is one to send by
-  // Tests: offloads of sending that whoever is behind the device does, besides its own.
+  // When packets were received is of use to somebody. Not for nothing: some drivers receive more
+  // slowly with it.
+  bool stamps = false;
+  // Tests: offloads of sending, and of receiving, that whoever is behind the device does, besides
+  // its own; and the counter that it stamps by.
   uint64_t assumed_offloads = 0;
+  uint64_t assumed_receive_offloads = 0;
+  int (*read_clock)(uint16_t id, uint64_t* ticks) = rte_eth_read_clock;
 };
 
 class Device {
@@ -46,9 +55,24 @@ class Device {
   bool isolated() const { return isolated_; }
   bool checks_received() const { return checks_received_; }
   const SendPlan& sending() const { return sending_; }
+  // It stamps what it receives.
+  bool stamps() const { return stamp_flag_ != 0; }
+  // False: this packet has no stamp.
+  bool stamp_of(const rte_mbuf& packet, uint64_t& ticks) const {
+    if ((packet.ol_flags & stamp_flag_) == 0) return false;
+    ticks = *RTE_MBUF_DYNFIELD(&packet, stamp_offset_, const uint64_t*);
+    return true;
+  }
+  // The counter that it stamps by. False: it cannot be read.
+  bool read_clock(ReceiveClock& clock) const;
   // What it spreads received packets by, RTE_ETH_RSS_...; 0: one queue, or it does not say.
   uint64_t spreads_by() const { return spreads_by_; }
   bool link_up() const;
+  // False after start_again() failed: nothing may be received or sent.
+  bool started() const { return started_; }
+  // Its driver looks for the other end of the link when it is started, and never again.
+  bool joins() const;
+  bool start_again();
   // Opened by the driver for its queues while they were set up (net_af_xdp); by queue.
   const std::vector<int>& sockets() const { return sockets_; }
   // The driver's interrupt descriptors, one per queue, or none.
@@ -64,6 +88,7 @@ class Device {
   bool find(const char* name, SetupError& error);
   void find_arguments();
   bool configure(const DeviceSettings& settings, SetupError& error);
+  void ask_for_stamps(const DeviceSettings& settings, rte_eth_conf& configuration);
   bool set_up_queues(const DeviceSettings& settings, SetupError& error);
   rte_mempool* make_pool(uint32_t buffers, SetupError& error);
   bool isolate(SetupError& error);
@@ -84,6 +109,9 @@ class Device {
   bool checks_received_ = false;
   SendPlan sending_;
   uint64_t spreads_by_ = 0;
+  int (*read_clock_)(uint16_t id, uint64_t* ticks) = nullptr;
+  uint64_t stamp_flag_ = 0;  // in a packet's ol_flags
+  int stamp_offset_ = -1;
   char name_[RTE_ETH_NAME_MAX_LEN] = "";
   rte_eth_dev_info info_{};
   std::vector<rte_mempool*> pools_;  // one, or one for each receive queue

@@ -27,6 +27,10 @@ constexpr uint32_t kHeaders = 4095;  // frames that the driver may hold at a tim
 constexpr uint32_t kFrameBytesMax = 32768;
 constexpr Duration kReclaimEvery = Duration::millis(1);
 constexpr Duration kPatience = Duration::millis(200);  // with a device that takes nothing
+// A card negotiates, and memif's other end has to answer.
+constexpr Duration kLinkPatience = Duration::seconds(5);
+constexpr Duration kJoinEvery = Duration::millis(500);  // where the driver does not by itself
+constexpr unsigned kClockPauseUs = 10'000;              // between the first two looks at its clock
 // Pulled out. (DPDK forgets no callback of a device that it gives up: to be told of that as well
 // would mean to be told of the next device with that number, when this port is long gone.)
 constexpr rte_eth_event_type kGone[] = {RTE_ETH_EVENT_INTR_RMV};
@@ -99,6 +103,8 @@ bool DpdkPort::start(SetupError& error) {
     return false;
   }
   watch_for_removal(true);
+  find_clock();
+  joins_ = device_.joins();
   partial_checksums_ = over_kernel_interface(device_.driver());
   describe();
   return true;
@@ -131,6 +137,12 @@ void DpdkPort::choose_sending() {
   static_cast<void>(last_complaint());
 }
 
+void DpdkPort::find_clock() {
+  if (!device_.stamps() || !device_.read_clock(clock_)) return;
+  usleep(kClockPauseUs);
+  stamps_ = device_.read_clock(clock_) && clock_.known();
+}
+
 void DpdkPort::describe() {
   const char* wait = !device_.sockets().empty()     ? "waits on sockets"
                      : device_.interrupts().empty() ? "waits by timer"
@@ -145,10 +157,10 @@ void DpdkPort::describe() {
   const char* cut = by(sending.segments_v4 || sending.segments_v6);
   snprintf(mode_, sizeof(mode_),
            "%s %s%s, %s, %s%s, received checksums by %s, sent ones by %s, segments by %s, "
-           "timestamps by software, sends %s%s",
+           "timestamps by %s, sends %s%s",
            device_.driver(), device_.name(), part, eal_memory(), wait,
            device_.spreads_by() ? ", queues by the device's hash" : "",
-           by(device_.checks_received()), by(sending.checksums), cut,
+           by(device_.checks_received()), by(sending.checksums), cut, by(stamps_),
            copies_out_ ? "copies" : "in place", device_.isolated() ? ", isolated" : "");
   info_.name = "dpdk";
   info_.link = LinkType::kEthernet;
@@ -238,10 +250,24 @@ PortStats DpdkPort::stats() const {
 
 // --- receiving
 
+// The other end has gone, and may come again.
+void DpdkPort::join_again(Instant now) {
+  if (now < join_at_) return;
+  join_at_ = now + kJoinEvery;
+  if (device_.link_up()) {
+    had_link_ = true;
+  } else if (had_link_) {
+    for (; staged_head_ != staged_tail_; ++staged_head_) rte_pktmbuf_free(staged_[staged_head_]);
+    const OwnDescriptors own;
+    device_.start_again();
+  }
+}
+
 // Takes what the device has, if nothing waits already. Also the only way to know whether there is
 // something: drivers that count without taking are few.
 bool DpdkPort::look() {
   if (staged_head_ != staged_tail_) return true;
+  if (!device_.started()) return false;
   register_thread();
   staged_head_ = staged_tail_ = 0;
   const uint32_t count = queues_;
@@ -256,7 +282,14 @@ bool DpdkPort::look() {
   return staged_tail_ > 0;
 }
 
-Frame* DpdkPort::copy_in(const rte_mbuf& packet) {
+void DpdkPort::stamp(Instant now, const rte_mbuf& packet, Frame& frame) {
+  uint64_t ticks;
+  if (!device_.stamp_of(packet, ticks) || !clock_.known()) return;
+  frame.received = clock_.time_of(ticks, now);
+  frame.flags |= Frame::kStamped;
+}
+
+Frame* DpdkPort::copy_in(Instant now, const rte_mbuf& packet) {
   Frame* frame = pool_.alloc();
   if (!frame) return nullptr;
   if (packet.pkt_len > frame->tailroom()) {
@@ -274,6 +307,7 @@ Frame* DpdkPort::copy_in(const rte_mbuf& packet) {
   if (device_.checks_received() && (packet.ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == kGood) {
     frame->flags |= Frame::kChecksumVerified;
   }
+  if (stamps_) stamp(now, packet, *frame);
   return frame;
 }
 
@@ -283,13 +317,15 @@ uint32_t DpdkPort::receive(Instant now, std::span<Frame*> out) {
     return 0;
   }
   reclaim(now);
+  if (joins_) join_again(now);
+  if (stamps_ && now >= clock_.next()) device_.read_clock(clock_);
   uint32_t received = 0;
   waiter_.look();
   const bool found = look();
   while (received < out.size() && staged_head_ != staged_tail_) {
     rte_mbuf* packet = staged_[staged_head_];
     const uint16_t queue = staged_from_[staged_head_++];
-    Frame* frame = copy_in(*packet);
+    Frame* frame = copy_in(now, *packet);
     rte_pktmbuf_free(packet);
     if (!frame) {
       ++stats_.rx_dropped;
@@ -416,12 +452,25 @@ bool DpdkPort::refuses(Instant now, const Frame* first) {
   return true;
 }
 
+// What is sent before the wire is there for the first time would be lost, and what a program sends
+// when it begins is not always sent again. Later ends of the link are like those of any cable.
+bool DpdkPort::waits_for_link(Instant now) {
+  if (had_link_) return false;
+  if (without_link_since_.is_never()) without_link_since_ = now;
+  had_link_ = device_.link_up() || now - without_link_since_ >= kLinkPatience;
+  return !had_link_;
+}
+
 uint32_t DpdkPort::transmit(Instant now, std::span<Frame* const> frames) {
-  if (gone()) {
+  if (gone() || !device_.started()) {
     stats_.tx_dropped += frames.size();
     return uint32_t(frames.size());
   }
   register_thread();
+  if (waits_for_link(now)) {
+    if (!frames.empty()) ++stats_.tx_full;
+    return 0;
+  }
   uint32_t taken = 0;
   while (taken < frames.size()) {
     rte_mbuf* packets[kBurst];
@@ -463,7 +512,7 @@ uint32_t DpdkPort::transmit(Instant now, std::span<Frame* const> frames) {
 
 // Drivers free what they sent when they need the room, which may be never.
 void DpdkPort::reclaim(Instant now) {
-  if (in_flight_ == 0 || now < reclaim_at_) return;
+  if (in_flight_ == 0 || now < reclaim_at_ || !device_.started()) return;
   reclaim_at_ = now + kReclaimEvery;
   rte_eth_tx_done_cleanup(device_.id(), first_queue_, 0);
 }

@@ -53,19 +53,23 @@ class DpdkPort final : public Port {
   bool start(SetupError& error);
   std::span<const int> own(const std::vector<int>& by_queue) const;
   void choose_sending();
+  void find_clock();
   void describe();
 
   void watch_for_removal(bool on);
   void let_go();
   void close_device(bool taken_away);
+  void join_again(Instant now);
   bool look();
-  Frame* copy_in(const rte_mbuf& packet);
+  Frame* copy_in(Instant now, const rte_mbuf& packet);
+  void stamp(Instant now, const rte_mbuf& packet, Frame& frame);
   void arm_interrupts();
   rte_mbuf* wrap(Frame* frame);
   rte_mbuf* copy_out(const Frame& frame);
   rte_mbuf* make_packet(std::span<Frame* const> frames, uint32_t& used);
   uint16_t put_on_device(rte_mbuf** packets, uint16_t count);
   bool refuses(Instant now, const Frame* first);
+  bool waits_for_link(Instant now);
   void reclaim(Instant now);
   static void sent(void* memory, void* port);
   static int on_removed(uint16_t id, rte_eth_event_type event, void* port, void* result);
@@ -89,10 +93,16 @@ class DpdkPort final : public Port {
   Instant reclaim_at_{};
   const Frame* refused_ = nullptr;  // the packet that the device did not take, and since when
   Instant refused_since_{};
+  Instant join_at_{};
+  bool joins_ = false;     // the device, when it is started
+  bool had_link_ = false;  // or was waited for long enough
+  Instant without_link_since_ = Instant::never();
   bool copies_out_ = false;
   bool registered_ = false;  // the stack's memory, with DPDK
   bool mapped_ = false;      // and for the device
   bool partial_checksums_ = false;
+  bool stamps_ = false;  // the device says when packets came in
+  ReceiveClock clock_;   // and by which clock
   bool armed_ = false;
   std::atomic<bool> gone_{false};
   std::string bus_name_;  // whose removal is watched for

@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_lcore.h>
@@ -12,6 +13,7 @@
 #include <algorithm>
 #include <csignal>
 #include <cstdarg>
+#include <cstdlib>
 #include <cstring>
 #include <mutex>
 #include <string>
@@ -167,6 +169,20 @@ bool complete(std::vector<std::string>& words, SetupError& error) {
   return true;
 }
 
+// Open descriptors of this process, in the order of their numbers.
+std::vector<int> open_descriptors() {
+  std::vector<int> found;
+  DIR* folder = opendir("/proc/self/fd");
+  if (!folder) return found;
+  while (const dirent* entry = readdir(folder)) {
+    const int fd = std::atoi(entry->d_name);
+    if (entry->d_name[0] != '.' && fd != dirfd(folder)) found.push_back(fd);
+  }
+  closedir(folder);
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
 bool run_init(std::vector<std::string> words, SetupError& error) {
   std::vector<char*> arguments;
   words.insert(words.begin(), "millrace");
@@ -220,6 +236,17 @@ struct Registration {
 
 }  // namespace
 
+OwnDescriptors::OwnDescriptors() : before_(open_descriptors()) {}
+
+// Other threads may open something meanwhile: Node leaves nothing to its children by accident.
+OwnDescriptors::~OwnDescriptors() {
+  for (const int fd : open_descriptors()) {
+    if (std::binary_search(before_.begin(), before_.end(), fd)) continue;
+    const int flags = fcntl(fd, F_GETFD);
+    if (flags >= 0) fcntl(fd, F_SETFD, flags | FD_CLOEXEC);
+  }
+}
+
 bool start_eal(const char* arguments, bool verbose, SetupError& error) {
   Environment& e = environment();
   const std::lock_guard lock(e.mutex);
@@ -240,6 +267,7 @@ bool start_eal(const char* arguments, bool verbose, SetupError& error) {
   if (!complete(words, error)) return false;
   e.tried = true;
   redirect_log();
+  const OwnDescriptors own;
   e.running = run_init(std::move(words), error);
   e.failure = error;
   if (!verbose) {

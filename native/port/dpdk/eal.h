@@ -5,9 +5,24 @@
 // thread and the guardian register themselves when they first touch a device.
 #pragma once
 
+#include <vector>
+
 #include "base/setup_error.h"
 
 namespace millrace::dpdk {
+
+// What DPDK opens while this lives is not for programs that this one starts: they would hold on to
+// taps, sockets and packet memory when it has gone.
+class OwnDescriptors {
+ public:
+  OwnDescriptors();
+  ~OwnDescriptors();
+  OwnDescriptors(const OwnDescriptors&) = delete;
+  OwnDescriptors& operator=(const OwnDescriptors&) = delete;
+
+ private:
+  std::vector<int> before_;
+};
 
 // The first call starts it; later ones succeed with the same arguments only. EINVAL: no device is
 // named, or other arguments than the first time; else DPDK's own last word is in the text.

@@ -37,9 +37,7 @@ SendPlan plan_sending(const rte_eth_dev_info& info, uint64_t capabilities) {
   plan.device_offloads = kChecksums;
   plan.ipv4_header = (capabilities & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM) != 0;
   if (plan.ipv4_header) plan.device_offloads |= RTE_ETH_TX_OFFLOAD_IPV4_CKSUM;
-  // net_tap cuts in software, by DPDK's own library, and not well: it leaves IPv6 as it is, waits
-  // for ever when a frame would be longer than the MTU (not than MTU and link header), and frees
-  // it frees external buffers.
+  // net_tap reports it and is not believed: docs/ports.md tells what was seen of DPDK 22.11's.
   const bool tap = std::string_view(info.driver_name ? info.driver_name : "") == "net_tap";
   const uint16_t parts = most_parts(info);
   if ((capabilities & kSegments) != kSegments || parts < 2 || tap) return plan;

@@ -14,6 +14,8 @@
 #include <utility>
 #include <vector>
 
+#include "port/dpdk/eal.h"
+
 namespace millrace::dpdk {
 
 // The device; or several of one interface, each with a part of its queues.
@@ -112,6 +114,7 @@ bool DeviceLease::take(const DeviceSettings& settings, SetupError& error) {
     return name.empty() ? all.open.size() == 1 : one->has(name);
   });
   if (known == all.open.end()) {
+    const OwnDescriptors own;
     all.probe_again();
     auto fresh = std::make_shared<Shared>();
     if (!fresh->open(settings, error)) return false;

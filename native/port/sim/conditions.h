@@ -17,6 +17,7 @@ struct SimConditions {
   uint32_t duplicate = 0;
   uint32_t reorder = 0;  // the frame is held back for up to `reorder_by` more
   Duration reorder_by{};
+  uint32_t early = 0;           // the frame does not wait for `delay`, as with netem's "reorder"
   uint32_t corrupt = 0;         // bits flipped inside one 16-bit word: every checksum notices
   uint32_t corrupt_hidden = 0;  // two words exchanged: no Internet checksum can notice (RFC 1071)
   uint32_t split = 0;           // a box cuts the TCP segment in two (middlebox.h)

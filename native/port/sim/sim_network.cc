@@ -176,7 +176,8 @@ void SimNetwork::deliver_to(Instant now, uint32_t from, uint32_t to,
   const uint32_t span_us = uint32_t(std::max<int64_t>(1, c.reorder_by.micros()));
   const Duration extra = Duration::micros(random_.below(span_us) + 1);
   if (lost) return observe(now, SimEvent::kLost, from, bytes);
-  const Instant at = leaves + c.delay;
+  const bool early = c.early && random_.chance(c.early);
+  const Instant at = early ? leaves : leaves + c.delay;
   const uint32_t slot = take_slot(bytes);
   if (slot == kNoSlot) return observe(now, SimEvent::kQueueFull, from, bytes);
   if (!translate(from, to, slots_[slot])) {

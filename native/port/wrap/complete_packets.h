@@ -12,7 +12,8 @@ namespace millrace {
 class CompletePackets {
  public:
   explicit CompletePackets(const PortInfo& inner) : info_(inner) {
-    if (!inner.offloads.checksums) return;
+    const SendOffloads& offloads = inner.offloads;
+    if (!offloads.checksums && !offloads.segments_v4 && !offloads.segments_v6) return;
     mode_ = std::string(inner.mode) + ", but packets are looked into: software does that instead";
     info_.mode = mode_.c_str();
     info_.offloads = {};

@@ -124,7 +124,8 @@ void PcapPort::record(Instant now, const Frame& frame, bool inbound) {
     ++pcap_stats_.dropped;
     return;
   }
-  const uint64_t stamp = uint64_t((now + options_.to_wall_clock).ns);
+  const Instant when = inbound && (frame.flags & Frame::kStamped) ? frame.received : now;
+  const uint64_t stamp = uint64_t((when + options_.to_wall_clock).ns);
   if (options_.format == PcapFormat::kPcap) {
     put<uint32_t>(uint32_t(stamp / 1'000'000'000));
     put<uint32_t>(uint32_t(stamp % 1'000'000'000));

@@ -45,6 +45,7 @@ if (isMainThread) {
     response.end(JSON.stringify({ pid: workerData + 1, handle: 'thread', url: request.url }));
   });
   server.keepAliveTimeout = 60_000;
+  server.on('error', ({ code }) => parentPort.postMessage({ port: code }));
   const listening = { port: Number(port) + (reusePort ? 0 : workerData), host, reusePort };
   server.listen(listening, () => parentPort.postMessage({ port: server.address().port }));
   parentPort.on('message', () => {

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
 // A plain dgram client that counts and checks its echoes; nothing in it knows of millrace. Prints one line of JSON.
-//   node udp-client.js <host> <port> <count> <size> [connect]
+//   node udp-client.js <host> <port> <count> <size> [connect] [<ms to wait for an answer>]
 'use strict';
 
 const { createHash } = require('node:crypto');
 const dgram = require('node:dgram');
 
-const [host, port, count, size, connected] = process.argv.slice(2);
+const [host, port, count, size, ...how] = process.argv.slice(2);
+const connected = how.includes('connect');
+const patienceMs = Number(how.find((word) => /^\d+$/.test(word)) ?? 2000);
 const total = Number(count);
 const kInFlight = 16;
 const socket = dgram.createSocket(host.includes(':') ? 'udp6' : 'udp4');
@@ -34,7 +36,7 @@ function finish() {
   clearTimeout(patience);
 }
 
-const patience = setTimeout(finish, 2000);
+const patience = setTimeout(finish, patienceMs);
 socket.on('message', (bytes, from) => {
   const serial = bytes.readUInt32BE(0);
   if (from.port !== Number(port) || !bytes.equals(message(serial))) ++wrong;

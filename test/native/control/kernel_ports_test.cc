@@ -152,6 +152,39 @@ TEST_CASE("port blocks: of the ports that are free, one that is liked" * needs_r
   CHECK(ports.in_use() == 64);
 }
 
+TEST_CASE("port blocks: for a preference there are more of them, but not many, nor in vain" *
+          needs_root()) {
+  struct EveryFourth final : control::PortPreference {
+    bool likes(uint16_t port) override { return port % 4 == 1; }
+  };
+  struct None final : control::PortPreference {
+    bool likes(uint16_t) override { return false; }
+  };
+  Namespace ns;
+  Inside inside(ns);
+  Random random = Random::from_seed(5);
+  Observer observer;
+  PortBlocks ports(kTcp, random, {.blocks_max = 4, .preferred_blocks_max = 3}, observer);
+  const auto remote = at("192.0.2.1", 80);
+  None none;
+  for (int i = 0; i < 64; ++i) REQUIRE(ports.allocate(at("192.0.2.2", 80), &none).ok());
+  CHECK(ports.blocks() == 1);
+  EveryFourth fourth;
+  for (int i = 0; i < 3 * 16; ++i) {
+    auto port = ports.allocate(remote, &fourth);
+    REQUIRE(port.ok());
+    CHECK(*port % 4 == 1);
+  }
+  CHECK(ports.blocks() == 3);
+  auto other = ports.allocate(remote, &fourth);
+  REQUIRE(other.ok());
+  CHECK(*other % 4 != 1);
+  CHECK(ports.blocks() == 3);
+  // In the end every port serves, liked or not.
+  while (ports.allocate(remote).ok()) continue;
+  CHECK(ports.in_use() == 64 + 4 * 64);
+}
+
 TEST_CASE("port blocks: who knows some ports does not know the next (RFC 6056 3.3.4)" *
           needs_root()) {
   const auto places = [](uint64_t seed) {

@@ -167,3 +167,31 @@ TEST_CASE("a device that its bus wants back is closed and let go by the next loo
   pool.release(f);
   CHECK(pool.available() == pool.capacity());
 }
+
+TEST_CASE(
+    "what is sent before the link is there for the first time waits for it, but not for ever") {
+  for (const bool comes : {true, false}) {
+    CAPTURE(comes);
+    FramePool pool(64, 2048);
+    RingDevice device;
+    const auto port = open_port(device, pool);
+    const uint16_t id = port->device().id();
+    REQUIRE(rte_eth_dev_set_link_down(id) == 0);
+    Frame* f = pool.alloc();
+    f->length = 64;
+    Frame* one[] = {f};
+    const Instant begin{1'000'000'000};
+    CHECK(port->transmit(begin, one) == 0);
+    CHECK(port->transmit(begin + Duration::millis(4999), one) == 0);
+    CHECK(port->stats().tx_full == 2);
+    CHECK(f->tx_pending == 0);
+    if (comes) REQUIRE(rte_eth_dev_set_link_up(id) == 0);
+    CHECK(port->transmit(begin + Duration::millis(comes ? 4999 : 5000), one) == 1);
+    // It is a cable from then on, and this driver sends by one that is out.
+    REQUIRE(rte_eth_dev_set_link_down(id) == 0);
+    CHECK(port->transmit(begin + Duration::seconds(6), one) == 1);
+    CHECK(port->stats().tx_frames == 2);
+    while (rte_mbuf* m = device.take()) rte_pktmbuf_free(m);
+    pool.release(f);
+  }
+}

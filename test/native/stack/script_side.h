@@ -47,9 +47,21 @@ class ScriptSide {
     begin(op, slot);
     publish();
   }
-  void read_on(uint32_t slot) {
-    word(slot, socket_word::kReading).store(1);
+  void read_on(uint32_t slot, Reading reading = Reading::kOn) {
+    word(slot, socket_word::kReading).store(uint32_t(reading));
     command(Command::kResume, slot);
+  }
+  // What tcpTake() of the addon does for a kBulk event.
+  std::string take(Instant now, const ScriptEvent& event) {
+    std::string bytes(stack_.answer_bulk(event.slot, event.generation), '\0');
+    if (bytes.empty()) return bytes;
+    stack_.take_bulk(now, event.slot, {reinterpret_cast<uint8_t*>(bytes.data()), bytes.size()});
+    return bytes;
+  }
+  // What tcpWrite() does.
+  size_t write_bulk(Instant now, uint32_t slot, std::string_view text) {
+    return stack_.write_bulk(now, slot, word(slot, socket_word::kGeneration).load(),
+                             {reinterpret_cast<const uint8_t*>(text.data()), text.size()});
   }
   // UINT32_MAX when the stack offers none.
   uint32_t take_frame() {

@@ -148,6 +148,127 @@ TEST_CASE("bytes wait in the stack while nobody reads, and none is lost") {
   CHECK(got == sent);
 }
 
+TEST_CASE("many bytes for a reader with memory of its own stay in the stack until it takes them") {
+  Bed bed;
+  auto [client, server] = bed.connect();
+  bed.script.read_on(server, Reading::kOwn);
+  bed.turn();
+  const std::string few(100, 'a'), many(150'000, 'b'), more(5'000, 'c');
+  bed.script.write(client, few);
+  bed.turn();
+  auto events = bed.script.events();
+  REQUIRE(events.size() == 1);
+  CHECK(events[0].bytes == few);
+  CHECK(bed.script.write_bulk(bed.now, client, many) == many.size());
+  bed.turn();
+  bed.script.write(client, more);
+  bed.script.command(Command::kShutdown, client);
+  bed.turn();
+  // An event for each 64 KiB, the last with the little that came later, and the end behind them.
+  events = bed.script.events();
+  REQUIRE(events.size() == 4);
+  std::string got;
+  for (int i = 0; i < 3; ++i) {
+    CHECK(events[i].type == Event::kBulk);
+    const std::string bytes = bed.script.take(bed.now, events[i]);
+    CHECK(bytes.size() == (i < 2 ? 65536 : 155'000 - 2 * 65536));
+    got += bytes;
+  }
+  CHECK(got == many + more);
+  CHECK(events[3].type == Event::kEnd);
+  CHECK_FALSE(bed.turn());
+  CHECK(bed.script.events().empty());
+}
+
+TEST_CASE(
+    "a bulk event whose bytes have gone with an earlier one brings none; one of a closed socket "
+    "neither") {
+  Bed bed;
+  auto [client, server] = bed.connect();
+  bed.script.read_on(server, Reading::kOwn);
+  bed.turn();
+  bed.script.write_bulk(bed.now, client, std::string(60'000, 'x'));
+  bed.turn();
+  bed.script.write_bulk(bed.now, client, std::string(10'000, 'y'));
+  bed.turn();
+  auto events = bed.script.events();
+  REQUIRE(events.size() == 2);
+  CHECK(bed.script.take(bed.now, events[0]).size() == 65536);
+  // Bytes that come while an event is under way go with it.
+  bed.script.write_bulk(bed.now, client, std::string(7'000, 'z'));
+  for (int i = 0; i < 3; ++i) bed.turn(Duration::millis(50));  // Nagle
+  CHECK(bed.script.events().empty());
+  CHECK(bed.script.take(bed.now, events[1]).size() == 77'000 - 65536);
+  bed.script.write_bulk(bed.now, client, std::string(9'000, 'z'));
+  bed.turn();
+  events = bed.script.events();
+  REQUIRE(events.size() == 1);
+  bed.script.command(Command::kClose, server);
+  bed.turn();
+  CHECK(bed.script.take(bed.now, events[0]).empty());
+  bed.turn();
+  // Unread bytes: the peer gets a reset.
+  bed.script.read_on(client);
+  bed.turn();
+  events = bed.script.events();
+  REQUIRE(!events.empty());
+  CHECK(events.back().type == Event::kError);
+}
+
+TEST_CASE("bytes written by call right after the link became narrower fit into it") {
+  Bed bed;
+  auto [client, server] = bed.connect();
+  bed.script.read_on(server, Reading::kOwn);
+  bed.turn();
+  net::LinkConfig narrow;
+  narrow.mtu_bytes = 4000;
+  bed.stack.ip().link_changed(narrow);
+  CHECK(bed.script.write_bulk(bed.now, client, std::string(30'000, 'x')) == 30'000);
+  bed.turn();
+  const auto events = bed.script.events();
+  REQUIRE(events.size() == 1);
+  CHECK(bed.script.take(bed.now, events[0]).size() == 30'000);
+}
+
+TEST_CASE("bytes written by call and by command, taken in all ways, arrive in order") {
+  for (const uint32_t seed : {1u, 2u, 3u}) {
+    Bed bed;
+    Random random = Random::from_seed(seed);
+    auto [client, server] = bed.connect();
+    bed.script.read_on(server, Reading::kOwn);
+    std::string sent, got;
+    std::vector<ScriptEvent> waiting;
+    bool ended = false;
+    for (int round = 0; round < 20'000 && !ended; ++round) {
+      std::string text(random.below(3) ? random.below(300) + 1 : random.below(90'000) + 1, '\0');
+      for (char& c : text) c = char(random.next_u32());
+      if (round < 600 && sent.size() - got.size() < 200'000) {
+        const bool call = random.below(2) == 0;
+        sent += text.substr(0, call ? bed.script.write_bulk(bed.now, client, text)
+                                    : bed.script.write(client, text));
+      }
+      if (round == 600) bed.script.command(Command::kShutdown, client);
+      if (random.below(20) == 0) {
+        bed.script.read_on(server, random.below(2) ? Reading::kOwn : Reading::kOn);
+      }
+      bed.turn();
+      for (ScriptEvent& event : bed.script.events()) waiting.push_back(std::move(event));
+      if (bed.script.needs_slabs()) bed.script.supply(8);
+      if (random.below(3)) continue;
+      for (const ScriptEvent& event : waiting) {
+        REQUIRE_FALSE(ended);
+        if (event.type == Event::kData) got += event.bytes;
+        if (event.type == Event::kBulk) got += bed.script.take(bed.now, event);
+        ended = event.type == Event::kEnd;
+      }
+      waiting.clear();
+    }
+    CHECK(ended);
+    CHECK(sent.size() > 1'000'000);
+    CHECK(got == sent);
+  }
+}
+
 TEST_CASE("an answer carries the acknowledgement; without an answer it goes with the next turn") {
   StackConfig config = Bed::config(2048);
   config.tcp.hold_acks = true;

@@ -55,6 +55,21 @@ TEST_CASE("pieces of even length can be summed one after another, in any mixture
   }
 }
 
+TEST_CASE("a copy is the same bytes, and its sum theirs, at any length and place") {
+  std::mt19937 random(5);
+  for (size_t length = 0; length < 300; ++length) {
+    for (const size_t at : {0u, 1u, 6u}) {
+      Bytes from(at + length), to(length + 9, 0xee);
+      for (uint8_t& b : from) b = uint8_t(random() % 3 ? 0xff : random());
+      const uint16_t sum = wire::copy_and_sum(to.data() + 1, from.data() + at, length);
+      CHECK(sum == wire::checksum_fold(wire::checksum_partial({from.data() + at, length})));
+      CHECK(std::equal(from.begin() + long(at), from.end(), to.begin() + 1));
+      CHECK(to[0] == 0xee);
+      CHECK(to[length + 1] == 0xee);
+    }
+  }
+}
+
 TEST_CASE("a running sum near the top of 64 bits folds without losing carries") {
   CHECK(wire::checksum_fold(UINT64_MAX) == 0xffff);
   CHECK(wire::checksum_fold(0) == 0);
