@@ -39,8 +39,7 @@ export function hookUdp(internals: Internals, gate: Gate): OfferShared {
   if (mayHaveFrames()) hookMaking(internals, gate);
   return (handle, address, flags) => {
     const wide = localOf(internals, handle)?.family === 'IPv6';
-    // It receives already, through the kernel.
-    offerBound(internals, gate, handle, wide ? six : four, address, flags)?.setReading(true);
+    offerBound(internals, gate, handle, wide ? six : four, address, flags);
   };
 }
 

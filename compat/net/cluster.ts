@@ -6,7 +6,7 @@
  */
 import type { OfferShared } from '../dgram/hooks';
 import type { Gate } from '../gate';
-import type { Internals, TcpHandle } from '../internals';
+import type { Internals, TcpHandle, UdpHandle } from '../internals';
 import { replaceMethod } from '../replace';
 
 /** UV_TCP_IPV6ONLY */
@@ -38,9 +38,10 @@ export function hookCluster(internals: Internals, gate: Gate, tryListen: TryList
     return function _getServer(this: object, server: object, query: Query, listening: Listening) {
       const dressed: Listening = (errno, handle, ...rest) => {
         if (errno === 0 && handle !== null) dress(internals, tryListen, handle, query);
+        if (errno === 0 && handle instanceof internals.UDP) {
+          offerAtStart(handle, () => offerShared(handle, query.address ?? '', query.flags ?? 0));
+        }
         listening(errno, handle, ...rest);
-        if (errno !== 0 || !(handle instanceof internals.UDP)) return;
-        offerShared(handle, query.address ?? '', query.flags ?? 0);
       };
       return Reflect.apply(original, this, [server, query, dressed]);
     };
@@ -52,6 +53,15 @@ function mayBeWorker(): boolean {
   if (process.connected === undefined) return false;
   const { moduleLoadList } = process as { moduleLoadList?: unknown };
   return !Array.isArray(moduleLoadList) || moduleLoadList.includes('NativeModule internal/cluster/child');
+}
+
+/** When it has its socket and is about to receive, and before 'listening' says that it does. */
+function offerAtStart(handle: UdpHandle, offer: () => void): void {
+  handle.recvStart = () => {
+    Reflect.deleteProperty(handle, 'recvStart');
+    offer();
+    return handle.recvStart();
+  };
 }
 
 /** Gives a stand-in for a TCP handle the engine's half of listen(). One for a pipe has no address. */

@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import t, { type Test } from 'tap';
-import { app, cannotRun, count, lab, mode, root, type Job, type Lab, type Stats, sleep } from './support/context';
+import { app, cannotRun, count, lab, mode, root, type Job, type Lab, type Stats } from './support/context';
 import { progress, type Seen } from './support/progress';
 
 t.setTimeout(150_000);
@@ -201,8 +201,6 @@ t.test(`workers that share a UDP socket (${mode})`, { skip }, async (t) => {
   for (const host of [home.mill.ipv4, home.mill.ipv6]) {
     const cluster = new Cluster(home, [2, 5000, host], {}, 'cluster-udp');
     await cluster.ready();
-    // A worker that joins has its queue, and its rules, when the others have looked round: until then the kernel serves.
-    await sleep(1500);
     const args = [app('cluster-udp-client'), host, '5000', '32', '20'];
     const seen = JSON.parse(await home.must(home.peer, process.execPath, args, { timeoutMs: 20_000 })) as {
       answers: Record<string, number>;
