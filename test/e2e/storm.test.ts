@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Random operations on many connections at once (apps/storm.js): no crash, no hang, no wrong byte, no end without a
 // reason. A few seconds of one seed; E2E_STORM_SECONDS=120 and E2E_STORM_SEED=7 for more and for others.
+// STORM_HAND_OVER=1 hands connections over to the kernel among it all.
 
 import t, { type Test } from 'tap';
 import { app, cannotRun, count, lab, mode, stopAndReport, type Lab } from './support/context';
@@ -49,6 +50,6 @@ async function overWire(t: Test, home: Lab, listener: 'mill' | 'peer', env: Reco
 for (const listener of ['mill', 'peer'] as const) {
   t.test(`over a wire, ${listener} listens (${mode})`, { skip }, async (t) => {
     const home = await lab(t);
-    await overWire(t, home, listener, {});
+    await overWire(t, home, listener, { STORM_HAND_OVER: process.env['STORM_HAND_OVER'] ?? '0' });
   });
 }

@@ -117,7 +117,6 @@ class End {
     socket.on('close', () => {
       record.closed = true;
       record.sent = this.sent;
-      record.received = this.received;
       openEnds--;
       clearTimeout(this.timer);
       clearTimeout(this.deadline);
@@ -196,7 +195,9 @@ class End {
         return;
       }
       at += length;
+      // Behind a pipe bytes come after the socket has closed.
       this.received += length;
+      this.record.received = this.received;
     }
     if (this.int(6) === 0) this.operate();
   }
@@ -368,7 +369,7 @@ const DESTROY = {
   },
   reset(socket) {
     // While its FIN is on the way plain Node answers EINVAL and never closes.
-    if (!socket.writableEnded) this.giveUp('reset', () => socket.resetAndDestroy());
+    if (!socket.writableEnded && !socket.connecting) this.giveUp('reset', () => socket.resetAndDestroy());
   },
   destroySoon(socket) {
     this.giveUp('destroySoon', () => socket.destroySoon());
@@ -495,8 +496,10 @@ if (role === 'both') {
       if (openEnds > 0) return;
       clearInterval(wait);
       server.close();
-      fs.writeFileSync(file, JSON.stringify(ledger));
-      finish({ ends: ledger.length });
+      setTimeout(() => {
+        fs.writeFileSync(file, JSON.stringify(ledger));
+        finish({ ends: ledger.length });
+      }, 300);
     }, 50);
   });
 } else if (role === 'connect') {
