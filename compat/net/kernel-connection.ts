@@ -27,6 +27,7 @@ export class KernelConnection implements Connection {
   readonly #engine: Engine;
   #reading = false;
   #closed = false;
+  #shutting = false;
   /** Bytes that libuv still has. */
   #pendingBytes = 0;
   #writerWaits = false;
@@ -92,8 +93,10 @@ export class KernelConnection implements Connection {
     if (this.#closed) return;
     const request = new stream.ShutdownWrap();
     request['handle'] = this.handle;
-    request.oncomplete = () => {};
-    this.handle.shutdown(request);
+    request.oncomplete = () => {
+      this.#shutting = false;
+    };
+    this.#shutting = this.handle.shutdown(request) === 0;
   }
 
   close(): void {
@@ -101,9 +104,19 @@ export class KernelConnection implements Connection {
     this.setReading(false);
     this.#closed = true;
     const end = () => this.handle.close();
-    // What was taken is sent: libuv would throw it away.
-    if (this.#pendingBytes === 0) end();
-    else this.#atRest = end;
+    if (this.#pendingBytes === 0) {
+      end();
+      return;
+    }
+    // What was taken is sent: libuv would throw it away. What comes meanwhile is answered with a reset, as by the kernel:
+    // two ends that have both been closed would wait for each other.
+    this.#atRest = end;
+    this.handle.onread = (data: ArrayBuffer | undefined) => {
+      if (data === undefined && state[stream.kReadBytesOrError] === EOF) return;
+      this.#atRest = () => {};
+      this.#reset();
+    };
+    if (this.handle.readStart() !== 0) end();
   }
 
   /** The handle is another's. */
@@ -116,7 +129,7 @@ export class KernelConnection implements Connection {
   abort(): void {
     if (this.#closed) return;
     this.#closed = true;
-    if (this.handle.reset() !== 0) this.handle.close();
+    this.#reset();
   }
 
   handOver(): number {
@@ -143,6 +156,11 @@ export class KernelConnection implements Connection {
 
   info(): null {
     return null;
+  }
+
+  /** While its FIN is under way libuv refuses a reset, and Node's handle then takes no close() either, ever. */
+  #reset(): void {
+    if (this.#shutting || this.handle.reset() !== 0) this.handle.close();
   }
 
   /** False when the connection is dead. */

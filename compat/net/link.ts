@@ -553,7 +553,10 @@ export class Link implements ConnectionSink {
   #forget(): undefined {
     this.#engine.freeContext(this.#context);
     live.delete(this);
-    disown(this.handle);
+    // Completions that were put aside while this closed ask for the socket.
+    if (this.outbound.completing) {
+      afterRound(this.#engine, () => this.#engine.post(0, () => disown(this.handle) as undefined));
+    } else disown(this.handle);
     if (this.reservation !== null) Reflect.apply(internals().TCP.prototype.close, this.reservation, []);
     this.reservation = null;
   }
