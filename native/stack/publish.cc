@@ -91,9 +91,10 @@ bool Stack::publish_connection(Instant now, Slot& slot) {
   const bool reading = shared_.socket(slot.index)[socket_word::kReading] != 0;
   if (reading && !publish_data(now, slot)) return false;
   if (slot.pending & Slot::kFailed) {
-    // Never ahead of bytes that came before it. A program that does not read hears of it when it
-    // reads again or writes (libuv does not poll such a socket either).
-    if (!reading && !slot.tell_error) return true;
+    // Never ahead of bytes that came before it. A program that neither reads nor waits for room
+    // hears of it when it reads again or writes (libuv does not poll such a socket either).
+    const bool waits = shared_.socket(slot.index)[socket_word::kWantWritable] != 0;
+    if (!reading && !waits && !slot.tell_error) return true;
     uint32_t* args = next_event(Event::kError, slot);
     if (!args) return false;
     args[0] = uint32_t(slot.error);

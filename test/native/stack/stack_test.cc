@@ -372,6 +372,36 @@ TEST_CASE("a reset is told behind the bytes that came before it") {
   CHECK(events[1].args[0] == ECONNRESET);
 }
 
+TEST_CASE("who waits for room hears of a reset though it does not read") {
+  for (const bool waits_before : {true, false}) {
+    CAPTURE(waits_before);
+    Bed bed;
+    auto [client, server] = bed.connect();
+    const auto wait = [&] {
+      bed.stack.shared().socket(server)[socket_word::kWantWritable] = 1;
+      bed.script.command(Command::kResume, server);
+    };
+    // The peer does not read: the window closes, and no room is made.
+    const std::string piece(16'000, 'x');
+    while (bed.script.write(server, piece) == piece.size()) bed.turn();
+    if (waits_before) wait();
+    bed.turn();
+    CHECK(bed.script.events().empty());
+    bed.script.command(Command::kAbort, client);
+    bed.turn();
+    if (!waits_before) {
+      CHECK(bed.script.events().empty());
+      wait();
+      bed.turn();
+    }
+    const auto events = bed.script.events();
+    REQUIRE(events.size() == 1);
+    CHECK(events[0].slot == server);
+    CHECK(events[0].type == Event::kError);
+    CHECK(events[0].args[0] == ECONNRESET);
+  }
+}
+
 TEST_CASE("a late command for a closed socket only gives its frame back") {
   Bed bed;
   auto [client, server] = bed.connect();
