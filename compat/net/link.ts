@@ -387,6 +387,8 @@ export class Link implements ConnectionSink {
     if (this.#closed || this.#endSeen) return undefined;
     this.#endSeen = true;
     this.#endKept = true;
+    // A writer that did not read hears of a reset before the end, and may have begun to read since.
+    if (this.#errno !== 0) this.#failWrites();
     if (!this.#reading) return undefined;
     const behind = this.#consumer !== 'script' && this.outbound.completing;
     if (this.#kept.length > 0 || behind || this.#flushPosted || this.#isForNextRound()) {
@@ -411,11 +413,14 @@ export class Link implements ConnectionSink {
     }
     // With the kernel a reader learns of it first and cancels its writes itself; without one the writes fail. Who has
     // the peer's FIN reads no more: it sees the end, whatever came after.
-    if (!this.#reading || this.#endSeen) {
-      if (this.outbound.busy) this.#errnoTold = true;
-      this.outbound.fail(errno);
-      this.#updateHold();
-    } else this.#postFlush();
+    if (!this.#reading || this.#endSeen) this.#failWrites();
+    else this.#postFlush();
+  }
+
+  #failWrites(): void {
+    if (this.outbound.busy) this.#errnoTold = true;
+    this.outbound.fail(this.#errno);
+    this.#updateHold();
   }
 
   onWritable(): undefined {

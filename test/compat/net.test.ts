@@ -297,6 +297,30 @@ t.test('a write that waits is cancelled by destroy', async (t) => {
   server.close();
 });
 
+// A writer that does not read hears of the reset at once, ahead of the end; by then it may have begun to read.
+t.test('a reset that is told ahead of the end fails the write that waits', async (t) => {
+  if (engine.toy === null) return;
+  const accepted: net.Socket[] = [];
+  const server = net.createServer((socket) => accepted.push(socket.pause()));
+  const port = await listen(server);
+  const client = net.connect({ port, host: '127.0.0.1', allowHalfOpen: true });
+  await once(client, 'connect');
+  client.resume();
+  const written = new Promise<NodeJS.ErrnoException | null | undefined>((resolve) => {
+    client.write(Buffer.alloc(64 << 20), resolve);
+  });
+  client.on('error', () => {});
+  t.ok(client.writableLength > 0, 'it waits');
+  const under = [...engine.toy.open].find(({ local }) => local.port === client.localPort);
+  under?.sink.onError(-32);
+  under?.sink.onEnd();
+  t.equal((await written)?.code, 'EPIPE');
+  client.destroy();
+  server.close();
+  for (const socket of accepted) socket.destroy();
+  await once(server, 'close');
+});
+
 t.test('nothing is left over', async (t) => {
   await new Promise((resolve) => setTimeout(resolve, 50));
   t.equal(engine.holds, 0, 'the loop is free');
