@@ -51,7 +51,7 @@ uint16_t copy_and_sum(uint8_t* to, const uint8_t* from, size_t bytes) {
     sum += uint64_t(words[0]) + words[1] + words[2] + words[3];
     other += uint64_t(words[4]) + words[5] + words[6] + words[7];
   }
-  std::memcpy(to, from, left);
+  if (left > 0) std::memcpy(to, from, left);
   sum = uint64_t(checksum_fold(sum)) + checksum_fold(other);
   return checksum_fold(checksum_partial({to, left}, sum));
 }
