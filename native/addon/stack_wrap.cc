@@ -3,6 +3,7 @@
 
 #include <net/if.h>
 
+#include <array>
 #include <cerrno>
 #include <cstdlib>
 
@@ -13,6 +14,8 @@
 namespace millrace {
 
 namespace {
+
+constexpr size_t kPiecesMax = 64;  // of one write by call
 
 OpenConfig open_config(OptionReader& o) {
   OpenConfig config;
@@ -381,23 +384,27 @@ Napi::Value StackWrap::tcp_take(Info info) {
 }
 
 // (slot, generation, [Uint8Array, ...], bytes): writes the first `bytes` of them, or as many as
-// there is memory for, and returns their number.
+// there is memory for, of so many pieces, and returns their number: JavaScript has another way for
+// the rest.
 Napi::Value StackWrap::tcp_write(Info info) {
   const Napi::Env env = info.Env();
   const uint32_t slot = info[0].As<Napi::Number>().Uint32Value();
   const uint32_t generation = info[1].As<Napi::Number>().Uint32Value();
   const uint32_t limit = info[3].As<Napi::Number>().Uint32Value();
-  std::vector<std::span<const uint8_t>> pieces;
+  std::array<std::span<const uint8_t>, kPiecesMax> pieces;
+  size_t count = 0;
   OptionReader(env, info[2]).each_element([&](napi_value element) {
     void* data = nullptr;
     size_t bytes = 0;
-    if (napi_get_typedarray_info(env, element, nullptr, &bytes, &data, nullptr, nullptr) == napi_ok)
-      pieces.push_back({static_cast<const uint8_t*>(data), bytes});
+    if (count < pieces.size() && napi_get_typedarray_info(env, element, nullptr, &bytes, &data,
+                                                          nullptr, nullptr) == napi_ok) {
+      pieces[count++] = {static_cast<const uint8_t*>(data), bytes};
+    }
   });
   bool enough = false;
   const uint32_t taken = driver_->with_stack([&](Stack& stack, Instant now) {
     uint32_t total = 0;
-    for (const auto& piece : pieces) {
+    for (const auto& piece : std::span(pieces).first(count)) {
       const auto wanted = piece.first(std::min<size_t>(piece.size(), limit - total));
       const uint32_t n = stack.write_bulk(now, slot, generation, wanted);
       total += n;

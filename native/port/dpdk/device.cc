@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "port/dpdk/device.h"
 
-#include <dirent.h>
 #include <rte_bus.h>
 #include <rte_dev.h>
 #include <rte_devargs.h>
@@ -35,20 +34,12 @@ constexpr uint32_t kQueuesMax = 16;
 
 // Open AF_XDP sockets of this process, in the order of their numbers.
 std::vector<int> xdp_sockets() {
-  std::vector<int> found;
-  DIR* folder = opendir("/proc/self/fd");
-  if (!folder) return found;
-  while (const dirent* entry = readdir(folder)) {
-    const int fd = std::atoi(entry->d_name);
+  std::vector<int> found = open_descriptors();
+  std::erase_if(found, [](int fd) {
     int family = 0;
     socklen_t length = sizeof(family);
-    if (entry->d_name[0] == '.' || fd == dirfd(folder)) continue;
-    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &length) == 0 && family == kFamilyXdp) {
-      found.push_back(fd);
-    }
-  }
-  closedir(folder);
-  std::sort(found.begin(), found.end());
+    return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &length) != 0 || family != kFamilyXdp;
+  });
   return found;
 }
 

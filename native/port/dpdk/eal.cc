@@ -169,20 +169,6 @@ bool complete(std::vector<std::string>& words, SetupError& error) {
   return true;
 }
 
-// Open descriptors of this process, in the order of their numbers.
-std::vector<int> open_descriptors() {
-  std::vector<int> found;
-  DIR* folder = opendir("/proc/self/fd");
-  if (!folder) return found;
-  while (const dirent* entry = readdir(folder)) {
-    const int fd = std::atoi(entry->d_name);
-    if (entry->d_name[0] != '.' && fd != dirfd(folder)) found.push_back(fd);
-  }
-  closedir(folder);
-  std::sort(found.begin(), found.end());
-  return found;
-}
-
 bool run_init(std::vector<std::string> words, SetupError& error) {
   std::vector<char*> arguments;
   words.insert(words.begin(), "millrace");
@@ -235,6 +221,19 @@ struct Registration {
 };
 
 }  // namespace
+
+std::vector<int> open_descriptors() {
+  std::vector<int> found;
+  DIR* folder = opendir("/proc/self/fd");
+  if (!folder) return found;
+  while (const dirent* entry = readdir(folder)) {
+    const int fd = std::atoi(entry->d_name);
+    if (entry->d_name[0] != '.' && fd != dirfd(folder)) found.push_back(fd);
+  }
+  closedir(folder);
+  std::sort(found.begin(), found.end());
+  return found;
+}
 
 OwnDescriptors::OwnDescriptors() : before_(open_descriptors()) {}
 

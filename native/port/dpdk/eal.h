@@ -24,6 +24,9 @@ class OwnDescriptors {
   std::vector<int> before_;
 };
 
+// Of this process, in the order of their numbers.
+std::vector<int> open_descriptors();
+
 // The first call starts it; later ones succeed with the same arguments only. EINVAL: no device is
 // named, or other arguments than the first time; else DPDK's own last word is in the text.
 bool start_eal(const char* arguments, bool verbose, SetupError& error);

@@ -43,6 +43,24 @@ function keepsAlive(log: Log, cases: Readonly<Record<string, Case>>): void {
   next();
 }
 
+/** A client of a TLS server that nobody waits for. */
+function tlsClient(ready: () => void, referenced: boolean): () => void {
+  let client: tls.TLSSocket | undefined;
+  const server = tls.createServer(SERVER, (socket) => socket.on('error', () => {}).unref());
+  serve(server, (port) => {
+    server.unref();
+    client = tls.connect({ port, ...CLIENT }, () => {
+      client?.resume();
+      if (!referenced) client?.unref();
+      ready();
+    });
+  });
+  return () => {
+    client?.destroy();
+    server.close();
+  };
+}
+
 /** A pair of connected sockets; the server and its end are not referenced. */
 function pair(then: (client: net.Socket, socket: net.Socket) => void, options: net.ServerOpts = {}): () => void {
   let client: net.Socket | undefined;
@@ -182,37 +200,8 @@ export const scenarios: Record<string, Scenario> = {
           server.close();
         };
       },
-      'a tls client': (ready) => {
-        let client: tls.TLSSocket | undefined;
-        const server = tls.createServer(SERVER, (socket) => socket.on('error', () => {}).unref());
-        serve(server, (port) => {
-          server.unref();
-          client = tls.connect({ port, ...CLIENT }, () => {
-            client?.resume();
-            ready();
-          });
-        });
-        return () => {
-          client?.destroy();
-          server.close();
-        };
-      },
-      'a tls client without reference': (ready) => {
-        let client: tls.TLSSocket | undefined;
-        const server = tls.createServer(SERVER, (socket) => socket.on('error', () => {}).unref());
-        serve(server, (port) => {
-          server.unref();
-          client = tls.connect({ port, ...CLIENT }, () => {
-            client?.resume();
-            client?.unref();
-            ready();
-          });
-        });
-        return () => {
-          client?.destroy();
-          server.close();
-        };
-      },
+      'a tls client': (ready) => tlsClient(ready, true),
+      'a tls client without reference': (ready) => tlsClient(ready, false),
       'an http2 session without reference': (ready) => {
         const server = http2.createServer();
         server.on('session', (session) => session.unref());
