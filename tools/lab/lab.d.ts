@@ -78,6 +78,8 @@ export class Lab {
   setCongestionControl(side: Side, congestion: string): Promise<void>;
   must(side: Side, command: string, args: readonly string[], options?: RunOptions): Promise<string>;
   node(mode: Mode, script: string, args?: readonly (string | number)[], options?: NodeOptions): Promise<NodeJob>;
+  /** The environment by which a program runs under millrace that this lab does not start by node(). */
+  underMillrace(side?: Side): Record<string, string>;
   liveStats(job: NodeJob, timeoutMs?: number): Promise<Stats>;
   finalStats(job: NodeJob): Promise<Stats | null>;
   kernelConnections(side: Side, filter?: readonly string[]): Promise<string[]>;
@@ -85,6 +87,18 @@ export class Lab {
   closeNow(): void;
 }
 
+/** What LAB_PORT says: its name, and what of it a test may count on (tools/lab/ports.js). */
+export interface LabPort {
+  readonly name: 'af_xdp' | 'dpdk' | 'memif';
+  readonly xdp: boolean;
+  readonly longPackets: boolean;
+  readonly oneAtATime: boolean;
+  readonly clusters: boolean;
+  readonly threads: boolean;
+  readonly opens: boolean;
+}
+
+export const port: LabPort;
 export function openLab(options?: LabOptions): Promise<Lab>;
 export const root: string;
 export const register: string;

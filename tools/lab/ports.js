@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: MIT
+// Over which port the programs of a lab run, by LAB_PORT: how the port is named to them, and what of it a test may count
+// on. af_xdp (unless told otherwise): the interfaces of a veth pair. dpdk: the same by DPDK's driver for AF_XDP. memif: no
+// interfaces but taps, and shared memory between two programs that both run millrace (DPDK's net_memif).
+'use strict';
+
+const path = require('node:path');
+
+/**
+ * `xdp`: a program on a kernel's interface sorts packets, and what is not ours never comes here; otherwise all come, are
+ * sorted in software, and the kernel gets its share by a tap while somebody runs. `veth`: what is sent goes to a veth
+ * pair, which takes long packets to cut. `oneAtATime`: the wire has one program at each end. `clusters`, `threads`,
+ * `opens`: workers of a cluster, worker threads, connections that either opens, are on the fast path (with several queues).
+ */
+const kPorts = {
+  af_xdp: { xdp: true, longPackets: true, oneAtATime: false, clusters: true, threads: true, opens: true },
+  dpdk: { xdp: true, longPackets: false, oneAtATime: false, clusters: false, threads: true, opens: false },
+  memif: { xdp: false, longPackets: false, oneAtATime: true, clusters: false, threads: false, opens: false },
+};
+
+const name = process.env['LAB_PORT'] ?? 'af_xdp';
+if (!Object.hasOwn(kPorts, name)) throw new Error(`LAB_PORT is one of ${Object.keys(kPorts).join(', ')}, not ${name}`);
+
+const port = { name, ...kPorts[name] };
+
+/** Options for a program on this side of the lab. */
+function portOptions(side, { peer, wire, folder, options }) {
+  const queues = options.queues ?? 1;
+  if (name === 'af_xdp') return { MILLRACE_PORT: 'af_xdp', MILLRACE_INTERFACE: side.interface };
+  // One queue is what a device is opened with unless it is told.
+  const count = queues > 1 ? { MILLRACE_QUEUES: String(queues) } : {};
+  if (name === 'memif') return { ...memifOptions(side, side === peer || side === wire, folder), ...count };
+  const device = (queue) => `--vdev net_af_xdp${queue},iface=${side.interface},start_queue=${queue},busy_budget=0`;
+  return {
+    MILLRACE_PORT: 'dpdk',
+    MILLRACE_INTERFACE: side.interface,
+    MILLRACE_DPDK_ARGS: Array.from({ length: queues }, (_, queue) => device(queue)).join(' '),
+    ...count,
+  };
+}
+
+/** The taps are there, with their addresses, before the programs and after them. */
+function memifOptions(side, far, folder) {
+  const [role, mac] = far ? ['server', '02:00:00:00:00:02'] : ['client', '02:00:00:00:00:01'];
+  const device = `net_memif0,role=${role},socket=${path.join(folder, 'memif')},socket-abstract=no,mac=${mac}`;
+  return {
+    MILLRACE_PORT: 'dpdk',
+    MILLRACE_INTERFACE: '',
+    MILLRACE_DPDK_ARGS: `--vdev ${device}`,
+    MILLRACE_DPDK_TAP: side.interface,
+  };
+}
+
+module.exports = { port, portOptions };
