@@ -59,6 +59,8 @@ export interface NodeOptions extends SpawnOptions {
   ready?: RegExp | null;
   readyTimeoutMs?: number;
   nodeArgs?: readonly string[];
+  /** It has no socket when it is ready: over memif nobody has the wire. */
+  idle?: boolean;
   /** More MILLRACE_* variables. */
   options?: Record<string, string>;
 }
@@ -78,8 +80,12 @@ export class Lab {
   setCongestionControl(side: Side, congestion: string): Promise<void>;
   must(side: Side, command: string, args: readonly string[], options?: RunOptions): Promise<string>;
   node(mode: Mode, script: string, args?: readonly (string | number)[], options?: NodeOptions): Promise<NodeJob>;
-  /** The environment by which a program runs under millrace that this lab does not start by node(). */
-  underMillrace(side?: Side): Record<string, string>;
+  /** The environment by which a program runs under millrace that node() does not start; `threads` (true): its threads do. */
+  underMillrace(options?: { threads?: boolean }): Record<string, string>;
+  /** Over a port that has one program at each end of the wire: before one that node() does not start, and after its end. */
+  passWire(toProgram: boolean): Promise<void>;
+  takeWire(): Promise<void>;
+  leaveWire(): Promise<void>;
   liveStats(job: NodeJob, timeoutMs?: number): Promise<Stats>;
   finalStats(job: NodeJob): Promise<Stats | null>;
   kernelConnections(side: Side, filter?: readonly string[]): Promise<string[]>;
@@ -90,9 +96,11 @@ export class Lab {
 /** What LAB_PORT says: its name, and what of it a test may count on (tools/lab/ports.js). */
 export interface LabPort {
   readonly name: 'af_xdp' | 'dpdk' | 'memif';
+  readonly queues: number;
   readonly xdp: boolean;
   readonly longPackets: boolean;
   readonly oneAtATime: boolean;
+  readonly shares: boolean;
   readonly clusters: boolean;
   readonly threads: boolean;
   readonly opens: boolean;

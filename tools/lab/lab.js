@@ -12,7 +12,7 @@ const path = require('node:path');
 const { Job, run, must, sleep, cleanEnvironment, kPatience } = require('./jobs.js');
 const { kFolderPrefix, kPrefix, destroyNamespace, sweep } = require('./namespaces.js');
 const { nativeTool } = require('./native-tools.js');
-const { port, portOptions } = require('./ports.js');
+const { port, portOptions, kMacs } = require('./ports.js');
 
 const root = path.resolve(__dirname, '../..');
 const register = path.join(root, 'dist/compat/register.js');
@@ -141,6 +141,7 @@ class Lab {
     const far = bridged ? wire : peer;
     for (const side of [mill, far]) {
       await this.ip(side, ['tuntap', 'add', 'dev', side.interface, 'mode', 'tap']);
+      await this.ip(side, ['link', 'set', side.interface, 'address', side === mill ? kMacs.near : kMacs.far]);
       await this.raise(side, side.interface);
     }
     if (bridged) {
@@ -334,7 +335,8 @@ class Lab {
 
   /**
    * Starts a Node program on the mill's side. `mode` is 'kernel' (plain Node) or 'millrace' (the preload, on the side's
-   * interface). Options beside spawn's: `ready` (pattern to wait for), `nodeArgs`, `options` (more MILLRACE_*).
+   * interface). Options beside spawn's: `ready` (pattern to wait for), `nodeArgs`, `options` (more MILLRACE_*), `idle` (it
+   * has no socket yet, so that over memif nobody has the wire).
    */
   async node(mode, script, args = [], options = {}) {
     const side = options.side ?? this.mill;
@@ -365,14 +367,14 @@ class Lab {
     if (alone && mode === 'millrace') void job.exit.then(() => this.leaveWire());
     if (options.ready !== null) {
       await job.waitFor(options.ready ?? /listening on/, options.readyTimeoutMs ?? 15000);
-      if (port.oneAtATime && side === this.mill && job.running) await this.waitForLink();
+      if (port.oneAtATime && side === this.mill && job.running && !options.idle) await this.waitForLink();
     }
     return job;
   }
 
-  /** The environment by which a program runs under millrace that this lab does not start by node(). */
-  underMillrace(side = this.mill) {
-    return { NODE_OPTIONS: `--require ${register}`, ...portOptions(side, this) };
+  /** The environment by which a program runs under millrace that node() does not start; `threads`: its threads do. */
+  underMillrace({ threads = true } = {}) {
+    return { NODE_OPTIONS: `--require ${register}`, ...portOptions(this.mill, this, threads) };
   }
 
   /** The counters of a running millrace job, from inside it. */

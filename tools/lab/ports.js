@@ -8,14 +8,15 @@ const path = require('node:path');
 
 /**
  * `xdp`: a program on a kernel's interface sorts packets, and what is not ours never comes here; otherwise all come, are
- * sorted in software, and the kernel gets its share by a tap while somebody runs. `veth`: what is sent goes to a veth
- * pair, which takes long packets to cut. `oneAtATime`: the wire has one program at each end. `clusters`, `threads`,
- * `opens`: workers of a cluster, worker threads, connections that either opens, are on the fast path (with several queues).
+ * sorted in software, and the kernel gets its share by a tap while somebody runs. `longPackets`: a veth pair that may have
+ * offload on gets long packets, for the kernel to cut. `oneAtATime`: there is one program at each end of the wire.
+ * `queues`: that one program may have of the wire. `shares`: several programs are on one interface, on a queue each. `clusters`, `threads`, `opens`: workers of a cluster,
+ * worker threads, connections that either opens, are on the fast path.
  */
 const kPorts = {
-  af_xdp: { xdp: true, longPackets: true, oneAtATime: false, clusters: true, threads: true, opens: true },
-  dpdk: { xdp: true, longPackets: false, oneAtATime: false, clusters: false, threads: true, opens: false },
-  memif: { xdp: false, longPackets: false, oneAtATime: true, clusters: false, threads: false, opens: false },
+  af_xdp: { queues: 16, xdp: true, longPackets: true, oneAtATime: false, shares: true, clusters: true, threads: true, opens: true },
+  dpdk: { queues: 1, xdp: true, longPackets: false, oneAtATime: false, shares: false, clusters: false, threads: true, opens: false },
+  memif: { queues: 16, xdp: false, longPackets: false, oneAtATime: true, shares: false, clusters: false, threads: false, opens: false },
 };
 
 const name = process.env['LAB_PORT'] ?? 'af_xdp';
@@ -23,25 +24,31 @@ if (!Object.hasOwn(kPorts, name)) throw new Error(`LAB_PORT is one of ${Object.k
 
 const port = { name, ...kPorts[name] };
 
-/** Options for a program on this side of the lab. */
-function portOptions(side, { peer, wire, folder, options }) {
+/**
+ * Options for a program on this side of the lab. Of a veth pair DPDK's driver sees one queue: a device for each is for
+ * threads, which take one each (`several`).
+ */
+function portOptions(side, { peer, wire, folder, options }, several = false) {
   const queues = options.queues ?? 1;
   if (name === 'af_xdp') return { MILLRACE_PORT: 'af_xdp', MILLRACE_INTERFACE: side.interface };
-  // One queue is what a device is opened with unless it is told.
-  const count = queues > 1 ? { MILLRACE_QUEUES: String(queues) } : {};
-  if (name === 'memif') return { ...memifOptions(side, side === peer || side === wire, folder), ...count };
+  if (name === 'memif') {
+    // One queue is what a device is opened with unless it is told.
+    return { ...memifOptions(side, side === peer || side === wire, folder), MILLRACE_QUEUES: String(queues) };
+  }
   const device = (queue) => `--vdev net_af_xdp${queue},iface=${side.interface},start_queue=${queue},busy_budget=0`;
   return {
     MILLRACE_PORT: 'dpdk',
     MILLRACE_INTERFACE: side.interface,
-    MILLRACE_DPDK_ARGS: Array.from({ length: queues }, (_, queue) => device(queue)).join(' '),
-    ...count,
+    MILLRACE_DPDK_ARGS: Array.from({ length: several ? queues : 1 }, (_, queue) => device(queue)).join(' '),
   };
 }
 
+/** Of the ends of a memif, and of their taps. */
+const kMacs = { near: '02:00:00:00:00:01', far: '02:00:00:00:00:02' };
+
 /** The taps are there, with their addresses, before the programs and after them. */
 function memifOptions(side, far, folder) {
-  const [role, mac] = far ? ['server', '02:00:00:00:00:02'] : ['client', '02:00:00:00:00:01'];
+  const [role, mac] = far ? ['server', kMacs.far] : ['client', kMacs.near];
   const device = `net_memif0,role=${role},socket=${path.join(folder, 'memif')},socket-abstract=no,mac=${mac}`;
   return {
     MILLRACE_PORT: 'dpdk',
@@ -51,4 +58,4 @@ function memifOptions(side, far, folder) {
   };
 }
 
-module.exports = { port, portOptions };
+module.exports = { port, portOptions, kMacs };

@@ -184,9 +184,11 @@ bool Device::configure(const DeviceSettings& settings, SetupError& error) {
     checks_received_ = true;
   }
   ask_for_stamps(settings, configuration);
-  // One to send by is enough; some drivers (net_tap) want as many as there are to receive by.
+  // One to send by is enough; some drivers (net_tap) want as many as there are to receive by, and
+  // net_memif refuses an end that receives by more than the other has to send by.
+  const bool pairs = settings.shared || std::string_view(driver()) == "net_memif";
   int result = -EINVAL;
-  for (const uint16_t transmit_queues : {settings.shared ? queues_ : uint16_t(1), queues_}) {
+  for (const uint16_t transmit_queues : {pairs ? queues_ : uint16_t(1), queues_}) {
     for (const uint32_t interrupts : {1u, 0u}) {
       configuration.intr_conf.rxq = interrupts;
       result = rte_eth_dev_configure(id_, queues_, transmit_queues, &configuration);
