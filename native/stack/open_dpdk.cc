@@ -184,8 +184,7 @@ bool join_others(Stack& stack, steer::XdpSteering& steering, Opened& opened, Ope
 
 bool add_inward(Stack& stack, const OpenConfig& config, const dpdk::DeviceFacts& facts,
                 Opened& opened, OpenError& error) {
-  auto port =
-      wrap_port(std::make_unique<InwardPort>(std::move(opened.port)), stack, config, error);
+  auto port = wrap_port(std::make_unique<InwardPort>(std::move(opened.port)), stack, config, error);
   if (!port) return false;
   net::LinkConfig link;
   link.ifindex = kNoIfindex;

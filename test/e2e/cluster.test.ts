@@ -91,7 +91,7 @@ t.test(`each worker on its own queue, one killed and replaced (${mode})`, { skip
   for (const pid of first) t.ok(before.answers[pid], `worker ${pid} serves`);
   const kernel = await home.kernelConnections(home.mill, ['sport', '=', ':7000']);
   if (fast) t.same(kernel, [], "no connection from outside is the kernel's");
-  else t.ok(kernel.length > 0, "the kernel has them all");
+  else t.ok(kernel.length > 0, 'the kernel has them all');
   const near = await home.must(home.mill, 'curl', ['-s', 'http://127.0.0.1:7000/near']);
   t.match(near, /"url":"\/near"/, 'loopback is served, by way of the primary');
 

@@ -72,7 +72,10 @@ class Outgoing {
     await this.peer.waitFor(/^listening/m);
     const millrace = { ...home.underMillrace(), LAB_LIBRARY: path.join(root, 'dist/lib/index.js') };
     const args = [app('outgoing'), kind, String(workers), host, String(kPort)];
-    this.#job = home.spawn(home.mill, process.execPath, args, { stdin: 'pipe', env: mode === 'millrace' ? millrace : {} });
+    this.#job = home.spawn(home.mill, process.execPath, args, {
+      stdin: 'pipe',
+      env: mode === 'millrace' ? millrace : {},
+    });
     await this.#job.waitFor(/^running/m);
   }
 

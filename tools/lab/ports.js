@@ -14,9 +14,36 @@ const path = require('node:path');
  * worker threads, connections that either opens, are on the fast path.
  */
 const kPorts = {
-  af_xdp: { queues: 16, xdp: true, longPackets: true, oneAtATime: false, shares: true, clusters: true, threads: true, opens: true },
-  dpdk: { queues: 1, xdp: true, longPackets: false, oneAtATime: false, shares: false, clusters: false, threads: true, opens: false },
-  memif: { queues: 16, xdp: false, longPackets: false, oneAtATime: true, shares: false, clusters: false, threads: false, opens: false },
+  af_xdp: {
+    queues: 16,
+    xdp: true,
+    longPackets: true,
+    oneAtATime: false,
+    shares: true,
+    clusters: true,
+    threads: true,
+    opens: true,
+  },
+  dpdk: {
+    queues: 1,
+    xdp: true,
+    longPackets: false,
+    oneAtATime: false,
+    shares: false,
+    clusters: false,
+    threads: true,
+    opens: false,
+  },
+  memif: {
+    queues: 16,
+    xdp: false,
+    longPackets: false,
+    oneAtATime: true,
+    shares: false,
+    clusters: false,
+    threads: false,
+    opens: false,
+  },
 };
 
 const name = process.env['LAB_PORT'] ?? 'af_xdp';

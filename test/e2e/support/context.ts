@@ -130,8 +130,10 @@ export async function stopAndReport(t: Test, home: Lab, job: NodeJob): Promise<S
 
 /** By which a worker is refused that the port has nothing for. */
 const REFUSALS = {
-  clusters: /^millrace: sockets stay with the kernel: port dpdk serves one process, and this is a cluster worker; allowed: /,
-  threads: /^millrace: sockets stay with the kernel: worker threads share a DPDK device over net_af_xdp only, and net_memif0 /,
+  clusters:
+    /^millrace: sockets stay with the kernel: port dpdk serves one process, and this is a cluster worker; allowed: /,
+  threads:
+    /^millrace: sockets stay with the kernel: worker threads share a DPDK device over net_af_xdp only, and net_memif0 /,
 };
 
 /** Nothing on stderr, or, where the port has no fast path for such workers, one line for each (`workers`) that says why. */
