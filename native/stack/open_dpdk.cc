@@ -244,9 +244,8 @@ bool open_dpdk(Stack& stack, const OpenConfig& config, OpenError& error) {
   opened.shared = facts.shared;
   if (facts.shared && facts.steer != dpdk::Steer::kSockets) {
     return refuse(error, EOPNOTSUPP,
-                  "worker threads share a DPDK device over net_af_xdp only, and " +
-                      std::string(facts.name) + " is of " + facts.driver +
-                      ": open the sockets on the main thread");
+                  "worker threads cannot share DPDK device " + std::string(facts.name) +
+                      " with an exception path: open the sockets on the main thread");
   }
   if (is_in_process(config) && std::strcmp(facts.driver, "net_ring") == 0)
     return add_inward(stack, config, facts, opened, error);

@@ -41,7 +41,7 @@ t.test(`kill -9 and restart (${mode})`, { skip }, async (t) => {
   // A tap's carrier is the program that has it: not what this is about.
   const routesNow = async (): Promise<string> =>
     (await home.ip(home.mill, ['route', 'show', 'table', 'all'])).replaceAll(/ linkdown\b/g, '');
-  if (port.oneAtATime) await home.passWire(false); // it has had a link once
+  await home.memory?.pass(false); // it has had a link once
   const routes = await routesNow();
   const server = await home.node(mode, example('tcp-echo'), [7000, '0.0.0.0']);
   const client = home.spawn(home.peer, load(), [

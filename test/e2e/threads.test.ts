@@ -39,9 +39,10 @@ function start(home: Lab, name: string, args: readonly (string | number)[], env:
 
 /** A program whose main thread has sockets: it has the mill's end of the wire for itself, if only one can have it. */
 async function startAlone(...[home, name, args, env]: Parameters<typeof start>): Promise<Job> {
-  if (port.oneAtATime && mode === 'millrace') await home.takeWire();
+  const memory = mode === 'millrace' ? home.memory : null;
+  await memory?.take();
   const program = start(home, name, args, { ...home.underMillrace({ threads: false }), ...env });
-  if (port.oneAtATime && mode === 'millrace') void program.exit.then(() => home.leaveWire());
+  if (memory) void program.exit.then(() => memory.leave());
   return program;
 }
 

@@ -65,11 +65,22 @@ export interface NodeOptions extends SpawnOptions {
   options?: Record<string, string>;
 }
 
+/** One program at each end of the wire: node() sees to it for those that it starts. */
+export interface MemoryWire {
+  /** The mill's end to a program, or to the kernel while no program has it. */
+  pass(toProgram: boolean): Promise<void>;
+  /** Before a program under millrace starts on the mill's side, and when it has ended. */
+  take(): Promise<void>;
+  leave(): Promise<void>;
+}
+
 export class Lab {
   readonly mill: Side;
   readonly peer: Side;
   readonly bridge?: Job;
   readonly folder: string;
+  /** LAB_PORT=memif. */
+  readonly memory: MemoryWire | null;
   ip(side: Side, args: readonly string[]): Promise<string>;
   setPath(path: Path): Promise<void>;
   bridgeCounters(): Promise<{ ab: BridgeCounters; ba: BridgeCounters }>;
@@ -82,10 +93,6 @@ export class Lab {
   node(mode: Mode, script: string, args?: readonly (string | number)[], options?: NodeOptions): Promise<NodeJob>;
   /** The environment by which a program runs under millrace that node() does not start; `threads` (true): its threads do. */
   underMillrace(options?: { threads?: boolean }): Record<string, string>;
-  /** Over a port that has one program at each end of the wire: before one that node() does not start, and after its end. */
-  passWire(toProgram: boolean): Promise<void>;
-  takeWire(): Promise<void>;
-  leaveWire(): Promise<void>;
   liveStats(job: NodeJob, timeoutMs?: number): Promise<Stats>;
   finalStats(job: NodeJob): Promise<Stats | null>;
   kernelConnections(side: Side, filter?: readonly string[]): Promise<string[]>;
@@ -96,6 +103,7 @@ export class Lab {
 /** What LAB_PORT says: its name, and what of it a test may count on (tools/lab/ports.js). */
 export interface LabPort {
   readonly name: 'af_xdp' | 'dpdk' | 'memif';
+  readonly memoryMb: number;
   readonly queues: number;
   readonly xdp: boolean;
   readonly longPackets: boolean;

@@ -2,8 +2,7 @@
 // Two hosts on one machine: two network namespaces joined by a veth pair, or by two pairs with a lossy bridge in
 // between. Everything is named by the process that owns it, bounded in time, and taken down whatever happens: at
 // close(), at exit, at a signal, and, should this process be killed outright, by the next lab that opens.
-// LAB_PORT=memif: two taps, and in place of the pair shared memory between two programs. At the peer's end that is one which
-// stays; at the mill's the program under test, or, while there is none, another that stays, so that its kernel has the wire.
+// LAB_PORT (ports.js) says what joins them instead.
 'use strict';
 
 const fs = require('node:fs');
@@ -12,16 +11,14 @@ const path = require('node:path');
 const { Job, run, must, sleep, cleanEnvironment, kPatience } = require('./jobs.js');
 const { kFolderPrefix, kPrefix, destroyNamespace, sweep } = require('./namespaces.js');
 const { nativeTool } = require('./native-tools.js');
-const { port, portOptions, kMacs } = require('./ports.js');
+const { MemoryWire } = require('./memory-wire.js');
+const { port, portOptions } = require('./ports.js');
 
 const root = path.resolve(__dirname, '../..');
 const register = path.join(root, 'dist/compat/register.js');
 
 /** On the wire: an MTU of 1500 and the Ethernet header. */
 const kFrameBytes = 1514;
-
-/** Over memif: a program of the mill that ends may have a successor, else its kernel gets the wire. */
-const kNextProgramMs = 50;
 
 const openLabs = new Set();
 let serial = 0;
@@ -76,11 +73,7 @@ class Lab {
     this.peer = { namespace: `${base}-peer`, interface: 'peer0', ipv4: '10.77.0.2', ipv6: 'fd77::2' };
     this.wire = { namespace: `${base}-wire`, interface: 'wire0' };
     this.jobs = new Set();
-    // Over memif: programs that have the mill's end of the wire or wait for it, and who has it while there is none.
-    this.programs = 0;
-    this.stayed = null;
-    this.passing = Promise.resolve();
-    this.closing = false;
+    this.memory = port.oneAtATime ? new MemoryWire(this) : null;
     this.folder = fs.mkdtempSync(path.join(os.tmpdir(), `${kFolderPrefix}${process.pid}-`));
     this.files = 0;
     this.closed = false;
@@ -98,8 +91,8 @@ class Lab {
     const end = (side, name) => ['name', name, 'netns', side.namespace, ...queues];
     const join = (a, nameA, b, nameB) =>
       must('ip', ['link', 'add', ...end(a, nameA), 'type', 'veth', 'peer', ...end(b, nameB)]);
-    if (port.name === 'memif') {
-      await this.joinByMemory(bridged);
+    if (this.memory) {
+      await this.memory.join(bridged);
     } else if (this.options.devices) {
       await this.takeDevices(this.options.devices);
     } else if (bridged) {
@@ -111,7 +104,7 @@ class Lab {
     }
     for (const side of [mill, peer]) {
       if (this.options.vlan) await this.tag(side, this.options.vlan);
-      if (port.name !== 'memif') await this.raise(side, side.interface);
+      if (!this.memory) await this.raise(side, side.interface);
       await this.ip(side, ['addr', 'add', `${side.ipv4}/16`, 'dev', side.interface]);
       await this.ip(side, ['-6', 'addr', 'add', `${side.ipv6}/64`, 'dev', side.interface, 'nodad']);
       await this.setCongestionControl(side, this.options.congestion ?? 'cubic');
@@ -120,7 +113,7 @@ class Lab {
     if (this.options.netem) await this.joinByKernel();
     else if (bridged) await this.startBridge(this.options.bridge);
     // Over memif there is nobody yet at the mill's end.
-    if (!port.oneAtATime) await this.waitForLink();
+    if (!this.memory) await this.waitForLink();
   }
 
   /** A client that opens many connections a second must not run out of ports: those in TIME_WAIT may serve again early. */
@@ -131,58 +124,6 @@ class Lab {
       'net.ipv4.tcp_tw_reuse_delay=100',
     ];
     await must('ip', ['netns', 'exec', this.peer.namespace, 'sysctl', '-eqw', ...roomy]);
-  }
-
-  /** The bridge stands at the peer's end, between the tap and a veth pair: what crosses the memory passes it. */
-  async joinByMemory(bridged) {
-    const { mill, peer, wire, options } = this;
-    for (const name of ['mtu', 'devices', 'vlan'])
-      if (options[name]) throw new Error(`LAB_PORT=memif knows nothing of ${name}`);
-    const far = bridged ? wire : peer;
-    for (const side of [mill, far]) {
-      await this.ip(side, ['tuntap', 'add', 'dev', side.interface, 'mode', 'tap']);
-      await this.ip(side, ['link', 'set', side.interface, 'address', side === mill ? kMacs.near : kMacs.far]);
-      await this.raise(side, side.interface);
-    }
-    if (bridged) {
-      const pair = ['wire1', 'netns', wire.namespace, 'type', 'veth', 'peer', 'name', peer.interface];
-      await must('ip', ['link', 'add', 'name', ...pair, 'netns', peer.namespace]);
-      await this.raise(wire, 'wire1');
-      await this.raise(peer, peer.interface);
-    }
-    await this.stay(far);
-  }
-
-  stay(side) {
-    return this.node('millrace', path.join(__dirname, 'stay.js'), [], { side, readyTimeoutMs: 30000, stays: true });
-  }
-
-  /** Over memif: before a program of the mill starts, and when one has ended. One after the other. */
-  passWire(toProgram) {
-    const pass = async () => {
-      if (toProgram) {
-        await this.stayed?.stop();
-        this.stayed = null;
-      } else if (this.programs === 0 && !this.stayed && !this.closing) {
-        this.stayed = await this.stay(this.mill);
-      }
-    };
-    this.passing = this.passing.then(pass, pass);
-    return this.passing;
-  }
-
-  /** A program under millrace on the mill's side has its end of the wire for itself. */
-  async takeWire() {
-    ++this.programs;
-    await this.passWire(true);
-  }
-
-  async leaveWire() {
-    --this.programs;
-    await sleep(kNextProgramMs);
-    await this.passWire(false).catch((error) => {
-      if (!this.closing) throw error;
-    });
   }
 
   async takeDevices(devices) {
@@ -340,9 +281,8 @@ class Lab {
    */
   async node(mode, script, args = [], options = {}) {
     const side = options.side ?? this.mill;
-    const alone = port.oneAtATime && side === this.mill && !options.stays;
-    if (alone && mode === 'millrace') await this.takeWire();
-    else if (alone) await this.passWire(false);
+    const memory = side === this.mill && !options.stays ? this.memory : null;
+    await (mode === 'millrace' ? memory?.take() : memory?.pass(false));
     const nodeArgs = [...(options.nodeArgs ?? [])];
     const env = { ...options.env };
     const report = this.file('report.json');
@@ -364,10 +304,10 @@ class Lab {
       name,
     });
     Object.assign(job, { mode, report, live });
-    if (alone && mode === 'millrace') void job.exit.then(() => this.leaveWire());
+    if (memory && mode === 'millrace') void job.exit.then(() => memory.leave());
     if (options.ready !== null) {
       await job.waitFor(options.ready ?? /listening on/, options.readyTimeoutMs ?? 15000);
-      if (port.oneAtATime && side === this.mill && job.running && !options.idle) await this.waitForLink();
+      if (this.memory && side === this.mill && job.running && !options.idle) await this.waitForLink();
     }
     return job;
   }
@@ -403,7 +343,7 @@ class Lab {
 
   async close() {
     if (this.closed) return;
-    this.closing = true;
+    if (this.memory) this.memory.closing = true;
     await Promise.all([...this.jobs].map((job) => job.stop('SIGTERM', 1500)));
     this.closeNow();
   }

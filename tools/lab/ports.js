@@ -10,11 +10,12 @@ const path = require('node:path');
  * `xdp`: a program on a kernel's interface sorts packets, and what is not ours never comes here; otherwise all come, are
  * sorted in software, and the kernel gets its share by a tap while somebody runs. `longPackets`: a veth pair that may have
  * offload on gets long packets, for the kernel to cut. `oneAtATime`: there is one program at each end of the wire.
- * `queues`: that one program may have of the wire. `shares`: several programs are on one interface, on a queue each. `clusters`, `threads`, `opens`: workers of a cluster,
+ * `memoryMb`: of its own, seen in a process once it has been used. `queues`: that one program may have of the wire. `shares`: several programs are on one interface, on a queue each. `clusters`, `threads`, `opens`: workers of a cluster,
  * worker threads, connections that either opens, are on the fast path.
  */
 const kPorts = {
   af_xdp: {
+    memoryMb: 0,
     queues: 16,
     xdp: true,
     longPackets: true,
@@ -25,6 +26,7 @@ const kPorts = {
     opens: true,
   },
   dpdk: {
+    memoryMb: 0,
     queues: 1,
     xdp: true,
     longPackets: false,
@@ -35,6 +37,7 @@ const kPorts = {
     opens: false,
   },
   memif: {
+    memoryMb: 16, // two rings of 4,096 packets
     queues: 16,
     xdp: false,
     longPackets: false,
@@ -71,12 +74,15 @@ function portOptions(side, { peer, wire, folder, options }, several = false) {
 }
 
 /** Of the ends of a memif, and of their taps. */
-const kMacs = { near: '02:00:00:00:00:01', far: '02:00:00:00:00:02' };
+const macs = { near: '02:00:00:00:00:01', far: '02:00:00:00:00:02' };
 
-/** The taps are there, with their addresses, before the programs and after them. */
+/**
+ * The rings are as long as a wire for tests should be that send in bursts and never again: of what finds one full the rest
+ * is lost. The taps are there, with their addresses, before the programs and after them.
+ */
 function memifOptions(side, far, folder) {
-  const [role, mac] = far ? ['server', kMacs.far] : ['client', kMacs.near];
-  const device = `net_memif0,role=${role},socket=${path.join(folder, 'memif')},socket-abstract=no,mac=${mac}`;
+  const [role, mac] = far ? ['server', macs.far] : ['client', macs.near];
+  const device = `net_memif0,role=${role},socket=${path.join(folder, 'memif')},socket-abstract=no,rsize=12,mac=${mac}`;
   return {
     MILLRACE_PORT: 'dpdk',
     MILLRACE_INTERFACE: '',
@@ -85,4 +91,4 @@ function memifOptions(side, far, folder) {
   };
 }
 
-module.exports = { port, portOptions, kMacs };
+module.exports = { port, portOptions, macs };

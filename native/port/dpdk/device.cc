@@ -134,6 +134,15 @@ bool Device::open(const DeviceSettings& settings, SetupError& error) {
     error.set(EIO, "DPDK device %s (%u) says nothing about itself", name_, id);
     return false;
   }
+  // Before it begins: the other end of a memif would see somebody come and go.
+  if (settings.shared && !settings.any_driver && std::string_view(driver()) != "net_af_xdp") {
+    id_ = RTE_MAX_ETHPORTS;
+    error.set(EOPNOTSUPP,
+              "worker threads share a DPDK device over net_af_xdp only, and %s is of %s: open the "
+              "sockets on the main thread",
+              name_, driver());
+    return false;
+  }
   find_arguments();
   const bool shared = settings.isolate && shares_with_kernel(driver());
   if (configure(settings, error) && set_up_queues(settings, error) && (!shared || isolate(error)) &&

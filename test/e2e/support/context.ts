@@ -86,7 +86,7 @@ export async function lab(t: Test, options: LabOptions = {}): Promise<Lab> {
 /** A lab for programs whose workers of this kind may be the kernel's: then the kernel has the wire. */
 export async function labOfWorkers(t: Test, kind: Kind, queues: number): Promise<Lab> {
   const home = await lab(t, { queues });
-  if (port.oneAtATime && !isFast(kind)) await home.passWire(false);
+  if (!isFast(kind)) await home.memory?.pass(false);
   return home;
 }
 
