@@ -153,7 +153,10 @@ bool open_af_xdp(Stack& stack, const OpenConfig& config, OpenError& error) {
 bool is_in_process(const OpenConfig& config) {
   if (config.port == "loopback") return true;
   const DpdkConfig& dpdk = config.dpdk;
-  return config.port == "dpdk" && dpdk.arguments.find("net_ring") != std::string::npos &&
+  const auto names = [&dpdk](const char* device) {
+    return dpdk.arguments.find(device) != std::string::npos;
+  };
+  return config.port == "dpdk" && (names("--vdev=net_ring") || names("--vdev net_ring")) &&
          dpdk.addresses.empty() && dpdk.tap.empty();
 }
 
