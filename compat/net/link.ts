@@ -26,7 +26,7 @@ import type { SocketHandle } from './handle';
 import type { Identity } from './identity';
 import { KernelConnection } from './kernel-connection';
 import { Outbound } from './outbound';
-import { disown, isWrapped, ownerOf, topmost } from './upcall';
+import { disown, isWrapped, parserReleased, topmost } from './upcall';
 
 const { stream, uv } = internals();
 const state = stream.streamBaseState;
@@ -589,9 +589,4 @@ function survivesExceptions(): boolean {
 function isOlder(version: string, [major, minor]: readonly [number, number]): boolean {
   const [first = 0, second = 0] = version.split('.').map(Number);
   return first < major || (first === major && second < minor);
-}
-
-function parserReleased(handle: SocketHandle): boolean {
-  const parser = (ownerOf(handle) as { parser?: { _consumed?: boolean } | null } | undefined)?.parser;
-  return parser === undefined || parser === null || parser._consumed === false;
 }
