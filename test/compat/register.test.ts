@@ -116,6 +116,24 @@ t.test('a wrong option where somebody can catch it is thrown', async (t) => {
   t.match(imported.err, /OptionError: MILLRACE_PORT is 'lopback'/);
 });
 
+t.test('a working directory that is gone, or that the program may not read', async (t) => {
+  const directory = t.testdir({ inner: {} });
+  const gone = join(directory, 'inner');
+  const shell = (before: string, args: readonly string[], code: string) =>
+    new Promise<Result>((resolve) => {
+      const script = `${before} && exec env -i MILLRACE_PORT=loopback "$@"`;
+      execFile('sh', ['-c', script, 'sh', process.execPath, ...args, '-e', code], (error, out, err) => {
+        resolve({ code: error === null ? 0 : (error.code ?? 'failed'), out: out.trim(), err: err.trim() });
+      });
+    });
+  const result = await shell(`cd '${gone}' && rmdir '${gone}'`, ['--require', REGISTER], PROBE);
+  t.same(result, { code: 0, out: 'ours', err: '' });
+  const flag = process.allowedNodeEnvironmentFlags.has('--permission') ? '--permission' : '--experimental-permission';
+  const read = `--allow-fs-read=${join(__dirname, '../../..')}/*`;
+  const shut = await shell('cd /', [flag, '--no-warnings', read, '--require', REGISTER], 'console.log(1)');
+  t.same(shut, { code: 0, out: '1', err: '' });
+});
+
 t.test('workers', async (t) => {
   const code = `
     const { Worker } = require('node:worker_threads');
