@@ -234,6 +234,8 @@ export interface Engine {
    * it is asked once per round.
    */
   readonly answering: boolean;
+  /** Changes from one look at the network to the next, of which a round may have several: what was found together. */
+  readonly turn: number;
   /**
    * To be called before a consumer in C++ calls back. What a listener has thrown further down in its call is told now:
    * V8 would throw it at whoever calls a native function next. And what that has left behind of nextTick runs, unless

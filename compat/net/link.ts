@@ -73,6 +73,8 @@ export class Link implements ConnectionSink {
   bytesRead = 0;
   /** The round of the loop that last brought bytes. */
   #lastRead = -1;
+  /** The engine's turn that did. */
+  #lastTurn = -1;
   /** The buffer of net's `onread` option. */
   userBuffer: Uint8Array | null = null;
   /** Pieces that went up to a consumer in C++. */
@@ -406,7 +408,8 @@ export class Link implements ConnectionSink {
   onError(errno: number): undefined {
     if (this.#closed || this.#errno !== 0) return;
     this.#errno = errno;
-    const withBytes = this.#kept.length > 0 || this.#lastRead === this.#engine.round;
+    // Found in one look: not a reset that answers what this round's upcalls have sent meanwhile.
+    const withBytes = this.#kept.length > 0 || this.#lastTurn === this.#engine.turn;
     if (HANG_UP_IS_END && this.#reading && !this.#endSeen && withBytes) {
       this.#endSeen = true;
       this.#endKept = true;
@@ -444,6 +447,7 @@ export class Link implements ConnectionSink {
   #deliver(bytes: Uint8Array, own: boolean): Upcall {
     this.bytesRead += bytes.byteLength;
     this.#lastRead = this.#engine.round;
+    this.#lastTurn = this.#engine.turn;
     if (this.#consumer === 'script') {
       state[kRead] = bytes.byteLength;
       state[kOffset] = 0;
@@ -487,6 +491,7 @@ export class Link implements ConnectionSink {
     buffer.set(bytes);
     this.bytesRead += bytes.byteLength;
     this.#lastRead = this.#engine.round;
+    this.#lastTurn = this.#engine.turn;
     state[kRead] = bytes.byteLength;
     const next = (this.handle.onread as (slab: undefined) => unknown)(undefined);
     if (next instanceof Uint8Array && this.userBuffer !== null) this.userBuffer = next;

@@ -253,7 +253,7 @@ void Loop::run_rounds() {
   more_ = false;
   for (int round = 0; round < kRounds && !closing_; ++round) {
     const bool early = run_posts();
-    shared_.store(header::kAnswering, round > 0 || early ? 1 : 0);
+    shared_.store(header::kAnswering, uint32_t(2 * round + (early ? 1 : 0)));
     again_ = false;
     const bool left = driver_->turn();
     const bool events = dispatch_events();

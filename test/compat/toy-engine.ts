@@ -76,6 +76,10 @@ export class ToyEngine implements Engine {
 
   readonly answering = false;
 
+  get turn(): number {
+    return this.#round++;
+  }
+
   /** Its upcalls begin with nothing left: Node's own callbacks of immediates have run it. */
   settle(): void {}
 
