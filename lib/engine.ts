@@ -14,8 +14,13 @@
 // biome-ignore lint/suspicious/noConfusingVoidType: a method that returns nothing asks for nothing
 export type Upcall = (() => unknown) | undefined | void;
 
-/** An async context made by {@link Engine.createContext}; 0 means "no scope". */
+/**
+ * An async context made by {@link Engine.createContext}; 0 means "no scope", {@link ANONYMOUS} a callback scope of
+ * nobody's.
+ */
 export type ContextId = number;
+
+export const ANONYMOUS: ContextId = 1;
 
 /** Any source of upcalls. */
 export interface Channel {

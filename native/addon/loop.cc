@@ -134,8 +134,9 @@ bool Loop::call(napi_value prepare, uint32_t context) {
   if (status == napi_ok) status = napi_typeof(env_, upcall, &type);
   if (status == napi_ok && type == napi_function) {
     const napi_async_context async = contexts_.at(context);
-    status = async ? napi_make_callback(env_, async, receiver, upcall, 0, nullptr, &result)
-                   : napi_call_function(env_, receiver, upcall, 0, nullptr, &result);
+    const bool scoped = async != nullptr || context == Contexts::kAnonymous;
+    status = scoped ? napi_make_callback(env_, async, receiver, upcall, 0, nullptr, &result)
+                    : napi_call_function(env_, receiver, upcall, 0, nullptr, &result);
   }
   contexts_.destroy_released();
   return told(status);

@@ -1,8 +1,7 @@
 // The command line of the conformance run.
 import { parseArgs } from 'node:util';
 import { PORTS } from './modes.mjs';
-
-export const PREFIXES = ['net', 'dgram', 'http', 'https', 'tls', 'http2', 'cluster'];
+import { PREFIXES } from './node-tests.mjs';
 
 export const USAGE = `usage: npm run conformance -- [options]
 Runs the tests of Node's own tree twice, plain and with all loopback traffic through the stack, and compares.

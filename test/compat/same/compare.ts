@@ -14,6 +14,10 @@ const folder = mkdtempSync(join(tmpdir(), 'same-'));
 t.teardown(() => rmSync(folder, { recursive: true, force: true }));
 let reports = 0;
 
+/** SAME_WATCHED=1: under an async hook, with which the facade works otherwise. */
+const WATCHED = process.env['SAME_WATCHED'] === '1';
+const WATCH = join(__dirname, 'watch.js');
+
 interface Run {
   readonly lines: string[];
   /** Connections and datagrams that went through the stack. */
@@ -33,7 +37,7 @@ function run(program: string, name: string, accelerated: boolean): Promise<Run> 
   const report = join(folder, `${++reports}.json`);
   const options = accelerated ? { ...inProcess, MILLRACE_REPORT: report } : {};
   const env = { ...Object.fromEntries(inherited), ...options };
-  const preload = accelerated ? ['--require', REGISTER] : [];
+  const preload = [...(accelerated ? ['--require', REGISTER] : []), ...(WATCHED ? ['--require', WATCH] : [])];
   return new Promise((resolve) => {
     execFile(process.execPath, [...preload, program, name], { env, timeout: 20_000 }, (error, out, err) => {
       const failed = error === null ? [] : [`failed ${error.code ?? error.signal}`];
