@@ -150,6 +150,13 @@ bool open_af_xdp(Stack& stack, const OpenConfig& config, OpenError& error) {
 
 }  // namespace
 
+bool is_in_process(const OpenConfig& config) {
+  if (config.port == "loopback") return true;
+  const DpdkConfig& dpdk = config.dpdk;
+  return config.port == "dpdk" && dpdk.arguments.find("net_ring") != std::string::npos &&
+         dpdk.addresses.empty() && dpdk.tap.empty();
+}
+
 std::unique_ptr<Stack> open_stack(const OpenConfig& config, OpenError& error) {
   auto stack = std::make_unique<Stack>(config.stack, Random::from_kernel(), monotonic_now());
   bool opened = false;
