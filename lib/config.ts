@@ -64,6 +64,9 @@ interface Given {
   readonly value: unknown;
 }
 
+/** Variables of our name that say where options or the addon (node-gyp-build's) are. */
+const NO_OPTIONS: ReadonlySet<string> = new Set([CONFIG_VARIABLE, 'MILLRACE_PREBUILD']);
+
 class Collector {
   readonly #given = new Map<OptionName, Given>();
 
@@ -77,7 +80,7 @@ class Collector {
 
   takeVariables(env: Readonly<Record<string, string | undefined>>): void {
     for (const [variable, value] of Object.entries(env)) {
-      if (!/^MILLRACE(_|$)/.test(variable) || variable === CONFIG_VARIABLE) continue;
+      if (!/^MILLRACE(_|$)/.test(variable) || NO_OPTIONS.has(variable)) continue;
       const name = VARIABLES.get(variable);
       if (name === undefined) {
         throw new UnknownOptionError(variable, 'variable', nearest(variable, [...VARIABLES.keys(), CONFIG_VARIABLE]));

@@ -223,13 +223,13 @@ export function runTapIn(folders, options) {
 }
 
 /** A tap assertion counts as one test, as tap itself counts them. `node`: what runs them, and their children. */
-export async function runTap(files, { jobs, timeoutSeconds, idle = false, node = process.execPath }) {
+export async function runTap(files, { jobs, timeoutSeconds, idle = false, node = process.execPath, env = {} }) {
   const result = emptyResult();
   const next = files.values();
   const worker = async () => {
     for (const file of next) {
       // Not under `tap run`: it instruments every child process through NODE_OPTIONS, and our children are what we test.
-      const options = { timeoutSeconds, idle, env: { TAP_TIMEOUT: '0' } };
+      const options = { timeoutSeconds, idle, env: { ...env, TAP_TIMEOUT: '0' } };
       const { code, output } = await run(node, [file], options);
       const one = readTap(output, code);
       result.passed += one.passed;

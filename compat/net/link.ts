@@ -26,6 +26,7 @@ import type { SocketHandle } from './handle';
 import type { Identity } from './identity';
 import { KernelConnection } from './kernel-connection';
 import { Outbound } from './outbound';
+import { beforeReading, survivesExceptions } from './thrown';
 import { disown, isWrapped, parserReleased, topmost } from './upcall';
 
 const { stream, uv } = internals();
@@ -183,6 +184,8 @@ export class Link implements ConnectionSink {
     if (end.unsent.byteLength > 0 && this.#shutDown && !this.outbound.busy) kernel.shutdown();
     if (this.#reading) this.#startReading(kernel);
   }
+
+  readonly #settle = (): void => this.#engine.settle();
 
   /** A consumer in C++ is about to call. */
   settle(): void {
@@ -458,6 +461,7 @@ export class Link implements ConnectionSink {
         whole ? bytes.buffer : bytes,
       );
     }
+    if (this.#consumer === 'native') beforeReading(this.handle, this.#records, this.#settle);
     this.#records++;
     // After an upgrade http's server has let go of the connection: the short way is open for what comes next.
     if (this.#consumer === 'parser' && parserReleased(this.handle)) this.consumer = 'script';
@@ -585,10 +589,6 @@ export class Link implements ConnectionSink {
     this.#held = hold;
     this.#engine.hold(hold);
   }
-}
-
-function survivesExceptions(): boolean {
-  return process.listenerCount('uncaughtException') > 0 || process.hasUncaughtExceptionCaptureCallback();
 }
 
 function isOlder(version: string, [major, minor]: readonly [number, number]): boolean {

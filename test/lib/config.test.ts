@@ -38,6 +38,10 @@ t.test('MILLRACE_CONFIG names the file, relative to the working directory', asyn
   });
 });
 
+t.test('the variable of node-gyp-build, by which it finds the addon, is none of ours', async (t) => {
+  t.equal(loadOptions({ env: { MILLRACE_PREBUILD: '/somewhere' }, directory: nowhere }).port, 'none');
+});
+
 t.test('a configuration file that cannot be used', async (t) => {
   for (const content of ['{', '[]', 'null', '"x"']) {
     const directory = t.testdir({ 'millrace.config.json': content });

@@ -16,12 +16,12 @@ const kPatience = Number(process.env.LAB_PATIENCE ?? 1);
 
 /**
  * The environment that programs under test get: ours without what a test runner or a user put there to instrument or
- * accelerate Node itself, so that "plain Node" is plain.
+ * accelerate Node itself, so that "plain Node" is plain. Which build of the addon is loaded (MILLRACE_PREBUILD) stays.
  */
 function cleanEnvironment(extra = {}) {
   const env = {};
   for (const [name, value] of Object.entries(process.env)) {
-    if (/^(NODE_OPTIONS|NODE_V8_COVERAGE|MILLRACE.*|TAP.*|_TAPJS.*|npm_.*)$/.test(name)) continue;
+    if (/^(NODE_OPTIONS|NODE_V8_COVERAGE|MILLRACE(?!_PREBUILD$).*|TAP.*|_TAPJS.*|npm_.*)$/.test(name)) continue;
     env[name] = value;
   }
   return { ...env, ...extra };

@@ -122,6 +122,103 @@ export const scenarios: Record<string, Scenario> = {
     };
   },
 
+  'a throw between the frames of http2 that came together': (log) => {
+    const party = parties(log);
+    process.on('uncaughtException', (error) => party(`uncaught ${error.message}`)('told'));
+    const fail = (text: string): never => {
+      throw new Error(text);
+    };
+    // Over plain TCP and over TLS: what C++ hands on of one piece, a record at most, is for several streams.
+    const rounds = [
+      { server: http2.createServer(), scheme: 'http' },
+      { server: http2.createSecureServer(SERVER), scheme: 'https' },
+    ];
+    const run = () => {
+      const round = rounds.shift();
+      if (round === undefined) return;
+      const { server, scheme } = round;
+      server.on('stream', (stream, headers) => {
+        const path = String(headers[':path']);
+        const say = party(`${scheme} server ${path}`);
+        let bytes = 0;
+        stream.on('data', (data: Buffer) => {
+          bytes += data.length;
+          if (path === '/2') fail(`${scheme} data`);
+        });
+        stream.on('end', () => {
+          say(`end of ${bytes}`);
+          stream.end('answer');
+        });
+        stream.on('close', () => {
+          say('close');
+          if (path === '/4') fail(`${scheme} server close`);
+        });
+        stream.respond({ ':status': 200 });
+        if (path === '/1' || path === '/3') fail(`${scheme} stream ${path}`);
+      });
+      serve(server, (port) => {
+        const session = http2.connect(`${scheme}://127.0.0.1:${port}`, { ca: CERTIFICATE, servername: 'example.test' });
+        let open = 8;
+        session.on('connect', () => {
+          for (let i = 0; i < 8; i++) {
+            const say = party(`${scheme} client ${i}`);
+            const stream = session.request({ ':method': 'POST', ':path': `/${i}` });
+            stream.on('response', () => {
+              say('response');
+              if (i === 5) fail(`${scheme} response`);
+            });
+            stream.on('data', (data) => {
+              say(`data ${data}`);
+              if (i === 6) fail(`${scheme} client data`);
+            });
+            stream.on('end', () => say('end'));
+            stream.on('error', (error) => say(error.message));
+            stream.on('close', () => {
+              say('close');
+              open--;
+              if (open === 0) {
+                session.close();
+                server.close(run);
+              }
+            });
+            stream.write('x'.repeat(300));
+            stream.end('y'.repeat(200));
+          }
+        });
+      });
+    };
+    run();
+  },
+
+  'a throw between the records of tls that came together': (log) => {
+    const party = parties(log);
+    process.on('uncaughtException', (error) => party(`uncaught ${error.message}`)('told'));
+    const server = tls.createServer(SERVER, (socket) => {
+      socket.resume();
+      // Small records; many fit into one read.
+      socket.setMaxSendFragment(512);
+      socket.end(Buffer.alloc(60_000, 'a'));
+    });
+    serve(server, (port) => {
+      const client = tls.connect({ port, ...CLIENT });
+      let [bytes, records] = [0, 0];
+      client.setTimeout(5000);
+      client.on('data', (data) => {
+        bytes += data.length;
+        records++;
+        if (records % 7 === 0) throw new Error('record');
+      });
+      client.on('end', () => {
+        party('client')(`end of ${bytes}`);
+        client.end();
+      });
+      client.on('close', () => {
+        party('client')('close');
+        server.close();
+      });
+    });
+  },
+
   'a store through tls': (log) => {
     const party = parties(log);
     const store = new AsyncLocalStorage<string>();
