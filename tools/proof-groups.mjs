@@ -10,10 +10,11 @@ import { PARTS, runPart } from './guest/parts.mjs';
 import { run } from './run.mjs';
 import { doctestCounts, emptyResult } from './test-groups.mjs';
 
+/** g++'s: a test of the stack counts allocations by operators new of its own, which clang's runtime does not let it have. */
 const BUILD = 'build-tsan';
 const SETTINGS = [
   '-DCMAKE_BUILD_TYPE=Debug',
-  '-DCMAKE_CXX_FLAGS_DEBUG=-O1 -g',
+  '-DCMAKE_CXX_FLAGS_DEBUG=-O1 -g1',
   '-DMILLRACE_SANITIZE=thread',
   '-DMILLRACE_PRECOMPILE=ON',
 ];
