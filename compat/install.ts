@@ -1,5 +1,6 @@
 /** Installs the facade into this process: once, whatever number of times and copies it is loaded. */
 import type { Congestion, ConnectionInfo } from '../lib/engine';
+import { watchHooks } from './async-scope';
 import { hookUdp } from './dgram/hooks';
 import type { Gate } from './gate';
 import { acquireInternals } from './internals';
@@ -41,6 +42,7 @@ export function install(gate: Gate): boolean {
     reportUnusable(found);
     return false;
   }
+  watchHooks();
   hookCluster(found, gate, hookTcp(found, gate), hookUdp(found, gate));
   return true;
 }

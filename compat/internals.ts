@@ -42,6 +42,7 @@ export interface TcpHandle {
   getsockname(out: AddressOut): number;
   hasRef(): boolean;
   getAsyncId(): number;
+  asyncReset(resource: object): void;
   [key: PropertyKey]: unknown;
 }
 
@@ -65,6 +66,7 @@ export interface UdpHandle {
   dropSourceSpecificMembership(source: string, group: string, interfaceAddress?: string): number;
   setTTL(ttl: number): number;
   bufferSize(size: number, isReceive: boolean, context: object): number | undefined;
+  getAsyncId(): number;
   [key: PropertyKey]: unknown;
 }
 
@@ -107,7 +109,7 @@ interface StreamBinding {
 export interface Internals {
   readonly TCP: { new (type: number): TcpHandle; prototype: TcpHandle };
   readonly UDP: { new (): UdpHandle; prototype: UdpHandle };
-  readonly Pipe: { prototype: Record<string, unknown> };
+  readonly Pipe: { prototype: { unref(): void; [key: string]: unknown } };
   readonly JSStream: { new (): JsStream; prototype: JsStream };
   /** null on a Node built without OpenSSL. */
   readonly tls: TlsBinding | null;
@@ -156,7 +158,7 @@ function collect(): Internals | string {
   const missing =
     lacks('TCP', TCP, ['connect', 'connect6', 'bind6', 'listen', 'close', 'getsockname', 'hasRef']) ??
     lacks('UDP', UDP, ['bind', 'bind6', 'connect', 'send', 'send6', 'recvStart', 'recvStop', 'close', 'getsockname']) ??
-    lacks('Pipe', Pipe, ['writeUtf8String']) ??
+    lacks('Pipe', Pipe, ['writeUtf8String', 'unref']) ??
     lacks('JSStream', JSStream, ['readBuffer', 'emitEOF', 'finishWrite', 'finishShutdown', 'getAsyncId']);
   if (missing !== null) return missing;
   if (!(stream['streamBaseState'] instanceof Int32Array)) return 'Node has no streamBaseState';

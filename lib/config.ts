@@ -3,7 +3,7 @@
  * `millrace run` passes its flags on), and the arguments of the programmatic interface.
  */
 import { readFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { OptionError, UnknownOptionError } from './errors';
 import { type Kind, ValueError } from './option-kinds';
 import {
@@ -49,7 +49,7 @@ export function loadOptions(sources: Sources = {}): Options {
 export function loadWithOrigins(sources: Sources = {}): Loaded {
   const env = sources.env ?? process.env;
   const collector = new Collector();
-  const file = findFile(env, sources.directory ?? process.cwd());
+  const file = findFile(env, sources.directory ?? workingDirectory());
   if (file !== null) collector.takeObject(parseFile(file.text, file.label), 'file', (key) => `${key} in ${file.label}`);
   collector.takeVariables(env);
   if (sources.overrides !== undefined) collector.takeObject(sources.overrides, 'argument', (key) => `option ${key}`);
@@ -149,15 +149,28 @@ interface FoundFile {
   readonly text: string;
 }
 
-function findFile(env: Readonly<Record<string, string | undefined>>, directory: string): FoundFile | null {
+/** null: it has been removed, and programs run without one. */
+function workingDirectory(): string | null {
+  try {
+    return process.cwd();
+  } catch {
+    return null;
+  }
+}
+
+/** What says that there is no such file, or that nobody lets us look (--permission). */
+const NOT_THERE = new Set(['ENOENT', 'ENOTDIR', 'ERR_ACCESS_DENIED']);
+
+function findFile(env: Readonly<Record<string, string | undefined>>, directory: string | null): FoundFile | null {
   const named = env[CONFIG_VARIABLE];
   const wanted = named !== undefined && named !== '';
-  const path = wanted ? resolve(directory, named) : join(directory, CONFIG_FILE);
+  if (!wanted && directory === null) return null;
+  const path = resolve(directory ?? '/', wanted ? named : CONFIG_FILE);
   try {
     return { path, label: wanted ? named : CONFIG_FILE, text: readFileSync(path, 'utf8') };
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code ?? 'unknown error';
-    if (!wanted && (code === 'ENOENT' || code === 'ENOTDIR')) return null;
+    if (!wanted && NOT_THERE.has(code)) return null;
     const label = wanted ? CONFIG_VARIABLE : CONFIG_FILE;
     throw new OptionError(label, wanted ? named : path, 'a readable JSON file', `cannot be read (${code})`);
   }

@@ -14,8 +14,13 @@
 // biome-ignore lint/suspicious/noConfusingVoidType: a method that returns nothing asks for nothing
 export type Upcall = (() => unknown) | undefined | void;
 
-/** An async context made by {@link Engine.createContext}; 0 means "no scope". */
+/**
+ * An async context made by {@link Engine.createContext}; 0 means "no scope", {@link ANONYMOUS} a callback scope of
+ * nobody's.
+ */
 export type ContextId = number;
+
+export const ANONYMOUS: ContextId = 1;
 
 /** Any source of upcalls. */
 export interface Channel {
@@ -229,6 +234,8 @@ export interface Engine {
    * it is asked once per round.
    */
   readonly answering: boolean;
+  /** Changes from one look at the network to the next, of which a round may have several: what was found together. */
+  readonly turn: number;
   /**
    * To be called before a consumer in C++ calls back. What a listener has thrown further down in its call is told now:
    * V8 would throw it at whoever calls a native function next. And what that has left behind of nextTick runs, unless

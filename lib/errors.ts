@@ -35,8 +35,8 @@ export class UnknownOptionError extends MillraceError {
   readonly option: string;
 
   constructor(option: string, where: string, nearest: string | undefined) {
-    const hint = nearest === undefined ? 'see "millrace options"' : `did you mean ${nearest}?`;
-    super(oneLine(`${option} is not an option of millrace (${where}); ${hint}`));
+    const hint = nearest === undefined ? '' : `did you mean ${nearest}? `;
+    super(oneLine(`${option} is not an option of millrace (${where}); ${hint}npx millrace options lists them`));
     this.option = option;
   }
 }

@@ -266,7 +266,7 @@ export function readTap(output, code) {
 }
 
 /** The failing points with what surrounds them; the end of the output when there is none. */
-function onlyFailures(output) {
+export function onlyFailures(output) {
   const blocks = output.match(/^( *)not ok [^\n]*\n(?:\1 +[^\n]*\n|\s*\n)*/gm) ?? [];
   const text = blocks.join('');
   return `${text.slice(0, 8000)}\n${text === '' ? output.slice(-4000) : output.slice(-600)}`;

@@ -22,7 +22,7 @@ export const UNTESTED = {
   'compat/dgram/': 'test/compat/dgram.test.ts',
   'compat/register.ts': 'test/lib/cli/run.test.ts',
   'compat/activate.ts': 'test/lib/cli/run.test.ts',
-  'compat/async-stores.ts': 'test/compat/net.test.ts',
+  'compat/async-scope.ts': 'test/compat/same-hooks.test.ts',
   'compat/install.ts': 'test/compat/net.test.ts',
   'compat/internals.ts': 'test/compat/net.test.ts',
   'compat/replace.ts': 'test/compat/net.test.ts',

@@ -4,7 +4,7 @@
  *
  * Node copies bind6 into an own property of every udp6 handle when it makes it, so the hooks must be there before.
  */
-import { mayHaveFrames, noteMaking } from '../async-stores';
+import { mayHaveFrames, noteMaking } from '../async-scope';
 import type { Gate } from '../gate';
 import { type AddressOut, type Internals, ownerSymbolOf, type UdpHandle } from '../internals';
 import { replaceMethod } from '../replace';
@@ -49,7 +49,7 @@ function hookMaking({ UDP }: Internals, gate: Gate): void {
     configurable: true,
     set(this: UdpHandle, value: unknown) {
       Object.defineProperty(this, 'lookup', { value, configurable: true, enumerable: true, writable: true });
-      if (gate.mayWant('udp', 'bind') || gate.mayWant('udp', 'connect')) noteMaking(this, 'UDPWRAP');
+      if (gate.mayWant('udp', 'bind') || gate.mayWant('udp', 'connect')) noteMaking(this);
     },
   });
 }

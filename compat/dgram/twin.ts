@@ -12,9 +12,9 @@
  * - while it is connected to a peer that is not reached by the fast path: the kernel knows whom to listen to then;
  * - after disconnect(), if the kernel chose the port: Linux gives it back, and takes another one for the next datagram.
  */
-import { type ContextId, type DatagramSink, type DatagramSocket, NOT_OURS, type Upcall } from '../../lib/engine';
+import { type DatagramSink, type DatagramSocket, NOT_OURS, type Upcall } from '../../lib/engine';
 import type { Engine, Membership, SocketAddress } from '../../lib/engine';
-import { keepStores } from '../async-stores';
+import { type AsyncScope, scopeOf } from '../async-scope';
 import type { Gate } from '../gate';
 import { type AddressOut, internals, type Request, type UdpHandle } from '../internals';
 import type { BoundHandle, KernelMethods } from './hooks';
@@ -40,7 +40,7 @@ export class Twin implements DatagramSink {
   /** The kernel's alone, for good: it is closed, or the engine cannot have it. */
   #given = false;
   #connected = false;
-  #context: ContextId = 0;
+  #scope: AsyncScope | null = null;
   /** A destination that policy left to the kernel. */
   #refusedAddress = '';
   #refusedPort = 0;
@@ -70,10 +70,8 @@ export class Twin implements DatagramSink {
       return null;
     }
     this.#engine = engine;
-    if (this.#context === 0) {
-      this.#context = keepStores(this.#handle, () => engine.createContext(this.#handle, 'UDPWRAP'));
-    }
-    socket.context = this.#context;
+    this.#scope ??= scopeOf(engine, 'UDPWRAP', this.#handle);
+    socket.context = this.#scope.context;
     if (this.#ttl !== 0) socket.setTtl(this.#ttl);
     if (this.#receiveBytes !== 0) socket.setReceiveBuffer(this.#receiveBytes);
     if (this.#reading) socket.setReading(true);
@@ -153,15 +151,10 @@ export class Twin implements DatagramSink {
   close(): void {
     this.#given = true;
     this.#closeSocket();
-    const engine = this.#engine;
-    if (engine === null || this.#context === 0) return;
-    const context = this.#context;
-    this.#context = 0;
+    const scope = this.#scope;
+    this.#scope = null;
     // Behind what may be posted for it still.
-    engine.post(0, () => {
-      engine.freeContext(context);
-      return undefined;
-    });
+    if (scope !== null) this.#engine?.post(0, () => scope.end() as undefined);
   }
 
   onMessage(
@@ -173,19 +166,21 @@ export class Twin implements DatagramSink {
     family: 'IPv4' | 'IPv6',
   ): Upcall {
     const handle = this.#handle;
-    if (this.#socket === null || handle.onmessage === undefined) return undefined;
+    const scope = this.#scope;
+    if (this.#socket === null || scope === null || handle.onmessage === undefined) return undefined;
     // Node adds `size` itself; with it here the object does not change its shape.
     const sender = { address, family, port, size: length };
     // Memory of its own, as with the kernel: programs use `message.buffer`, and hand it to other threads.
     const message = Buffer.allocUnsafeSlow(length);
     message.set(new Uint8Array(slab, offset, length));
-    return handle.onmessage.bind(handle, length, handle, message, sender);
+    if (scope.asyncId === undefined) return handle.onmessage.bind(handle, length, handle, message, sender);
+    return scope.bindAll(handle.onmessage, handle, [length, handle, message, sender]);
   }
 
   onError(errno: number): Upcall {
     const handle = this.#handle;
     if (this.#socket === null) return undefined;
-    return handle.onmessage?.bind(handle, errno, handle);
+    return handle.onmessage && this.#scope?.bindAll(handle.onmessage, handle, [errno, handle]);
   }
 
   #closeSocket(): void {

@@ -3,7 +3,7 @@
  * connection. The exchange is done by hand: Node's own kReinitializeHandle forgets an end() that came before.
  */
 import type { Engine, SocketAddress } from '../../lib/engine';
-import { type AddressOut, internals, ownSymbol, type Request, type TcpHandle } from '../internals';
+import { type AddressOut, ownSymbol, type Request, type TcpHandle } from '../internals';
 import { chosenFor } from './chosen';
 import { linkOf, SocketHandle } from './handle';
 import { hasWrap, rewrap, wrapOwner } from './tls';
@@ -29,7 +29,7 @@ export function connectOurs(
   // A handle that no socket has (code that uses the binding itself) cannot be exchanged.
   if (!direct && (!hasWrap(kernel) || wrapOwner(kernel) === undefined)) return null;
   const local = localAddress(kernel);
-  const handle = new SocketHandle(engine);
+  const handle = new SocketHandle(engine, kernel);
   const link = linkOf(handle);
   if (link === undefined) return null;
   const connection = engine.connect(address, port, local, link);
@@ -41,7 +41,6 @@ export function connectOurs(
   link.connect(connection, request);
   const congestion = chosenFor(kernel, owner, wrapOwner(kernel));
   if (congestion !== undefined) connection.setCongestion(congestion);
-  if (local !== null) link.reservation = kernel;
   if (probed) link.consumer = 'native';
   moveProperties(kernel, handle, owner);
   if (direct) {
@@ -50,8 +49,7 @@ export function connectOurs(
   }
   rewrap(kernel, handle);
   if (!kernel.hasRef()) handle.unref();
-  // Not a close() that the program put there: that is for the socket's handle.
-  if (local === null) Reflect.apply(internals().TCP.prototype.close, kernel, []);
+  link.identity.gaveWay(local !== null);
   return 0;
 }
 

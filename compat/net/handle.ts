@@ -6,7 +6,8 @@
  * streamBaseState before it returns, whatever happens. The class is named TCP because Node prints that name in stacks.
  */
 import type { Connection, Engine } from '../../lib/engine';
-import { type AddressOut, internals, type Request } from '../internals';
+import { type AddressOut, internals, type Request, type TcpHandle } from '../internals';
+import { Identity } from './identity';
 import { Link } from './link';
 import { isWrapped } from './upcall';
 
@@ -35,6 +36,7 @@ const Base = JSStream as unknown as {
     finishWrite(request: object, status: number): void;
     finishShutdown(request: object, status: number): void;
     getAsyncId(): number;
+    asyncReset(resource: object): void;
     [key: symbol]: unknown;
   };
 };
@@ -46,9 +48,10 @@ class TCP extends Base {
   /** What #offer tells besides. */
   #taken = 0;
 
-  constructor(engine: Engine) {
+  /** @param former the handle in whose place this stands; null: none, of an accepted connection */
+  constructor(engine: Engine, former: TcpHandle | null) {
     super();
-    this.#link = new Link(engine, this as unknown as SocketHandle);
+    this.#link = new Link(engine, this as unknown as SocketHandle, new Identity(engine, this, former));
   }
 
   static linkOf(handle: object): Link | undefined {
@@ -56,6 +59,7 @@ class TCP extends Base {
   }
 
   writeBuffer(request: Request | null, data: Uint8Array): number | Request {
+    if (!ArrayBuffer.isView(data)) throw notBuffer();
     const link = this.#link;
     const total = data.byteLength;
     const outbound = link.outbound;
@@ -179,6 +183,15 @@ class TCP extends Base {
 
   hasRef(): boolean {
     return this.#link.referenced;
+  }
+
+  /** That of the handle in whose place this stands; otherwise its own, and not the JSStream's. */
+  override getAsyncId(): number {
+    return this.#link.identity.asyncId ?? super.getAsyncId();
+  }
+
+  override asyncReset(resource: object): void {
+    if (!this.#link.identity.reset(resource)) super.asyncReset(resource);
   }
 
   getsockname(out: AddressOut): number {
@@ -327,6 +340,11 @@ class TCP extends Base {
     if (kError !== undefined) state[kError] = 0;
     return request;
   }
+}
+
+/** What Node's own handle throws. */
+function notBuffer(): TypeError {
+  return Object.assign(new TypeError('Second argument must be a buffer'), { code: 'ERR_INVALID_ARG_TYPE' });
 }
 
 /** Chunk, encoding, chunk, encoding ... as writev gets them. */

@@ -49,24 +49,25 @@ export function hookTcp(internals: Internals, gate: Gate): TryListen {
   const { prototype } = internals.TCP;
   hookConnect(internals, gate, 'connect');
   hookConnect(internals, gate, 'connect6');
-  replaceMethod(
-    prototype,
-    'bind6',
-    (original) =>
-      function bind6(this: TcpHandle, ...args: [string, number, number?]) {
+  // Methods, which have no `prototype`, as Node's have none.
+  replaceMethod(prototype, 'bind6', (original) => {
+    const hook = {
+      bind6(this: TcpHandle, ...args: [string, number, number?]) {
         if (args[2] !== undefined && (args[2] & IPV6_ONLY) !== 0) ipv6Only.add(this);
         return Reflect.apply(original, this, args);
       },
-  );
-  replaceMethod(
-    prototype,
-    'listen',
-    (original) =>
-      function listen(this: TcpHandle, ...args: [number]) {
+    };
+    return hook.bind6;
+  });
+  replaceMethod(prototype, 'listen', (original) => {
+    const hook = {
+      listen(this: TcpHandle, ...args: [number]) {
         const kernel = () => Reflect.apply(original, this, args) as number;
         return tryListen(internals, gate, this, args[0], ipv6Only.has(this), kernel) ?? kernel();
       },
-  );
+    };
+    return hook.listen;
+  });
   for (const name of WATCHED) hookWatched(prototype, name);
   hookIsStreamBase(internals);
   if (internals.tls !== null) hookTls(internals.tls, internals.TCP);

@@ -19,12 +19,14 @@ import type {
   SocketAddress,
   Upcall,
 } from '../../lib/engine';
+import type { AsyncScope } from '../async-scope';
 import { type AddressOut, internals, type Request, type TcpHandle } from '../internals';
 import { afterRound, whenClosing } from './closing';
 import type { SocketHandle } from './handle';
+import type { Identity } from './identity';
 import { KernelConnection } from './kernel-connection';
 import { Outbound } from './outbound';
-import { disown, isWrapped, ownerOf, topmost } from './upcall';
+import { disown, isWrapped, parserReleased, topmost } from './upcall';
 
 const { stream, uv } = internals();
 const state = stream.streamBaseState;
@@ -67,20 +69,20 @@ export function openLinks(): Iterable<Link> {
 export class Link implements ConnectionSink {
   readonly handle: SocketHandle;
   readonly outbound: Outbound;
+  readonly identity: Identity;
   bytesRead = 0;
   /** The round of the loop that last brought bytes. */
   #lastRead = -1;
+  /** The engine's turn that did. */
+  #lastTurn = -1;
   /** The buffer of net's `onread` option. */
   userBuffer: Uint8Array | null = null;
-  /** The kernel's handle that holds the local address, when the socket was bound before it connected. */
-  reservation: TcpHandle | null = null;
   /** Pieces that went up to a consumer in C++. */
   #records = 0;
   readonly #engine: Engine;
   #connection: Connection | null = null;
-  #context: ContextId = 0;
   #connectRequest: Request | null = null;
-  #connectContext: ContextId = 0;
+  #connectScope: AsyncScope | null = null;
   #consumer: Consumer = 'script';
   #reading = false;
   #referenced = true;
@@ -99,30 +101,30 @@ export class Link implements ConnectionSink {
   #flushPosted = false;
   #flushContext: ContextId = 0;
 
-  constructor(engine: Engine, handle: SocketHandle) {
+  constructor(engine: Engine, handle: SocketHandle, identity: Identity) {
     this.#engine = engine;
     this.handle = handle;
+    this.identity = identity;
     this.outbound = new Outbound(engine, handle, () => this.#updateHold());
     live.add(this);
   }
 
-  /** An accepted connection. */
-  accept(connection: Connection): void {
+  /** An accepted connection; `serverAsyncId` is its server's. */
+  accept(connection: Connection, serverAsyncId: number): void {
     this.#connection = connection;
-    this.#context = this.#engine.createContext(this.handle, 'TCPWRAP');
+    this.identity.accept(serverAsyncId);
     connection.sink = this;
     this.#established = true;
-    connection.context = this.#scope();
+    connection.context = this.#context();
     this.outbound.open(connection);
   }
 
   /** A connection that has begun; `request` completes when it is up or has failed. */
   connect(connection: Connection, request: Request): void {
     this.#connection = connection;
-    this.#context = this.#engine.createContext(this.handle, 'TCPWRAP');
     this.#connectRequest = request;
-    this.#connectContext = this.#engine.createContext(request, 'TCPCONNECTWRAP');
-    connection.context = this.#connectContext;
+    this.#connectScope = this.identity.connect(request);
+    connection.context = this.#connectScope.context;
     this.#updateHold();
   }
 
@@ -158,9 +160,10 @@ export class Link implements ConnectionSink {
     if (kernel === null) return null;
     this.setReading(false);
     this.#closed = true;
+    this.identity.close();
     this.#updateHold();
     (this.#connection as KernelConnection).release();
-    this.#engine.post(this.#context, () => this.#forget());
+    this.#engine.post(this.identity.context, () => this.#forget());
     return kernel;
   }
 
@@ -171,7 +174,7 @@ export class Link implements ConnectionSink {
   onLeft(end: KernelEnd): void {
     const kernel = new KernelConnection(this.#engine, end, this.#connection as Connection);
     this.#connection = kernel;
-    kernel.context = this.#scope();
+    kernel.context = this.#context();
     // The kernel tells of both once more.
     this.#kept = [];
     if (!this.#ended) this.#endSeen = this.#endKept = false;
@@ -212,7 +215,7 @@ export class Link implements ConnectionSink {
   set consumer(consumer: Consumer) {
     this.#consumer = consumer;
     if (this.#connection === null || this.#connectRequest !== null) return;
-    this.#connection.context = this.#scope();
+    this.#connection.context = this.#context();
     if (this.#reading && !this.#closed) this.#startReading(this.#connection);
   }
 
@@ -299,6 +302,7 @@ export class Link implements ConnectionSink {
   close(callback: (() => void) | undefined, reset: boolean): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.identity.close();
     // A closing handle keeps the loop alive until it has closed, referenced or not.
     this.#engine.hold(true);
     this.#updateHold();
@@ -311,15 +315,12 @@ export class Link implements ConnectionSink {
   #finishClose(callback: (() => void) | undefined): void {
     const request = this.#connectRequest;
     if (request !== null) {
-      const context = this.#connectContext;
+      const scope = this.#connectScope as AsyncScope;
       this.#connectRequest = null;
-      this.#engine.post(context, () => {
-        this.#engine.freeContext(context);
-        return request.oncomplete?.bind(request, ECANCELED, this.handle, request, false, false);
-      });
+      this.#engine.post(scope.context, () => this.#completion(scope, request, ECANCELED));
     }
     this.outbound.fail(ECANCELED);
-    this.#engine.post(this.#context, () => this.#afterClose(callback));
+    this.#engine.post(this.identity.context, () => this.#afterClose(callback));
   }
 
   onConnect(status: number): Upcall {
@@ -334,7 +335,8 @@ export class Link implements ConnectionSink {
     // Twice: the server's upcall is posted when its event comes, right behind this one.
     this.#engine.post(0, () => {
       if (this.#closed) return undefined;
-      this.#engine.post(this.#connectContext, () => this.#completeConnect(connection, status));
+      const context = (this.#connectScope as AsyncScope).context;
+      this.#engine.post(context, () => this.#completeConnect(connection, status));
       return undefined;
     });
     return undefined;
@@ -344,15 +346,19 @@ export class Link implements ConnectionSink {
     const request = this.#connectRequest;
     if (request === null || this.#closed) return undefined;
     this.#connectRequest = null;
-    this.#engine.freeContext(this.#connectContext);
-    connection.context = this.#scope();
+    connection.context = this.#context();
     if (status === 0) {
       this.outbound.open(connection);
       if (this.#reading) this.#startReading(connection);
     }
     this.#updateHold();
+    return this.#completion(this.#connectScope as AsyncScope, request, status);
+  }
+
+  #completion(scope: AsyncScope, request: Request, status: number): Upcall {
+    scope.end();
     const up = status === 0;
-    return request.oncomplete?.bind(request, status, this.handle, request, up, up);
+    return request.oncomplete && scope.bindAll(request.oncomplete, request, [status, this.handle, request, up, up]);
   }
 
   onData(slab: ArrayBuffer, offset: number, length: number): Upcall {
@@ -370,7 +376,7 @@ export class Link implements ConnectionSink {
     const behind = this.#consumer !== 'script' && this.outbound.completing;
     if (this.#reading && this.#kept.length === 0 && !behind && this.#recordOf(bytes) === bytes.byteLength) {
       if (this.userBuffer === null) return this.#deliver(bytes, own);
-      if (bytes.byteLength <= this.userBuffer.byteLength) return () => this.#fillUserBuffer(bytes);
+      if (bytes.byteLength <= this.userBuffer.byteLength) return this.identity.bind(this.#fillUserBuffer, this, bytes);
     }
     this.#kept.push(own ? bytes : bytes.slice());
     if (!this.#reading) return undefined;
@@ -402,7 +408,8 @@ export class Link implements ConnectionSink {
   onError(errno: number): undefined {
     if (this.#closed || this.#errno !== 0) return;
     this.#errno = errno;
-    const withBytes = this.#kept.length > 0 || this.#lastRead === this.#engine.round;
+    // Found in one look: not a reset that answers what this round's upcalls have sent meanwhile.
+    const withBytes = this.#kept.length > 0 || this.#lastTurn === this.#engine.turn;
     if (HANG_UP_IS_END && this.#reading && !this.#endSeen && withBytes) {
       this.#endSeen = true;
       this.#endKept = true;
@@ -433,18 +440,23 @@ export class Link implements ConnectionSink {
   }
 
   /** The context in which the engine must call: none when the way up is C++. */
-  #scope(): ContextId {
-    return this.#consumer === 'script' ? this.#context : 0;
+  #context(): ContextId {
+    return this.#consumer === 'script' ? this.identity.context : 0;
   }
 
   #deliver(bytes: Uint8Array, own: boolean): Upcall {
     this.bytesRead += bytes.byteLength;
     this.#lastRead = this.#engine.round;
+    this.#lastTurn = this.#engine.turn;
     if (this.#consumer === 'script') {
       state[kRead] = bytes.byteLength;
       state[kOffset] = 0;
       const whole = own && bytes.byteLength === bytes.buffer.byteLength;
-      return (this.handle.onread as (bytes: unknown) => void).bind(this.handle, whole ? bytes.buffer : bytes);
+      return this.identity.bind(
+        this.handle.onread as (bytes: unknown) => void,
+        this.handle,
+        whole ? bytes.buffer : bytes,
+      );
     }
     this.#records++;
     // After an upgrade http's server has let go of the connection: the short way is open for what comes next.
@@ -469,7 +481,7 @@ export class Link implements ConnectionSink {
     else this.#kept.shift();
     if (this.userBuffer === null) return this.#deliver(chunk.subarray(0, fits), true);
     const part = chunk.subarray(0, fits);
-    return () => this.#fillUserBuffer(part);
+    return this.identity.bind(this.#fillUserBuffer, this, part);
   }
 
   /** The `onread` option of net: into the program's own buffer; what the upcall returns is the next one. */
@@ -479,6 +491,7 @@ export class Link implements ConnectionSink {
     buffer.set(bytes);
     this.bytesRead += bytes.byteLength;
     this.#lastRead = this.#engine.round;
+    this.#lastTurn = this.#engine.turn;
     state[kRead] = bytes.byteLength;
     const next = (this.handle.onread as (slab: undefined) => unknown)(undefined);
     if (next instanceof Uint8Array && this.userBuffer !== null) this.userBuffer = next;
@@ -491,7 +504,7 @@ export class Link implements ConnectionSink {
     this.#updateHold();
     if (this.#consumer !== 'script') return this.handle.emitEOF.bind(this.handle);
     state[kRead] = EOF;
-    return (this.handle.onread as (slab: undefined) => void).bind(this.handle, undefined);
+    return this.identity.bind(this.handle.onread as (slab: undefined) => void, this.handle, undefined);
   }
 
   /** For the handle's context. */
@@ -507,7 +520,7 @@ export class Link implements ConnectionSink {
       if (!this.#closed) this.outbound.fail(this.#errno);
       return undefined;
     });
-    return top.onread.bind(top, undefined);
+    return this.identity.bind(top.onread, top, undefined);
   }
 
   /**
@@ -524,23 +537,22 @@ export class Link implements ConnectionSink {
   }
 
   #postNow(): void {
-    this.#engine.post(this.#flushScope(), () => this.#flush());
+    this.#flushContext = this.#closed ? 0 : this.#nextContext();
+    this.#engine.post(this.#flushContext, () => this.#flush());
   }
 
   /** An errno goes up through JavaScript whatever is on top, so it needs the context. */
-  #flushScope(): ContextId {
+  #nextContext(): ContextId {
     const onlyErrno = this.#kept.length === 0 && !this.#endKept;
-    this.#flushContext = this.#closed ? 0 : onlyErrno ? this.#context : this.#scope();
-    return this.#flushContext;
+    return onlyErrno ? this.identity.context : this.#context();
   }
 
   #flush(): Upcall {
     this.#flushPosted = false;
     if (this.#closed || !this.#reading) return undefined;
-    const onlyErrno = this.#kept.length === 0 && !this.#endKept;
     let upcall: Upcall;
     // Otherwise somebody else is on top since: once more, in the right context.
-    if (this.#flushContext === (onlyErrno ? this.#context : this.#scope())) {
+    if (this.#flushContext === this.#nextContext()) {
       if (this.#kept.length > 0) upcall = this.#deliverKept();
       else if (this.#endKept) upcall = this.#deliverEnd();
       else if (this.#errno !== 0 && !this.#ended) upcall = this.#deliverErrno();
@@ -552,18 +564,16 @@ export class Link implements ConnectionSink {
   #afterClose(callback: (() => void) | undefined): Upcall {
     this.#engine.hold(false);
     this.#forget();
-    return callback?.bind(this.handle);
+    return callback && this.identity.bind(callback, this.handle, undefined);
   }
 
   #forget(): undefined {
-    this.#engine.freeContext(this.#context);
     live.delete(this);
     // Completions that were put aside while this closed ask for the socket.
     if (this.outbound.completing) {
       afterRound(this.#engine, () => this.#engine.post(0, () => disown(this.handle) as undefined));
     } else disown(this.handle);
-    if (this.reservation !== null) Reflect.apply(internals().TCP.prototype.close, this.reservation, []);
-    this.reservation = null;
+    this.identity.end();
   }
 
   /** Keeps the event loop alive exactly as long as libuv would: not for an idle socket after EOF, for instance. */
@@ -584,9 +594,4 @@ function survivesExceptions(): boolean {
 function isOlder(version: string, [major, minor]: readonly [number, number]): boolean {
   const [first = 0, second = 0] = version.split('.').map(Number);
   return first < major || (first === major && second < minor);
-}
-
-function parserReleased(handle: SocketHandle): boolean {
-  const parser = (ownerOf(handle) as { parser?: { _consumed?: boolean } | null } | undefined)?.parser;
-  return parser === undefined || parser === null || parser._consumed === false;
 }

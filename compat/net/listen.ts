@@ -3,7 +3,7 @@
  * the port reserved, its reference keeps the loop alive, and it takes whatever does not come by the fast path.
  */
 import type { Connection, Engine, Listener, SocketAddress, Upcall } from '../../lib/engine';
-import { keepStores } from '../async-stores';
+import { type AsyncScope, scopeOf } from '../async-scope';
 import type { AddressOut, TcpHandle } from '../internals';
 import { chosenFor } from './chosen';
 import { linkOf, SocketHandle } from './handle';
@@ -49,13 +49,13 @@ export function listenOurs(
         end();
         return refuse(connection);
       }
-      return accept(engine, kernel, connection, () => closed);
+      return accept(engine, kernel, scope, connection, () => closed);
     },
   });
   // Whether the address is free is the kernel's to say: with reusePort it lets several listen, of which one is ours.
   if (listener === null || typeof listener === 'number') return null;
-  const context = keepStores(kernel, () => engine.createContext(kernel, 'TCPSERVERWRAP'));
-  listener.context = context;
+  const scope = scopeOf(engine, 'TCPSERVERWRAP', kernel);
+  listener.context = scope.context;
   const congestion = chosenFor(ownerOf(kernel));
   if (congestion !== undefined) listener.setCongestion(congestion);
   const end = () => {
@@ -64,10 +64,7 @@ export function listenOurs(
     keepAtExit();
     listener.close();
     // Behind what may be posted in it still.
-    engine.post(0, () => {
-      engine.freeContext(context);
-      return undefined;
-    });
+    engine.post(0, () => scope.end() as undefined);
   };
   const errno = listenInKernel();
   if (errno !== 0) {
@@ -100,12 +97,21 @@ export function listenerBeside(kernel: object): Listener | undefined {
   return listening.get(kernel)?.listener();
 }
 
-function accept(engine: Engine, kernel: TcpHandle, connection: Connection, isClosed: () => boolean): () => Upcall {
-  const handle = new SocketHandle(engine);
-  linkOf(handle)?.accept(connection);
+function accept(
+  engine: Engine,
+  kernel: TcpHandle,
+  scope: AsyncScope,
+  connection: Connection,
+  isClosed: () => boolean,
+): () => Upcall {
+  const handle = new SocketHandle(engine, null);
+  linkOf(handle)?.accept(connection, kernel.getAsyncId());
   return () => {
     // Read at this moment: cluster and others put their own in place of net's.
-    if (!isClosed() && typeof kernel.onconnection === 'function') return kernel.onconnection.bind(kernel, 0, handle);
+    const { onconnection } = kernel;
+    if (!isClosed() && typeof onconnection === 'function') {
+      return scope.bindAll(onconnection, kernel, [0, handle]);
+    }
     handle.reset();
     return undefined;
   };

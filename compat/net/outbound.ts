@@ -6,22 +6,23 @@
  * was made. Requests of C++ consumers (TLS, http2) arrive by onwrite and onshutdown and must never complete inside those
  * calls; their completion is a MakeCallback of Node's own, so it runs without a scope of ours.
  */
-import type { Connection, ContextId, Engine, Upcall } from '../../lib/engine';
+import type { Connection, Engine, Upcall } from '../../lib/engine';
+import { type AsyncScope, newScope } from '../async-scope';
 import type { Request } from '../internals';
 
-/** The part of JSStream by which requests of C++ are completed. */
+/** The handle: of JSStream the part by which requests of C++ are completed. */
 interface Completer {
+  getAsyncId(): number;
   finishWrite(request: object, status: number): void;
   finishShutdown(request: object, status: number): void;
 }
 
 interface Pending {
   readonly request: Request;
-  /** The context of a request of JavaScript; 0 for one of C++. */
-  readonly context: ContextId;
+  /** Of a request of JavaScript; null for one of C++. */
+  readonly scope: AsyncScope | null;
   /** null: a shutdown. */
   readonly chunks: readonly Uint8Array[] | null;
-  readonly native: boolean;
 }
 
 export class Outbound {
@@ -71,25 +72,25 @@ export class Outbound {
 
   /** Queues a write that is not, or not wholly, taken. `offset` bytes of the first chunk are. */
   queueWrite(request: Request, chunks: readonly Uint8Array[], offset: number, native: boolean): void {
-    const context = native ? 0 : this.#engine.createContext(request, 'WRITEWRAP');
+    const scope = native ? null : newScope(this.#engine, 'WRITEWRAP', request, this.#handle.getAsyncId());
     if (this.#queue.length === 0) {
       this.#chunk = 0;
       this.#offset = offset;
     }
     this.queuedBytes -= offset;
     for (const chunk of chunks) this.queuedBytes += chunk.byteLength;
-    this.#queue.push({ request, context, chunks, native });
+    this.#queue.push({ request, scope, chunks });
   }
 
   queueShutdown(request: Request, native: boolean): void {
-    const context = native ? 0 : this.#engine.createContext(request, 'SHUTDOWNWRAP');
-    this.#queue.push({ request, context, chunks: null, native });
+    const scope = native ? null : newScope(this.#engine, 'SHUTDOWNWRAP', request, this.#handle.getAsyncId());
+    this.#queue.push({ request, scope, chunks: null });
     this.pump();
   }
 
   /** Reports a write of C++ that the connection took whole. */
   completeNative(request: Request): void {
-    this.#complete({ request, context: 0, chunks: [], native: true }, 0);
+    this.#complete({ request, scope: null, chunks: [] }, 0);
   }
 
   /** Offers what waits, until the connection takes no more. */
@@ -123,7 +124,7 @@ export class Outbound {
   #postShutdown(pending: Pending): void {
     if (this.#shutdownPosted) return;
     this.#shutdownPosted = true;
-    this.#engine.post(pending.context, () => {
+    this.#engine.post(pending.scope?.context ?? 0, () => {
       if (this.#queue[0] !== pending) return undefined; // cancelled
       this.#queue.shift();
       this.#connection?.shutdown();
@@ -153,17 +154,19 @@ export class Outbound {
 
   #complete(pending: Pending, status: number): void {
     this.#completing++;
-    this.#engine.post(pending.context, () => {
+    this.#engine.post(pending.scope?.context ?? 0, () => {
       this.#completing--;
       return this.#finish(pending, status);
     });
   }
 
-  #finish({ request, context, chunks, native }: Pending, status: number): Upcall {
-    if (context !== 0) this.#engine.freeContext(context);
+  #finish({ request, scope, chunks }: Pending, status: number): Upcall {
     this.#changed();
     const handle = this.#handle;
-    if (!native) return request.oncomplete?.bind(request, status, handle, undefined);
+    if (scope !== null) {
+      scope.end();
+      return request.oncomplete && scope.bindAll(request.oncomplete, request, [status, handle, undefined]);
+    }
     // Node has let go of it: a callback of the program's threw inside its call.
     if ((request as unknown as { getAsyncId(): number }).getAsyncId() < 0) return undefined;
     const finish = chunks === null ? handle.finishShutdown : handle.finishWrite;

@@ -42,6 +42,12 @@ export function topmost(handle: object): Readable {
   return top as Readable;
 }
 
+/** Has http's server taken its parser off this handle? */
+export function parserReleased(handle: object): boolean {
+  const parser = (ownerOf(handle) as { parser?: { _consumed?: boolean } | null } | undefined)?.parser;
+  return parser === undefined || parser === null || parser._consumed === false;
+}
+
 /** A socket remembers the async id of its handle: the id follows when the handle changes. */
 export function setAsyncId(owner: object, handle: { getAsyncId(): number }): void {
   const symbol = ownSymbol(owner, 'async_id_symbol');

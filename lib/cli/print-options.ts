@@ -74,7 +74,7 @@ export function optionsAsMarkdown(): string {
     '',
     `Sources, in rising precedence: the default, \`${CONFIG_FILE}\` in the working directory (or the file that`,
     `\`${CONFIG_VARIABLE}\` names), the variable, the flag of \`millrace run\`. A variable that is empty counts as not set.`,
-    'A wrong value and an unknown name are errors: the command line ends with 2, the API throws `ERR_MILLRACE_OPTION`.',
+    'A wrong value and an unknown name are errors: the command line, and a program that preloads millrace by `--require`, end with 2 and one line that says what is allowed; the API throws `ERR_MILLRACE_OPTION`.',
     '',
     '| variable, flag, key | value | default | meaning |',
     '|---|---|---|---|',

@@ -7,7 +7,7 @@ export class UsageError extends Error {
 
 export const USAGE = `millrace: a fast path of its own for the network of an unmodified Node.js program
 
-  millrace run [--port loopback|af_xdp] [--interface NAME] [--OPTION VALUE ...] [--] COMMAND [ARGUMENT ...]
+  millrace run [--port loopback|af_xdp|dpdk] [--interface NAME] [--OPTION VALUE ...] [--] COMMAND [ARGUMENT ...]
       checks this machine, then runs the command with the preload, for example
       millrace run --interface eth1 node server.js
   millrace doctor [--json] [--port PORT] [--interface NAME]

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Async contexts by number. An upcall runs as an outermost callback in the context of the handle or
 // request it belongs to: nextTicks and microtasks drain after it and AsyncLocalStorage holds.
+// Number 0 is "no context": a plain call. Number 1 is nobody's: whose the upcall is, it says
+// itself.
 #pragma once
 
 #include <napi.h>
@@ -12,8 +14,9 @@ namespace millrace {
 
 class Contexts {
  public:
-  explicit Contexts(napi_env env) : env_(env), contexts_(1, nullptr) {}
-  // Number 0 means "no context". The caller keeps `resource` alive until it frees the number.
+  static constexpr uint32_t kAnonymous = 1;
+  explicit Contexts(napi_env env) : env_(env), contexts_(kAnonymous + 1, nullptr) {}
+  // The caller keeps `resource` alive until it frees the number.
   uint32_t create(napi_value resource, napi_value name) {
     napi_async_context context = nullptr;
     if (napi_async_init(env_, resource, name, &context) != napi_ok) return 0;

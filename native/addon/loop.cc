@@ -134,8 +134,9 @@ bool Loop::call(napi_value prepare, uint32_t context) {
   if (status == napi_ok) status = napi_typeof(env_, upcall, &type);
   if (status == napi_ok && type == napi_function) {
     const napi_async_context async = contexts_.at(context);
-    status = async ? napi_make_callback(env_, async, receiver, upcall, 0, nullptr, &result)
-                   : napi_call_function(env_, receiver, upcall, 0, nullptr, &result);
+    const bool scoped = async != nullptr || context == Contexts::kAnonymous;
+    status = scoped ? napi_make_callback(env_, async, receiver, upcall, 0, nullptr, &result)
+                    : napi_call_function(env_, receiver, upcall, 0, nullptr, &result);
   }
   contexts_.destroy_released();
   return told(status);
@@ -252,7 +253,7 @@ void Loop::run_rounds() {
   more_ = false;
   for (int round = 0; round < kRounds && !closing_; ++round) {
     const bool early = run_posts();
-    shared_.store(header::kAnswering, round > 0 || early ? 1 : 0);
+    shared_.store(header::kAnswering, uint32_t(2 * round + (early ? 1 : 0)));
     again_ = false;
     const bool left = driver_->turn();
     const bool events = dispatch_events();

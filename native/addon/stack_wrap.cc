@@ -45,7 +45,7 @@ OpenConfig open_config(OptionReader& o) {
   stack.tcp.send_buffer_bytes = o.number("sendBufferBytes");
   stack.tcp.receive_buffer_bytes = o.number("receiveBufferBytes");
   stack.tcp.hold_acks = true;
-  stack.tcp.reuse_time_wait = config.port == "loopback";
+  stack.tcp.reuse_time_wait = is_in_process(config);
   tcp::ConnectionOptions& defaults = stack.tcp.defaults;
   const std::string congestion = o.text("congestion");
   defaults.congestion = congestion == "newreno" ? tcp::CongestionControl::kNewReno
@@ -59,7 +59,7 @@ OpenConfig open_config(OptionReader& o) {
                                                     : tcp::MtuProbing::kOff;
   stack.net.path_mtu_min_bytes = o.number("pathMtuMinBytes");
   // In this process every segment arrives at once: there is nothing to gain by holding one back.
-  defaults.nodelay = config.port == "loopback";
+  defaults.nodelay = is_in_process(config);
   defaults.keepalive = o.flag("keepalive");
   defaults.keepalive_idle = Duration::seconds(o.number("keepaliveIdleSeconds"));
   return config;
@@ -122,7 +122,7 @@ StackWrap::StackWrap(const Napi::CallbackInfo& info) : Napi::ObjectWrap<StackWra
   DriverConfig driver;
   driver.guardian_after = Duration::millis(o.number("guardianMs"));
   const Duration linger = Duration::millis(o.number("lingerMs"));
-  const LoopConfig loop{o.number("spinUs"), config.port == "loopback"};
+  const LoopConfig loop{o.number("spinUs"), is_in_process(config)};
   if (o.failed()) return;  // the thread is being ended: nobody will use this
   OpenError failure;
   auto stack = open_stack(config, failure);

@@ -150,6 +150,16 @@ bool open_af_xdp(Stack& stack, const OpenConfig& config, OpenError& error) {
 
 }  // namespace
 
+bool is_in_process(const OpenConfig& config) {
+  if (config.port == "loopback") return true;
+  const DpdkConfig& dpdk = config.dpdk;
+  const auto names = [&dpdk](const char* device) {
+    return dpdk.arguments.find(device) != std::string::npos;
+  };
+  return config.port == "dpdk" && (names("--vdev=net_ring") || names("--vdev net_ring")) &&
+         dpdk.addresses.empty() && dpdk.tap.empty();
+}
+
 std::unique_ptr<Stack> open_stack(const OpenConfig& config, OpenError& error) {
   auto stack = std::make_unique<Stack>(config.stack, Random::from_kernel(), monotonic_now());
   bool opened = false;

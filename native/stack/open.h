@@ -37,6 +37,10 @@ struct OpenError {
   std::string text;  // one line: what is wrong, and with what
 };
 
+// Both ends of every connection are in this program: the loopback port, or a ring of DPDK's, which
+// gives back what it is sent, without an address or a tap that would make it a link to others.
+bool is_in_process(const OpenConfig& config);
+
 // Null on failure, with `error` filled in.
 std::unique_ptr<Stack> open_stack(const OpenConfig& config, OpenError& error);
 

@@ -7,6 +7,7 @@
 
 #include "base/clock_os.h"
 #include "port/wrap/exception_port.h"
+#include "port/wrap/inward_port.h"
 #include "port/wrap/side_port.h"
 #include "stack/dpdk_loader.h"
 #include "stack/kernel_director.h"
@@ -21,6 +22,8 @@ namespace {
 
 // The link number of a device that the kernel has no interface for; the kernel's are small.
 constexpr uint32_t kStaticIfindex = 1u << 30;
+// That of a device whose ends are both here.
+constexpr uint32_t kNoIfindex = 0;
 
 // The port, and what goes with it, while it is put together.
 struct Opened {
@@ -179,6 +182,17 @@ bool join_others(Stack& stack, steer::XdpSteering& steering, Opened& opened, Ope
   return true;
 }
 
+bool add_inward(Stack& stack, const OpenConfig& config, const dpdk::DeviceFacts& facts,
+                Opened& opened, OpenError& error) {
+  auto port = wrap_port(std::make_unique<InwardPort>(std::move(opened.port)), stack, config, error);
+  if (!port) return false;
+  net::LinkConfig link;
+  link.ifindex = kNoIfindex;
+  link.mtu_bytes = facts.mtu_bytes;
+  stack.add_port(std::move(port), link, true);
+  return true;
+}
+
 // Brings in who says which packets are ours; nobody where the options know all of the network.
 bool steer_device(Stack& stack, const OpenConfig& config, const dpdk::DeviceFacts& facts,
                   Opened& opened, OpenError& error) {
@@ -230,10 +244,11 @@ bool open_dpdk(Stack& stack, const OpenConfig& config, OpenError& error) {
   opened.shared = facts.shared;
   if (facts.shared && facts.steer != dpdk::Steer::kSockets) {
     return refuse(error, EOPNOTSUPP,
-                  "worker threads share a DPDK device over net_af_xdp only, and " +
-                      std::string(facts.name) + " is of " + facts.driver +
-                      ": open the sockets on the main thread");
+                  "worker threads cannot share DPDK device " + std::string(facts.name) +
+                      " with an exception path: open the sockets on the main thread");
   }
+  if (is_in_process(config) && std::strcmp(facts.driver, "net_ring") == 0)
+    return add_inward(stack, config, facts, opened, error);
   if (!steer_device(stack, config, facts, opened, error)) return false;
 
   net::LinkConfig link;

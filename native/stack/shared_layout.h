@@ -34,7 +34,8 @@ inline constexpr uint32_t kFramesFree = 101;    // stack: frames that writers ma
 inline constexpr uint32_t kFrameWaiters = 112;  // JavaScript: writers that wait for a frame
 inline constexpr uint32_t kPosts = 113;         // JavaScript: callbacks waiting in Engine.post()
 inline constexpr uint32_t kRounds = 114;        // JavaScript's thread: rounds of its event loop
-// JavaScript's thread: 1 while events come that its own upcalls of this round may have caused
+// JavaScript's thread: which of several turns in this round it is; 0 while no upcall of the round
+// may have caused what comes
 inline constexpr uint32_t kAnswering = 115;
 // JavaScript: 1 when an exception may have left callbacks of nextTick behind
 inline constexpr uint32_t kTicksLeft = 116;

@@ -87,11 +87,51 @@ t.test('it loads neither net nor tls nor http nor the addon', async (t) => {
   t.same(await node(['--require', REGISTER], code, LOOPBACK), plain);
 });
 
-t.test('a wrong option is an error that names it', async (t) => {
-  const result = await node(['--require', REGISTER], '0', { MILLRACE_PORT: 'lopback' });
-  t.not(result.code, 0);
-  t.match(result.err, /MILLRACE_PORT/);
-  t.match(result.err, /loopback/);
+t.test('a wrong option is one line that names it and what is allowed', async (t) => {
+  const run = (env: Record<string, string>) => node(['--require', REGISTER], 'console.log(1)', env);
+  t.same(await run({ MILLRACE_PORT: 'lopback' }), {
+    code: 2,
+    out: '',
+    err: "millrace: MILLRACE_PORT is 'lopback': not one of the values; allowed: none, loopback, af_xdp, dpdk",
+  });
+  t.same(await run({ MILLRACE_PROT: 'loopback' }), {
+    code: 2,
+    out: '',
+    err: 'millrace: MILLRACE_PROT is not an option of millrace (variable); did you mean MILLRACE_PORT? npx millrace options lists them',
+  });
+  const nowhere = await run({ MILLRACE_PORT: 'af_xdp', MILLRACE_INTERFACE: 'nope' });
+  t.equal(nowhere.code, 2);
+  t.match(nowhere.err, /^millrace: there is no interface 'nope'; those that exist: [^\n]+$/);
+});
+
+t.test('a wrong option where somebody can catch it is thrown', async (t) => {
+  const code = `try { require(${JSON.stringify(REGISTER)}) } catch (error) { console.log(error.code) }`;
+  t.match(await node([], code, { MILLRACE_PORT: 'lopback' }), { code: 0, out: 'ERR_MILLRACE_OPTION', err: '' });
+  const worker = `
+    process.env.MILLRACE_PORT = 'lopback';
+    new (require('node:worker_threads').Worker)('0', { eval: true }).on('error', ({ code }) => console.log(code));`;
+  t.match(await node(['--require', REGISTER], worker), { code: 0, out: 'ERR_MILLRACE_OPTION', err: '' });
+  const imported = await node(['--import', REGISTER], '0', { MILLRACE_PORT: 'lopback' });
+  t.not(imported.code, 0);
+  t.match(imported.err, /OptionError: MILLRACE_PORT is 'lopback'/);
+});
+
+t.test('a working directory that is gone, or that the program may not read', async (t) => {
+  const directory = t.testdir({ inner: {} });
+  const gone = join(directory, 'inner');
+  const shell = (before: string, args: readonly string[], code: string) =>
+    new Promise<Result>((resolve) => {
+      const script = `${before} && exec env -i MILLRACE_PORT=loopback "$@"`;
+      execFile('sh', ['-c', script, 'sh', process.execPath, ...args, '-e', code], (error, out, err) => {
+        resolve({ code: error === null ? 0 : (error.code ?? 'failed'), out: out.trim(), err: err.trim() });
+      });
+    });
+  const result = await shell(`cd '${gone}' && rmdir '${gone}'`, ['--require', REGISTER], PROBE);
+  t.same(result, { code: 0, out: 'ours', err: '' });
+  const flag = process.allowedNodeEnvironmentFlags.has('--permission') ? '--permission' : '--experimental-permission';
+  const read = `--allow-fs-read=${join(__dirname, '../../..')}/*`;
+  const shut = await shell('cd /', [flag, '--no-warnings', read, '--require', REGISTER], 'console.log(1)');
+  t.match(shut, { code: 0, out: '1', err: /^(?:millrace: .*kernel[^\n]*)?$/ });
 });
 
 t.test('workers', async (t) => {

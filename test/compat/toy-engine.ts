@@ -8,6 +8,7 @@
 import { AsyncResource } from 'node:async_hooks';
 import { constants } from 'node:os';
 import {
+  ANONYMOUS,
   type Connection,
   type ConnectionSink,
   type ContextId,
@@ -44,7 +45,7 @@ export class ToyEngine implements Engine {
   readonly sockets = new Set<ToyDatagramSocket>();
   readonly open = new Set<ToyConnection>();
   #contexts = new Map<ContextId, AsyncResource>();
-  #lastContext = 0;
+  #lastContext = ANONYMOUS;
   #round = 0;
   #lastPort = 40000;
   #keepAlive: NodeJS.Timeout | null = null;
@@ -75,13 +76,17 @@ export class ToyEngine implements Engine {
 
   readonly answering = false;
 
+  get turn(): number {
+    return this.#round++;
+  }
+
   /** Its upcalls begin with nothing left: Node's own callbacks of immediates have run it. */
   settle(): void {}
 
   post(context: ContextId, prepare: () => Upcall): void {
     const callback = () => prepare()?.();
     const resource = this.#contexts.get(context);
-    if (context !== 0 && resource === undefined) throw new Error(`context ${context} is not there`);
+    if (context > ANONYMOUS && resource === undefined) throw new Error(`context ${context} is not there`);
     setImmediate(() => (resource === undefined ? callback() : resource.runInAsyncScope(callback)));
   }
 
@@ -95,7 +100,7 @@ export class ToyEngine implements Engine {
   /** Runs an upcall in the context which its source has now. */
   run(context: ContextId, prepare: () => Upcall): void {
     const callback = () => prepare()?.();
-    if (context === 0) {
+    if (context <= ANONYMOUS) {
       callback();
       return;
     }

@@ -5,7 +5,19 @@
 
 import { readFileSync } from 'node:fs';
 import t, { type Test } from 'tap';
-import { app, attack, cannotRun, count, lab, mode, sleep, summary, type Lab, type NodeJob } from './support/context';
+import {
+  app,
+  attack,
+  cannotRun,
+  count,
+  lab,
+  mode,
+  port,
+  sleep,
+  summary,
+  type Lab,
+  type NodeJob,
+} from './support/context';
 
 const scale = Number(process.env['ATTACK_SCALE'] ?? 1);
 t.setTimeout(300_000 * scale);
@@ -17,7 +29,7 @@ type Seen = Record<string, number | boolean>;
 /** Checks beyond what holds after every row. */
 type Verdict = (t: Test, seen: Seen) => void;
 
-const kGrowthMaxBytes = 96 << 20;
+const kGrowthMaxBytes = (96 + port.memoryMb) << 20;
 const kTicksPerSecond = 100;
 const ours = mode === 'millrace';
 

@@ -2,8 +2,21 @@
 // dgram to the letter: the same plain programs print the same under plain Node and under millrace, over a real wire; and
 // the datagrams of a socket go each its own way, by destination.
 
+import path from 'node:path';
 import t, { type Test } from 'tap';
-import { app, cannotRun, count, lab, sleep, summary, type Lab, type NodeJob, type Stats } from './support/context';
+import {
+  app,
+  cannotRun,
+  count,
+  lab,
+  port,
+  root,
+  sleep,
+  summary,
+  type Lab,
+  type NodeJob,
+  type Stats,
+} from './support/context';
 
 t.setTimeout(180_000);
 const skip = cannotRun();
@@ -35,7 +48,15 @@ function start(home: Lab, mode: 'kernel' | 'millrace', name: string, accelerate 
   const { mill, peer } = home;
   const args = [name, mill.ipv4, mill.ipv6, peer.ipv4, peer.ipv6, mill.interface];
   const options = accelerate === '' ? {} : { MILLRACE_ACCELERATE: accelerate };
-  return home.node(mode, app('dgram-same'), args, { ready: null, options });
+  // Where the kernel has no interface but a tap of the program, its sockets have no wire before ours: one comes first.
+  const early = mode === 'millrace' && accelerate !== '' && !port.xdp;
+  const tcp = /^(?:!|tcp)/.test(accelerate) ? '' : 'tcp:listen,';
+  return home.node(mode, app('dgram-same'), args, {
+    ready: null,
+    options: early ? { MILLRACE_ACCELERATE: `${tcp}${accelerate}` } : options,
+    nodeArgs: early ? ['--import', path.join(root, 'tools/lab/early.mjs')] : [],
+    env: { EARLY_PEER: peer.ipv4 },
+  });
 }
 
 async function lines(job: NodeJob): Promise<string[]> {
@@ -64,7 +85,11 @@ t.test('the same program prints the same', { skip }, async (t) => {
   }
 });
 
-/** The groups for which the kernel has sent IGMP or MLD reports while a program ran, as the peer saw them. */
+/**
+ * The groups for which the kernel has sent IGMP or MLD reports while a program ran, as the peer saw them. Those of neighbour
+ * discovery (RFC 4291 2.7.1) are in for the interface's own addresses, and are reported whenever it changes: not the
+ * program's.
+ */
 async function reported(home: Lab, mode: 'kernel' | 'millrace', name: string): Promise<string[]> {
   const { interface: device } = home.peer;
   const listen = `exec tcpdump -i ${device} -nlv -Z root 'igmp or ip6 multicast' 2>&1`;
@@ -76,7 +101,10 @@ async function reported(home: Lab, mode: 'kernel' | 'millrace', name: string): P
   await tcpdump.stop();
   // What the last program has left is still reported, in the other family.
   const groups = [...tcpdump.stdout.matchAll(/\bgaddr ([\da-f.:]+)/g)].map((match) => match[1] ?? '');
-  return [...new Set(groups.filter((group) => group.includes(':') === name.endsWith('6')))].sort();
+  const ofProgram = groups.filter(
+    (group) => group.includes(':') === name.endsWith('6') && !group.startsWith('ff02::1:ff'),
+  );
+  return [...new Set(ofProgram)].sort();
 }
 
 t.test('memberships are reported to the link, by the kernel', { skip: cannotRun('tcpdump', 'bash') }, async (t) => {

@@ -264,9 +264,13 @@ t.test("the kernel's life on a whole interface: DHCP, and a session that lasts",
     t.ok(echoes(session) > before + 5, what);
   };
   await goesOn('a session of the kernel while ours serves');
+  const noted = ['10.77.9.9', 'lladdr', '02:00:00:00:00:09', 'dev', 'kernel0', 'nud', 'permanent'];
+  await home.ip(mill, ['neigh', 'replace', ...noted]);
   await stopAndReport(t, home, server);
   server = await home.node(mode, example('http-server'), [8080], { options, ...STARTS });
   await goesOn('and outlives the program, which starts anew');
+  const neighbours = await home.ip(mill, ['neigh', 'show', 'dev', 'kernel0']);
+  t.match(neighbours, /^10\.77\.9\.9 lladdr 02:00:00:00:00:09 PERMANENT/m, 'and so does a neighbour that was noted');
   await renewed();
   t.notMatch(dhcp.stderr, /lease lost/, 'the address was never given back');
   t.equal(await fetches(home, peer, `http://${mill.ipv4}:8080/`), 'Hello, world\n', 'by which it serves again');

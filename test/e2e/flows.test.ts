@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
 // `millrace flows`: the rules of running programs, over XDP and over port dpdk with the exception path, with counters that
-// move as packets come; programs that are busy or have been killed.
+// move as packets come; programs that are busy or have been killed. Rules in software (LAB_PORT=memif) are on no queue, and
+// count each by itself.
 
 import path from 'node:path';
 import t from 'tap';
 import type { FlowRule, SteeredInterface, SteeredProgram } from '../../lib/cli/flows';
-import { app, cannotRun, type Lab, lab, mode, type NodeJob, root, sleep } from './support/context';
+import { app, cannotRun, type Lab, lab, mode, type NodeJob, port, root, sleep } from './support/context';
 import { cannotRunDpdk, device, overXdp } from './support/dpdk';
 
 const skip = mode === 'kernel' ? 'there are no rules under plain Node' : cannotRun('nc');
@@ -13,7 +14,7 @@ const skipDpdk = skip === false ? cannotRunDpdk('nc') : skip;
 t.setTimeout(120_000);
 
 const steered = (home: Lab, how: 'kernel' | 'millrace', options: Parameters<Lab['node']>[3] = {}): Promise<NodeJob> =>
-  home.node(how, app('steered'), [], { stdin: 'pipe', readyTimeoutMs: 30_000, ...options });
+  home.node(how, app('steered'), [], { stdin: 'pipe', readyTimeoutMs: 30_000, idle: true, ...options });
 
 async function tell(job: NodeJob, line: string): Promise<void> {
   job.child.stdin?.write(`${line}\n`);
@@ -63,36 +64,42 @@ async function everyKind(home: Lab, options: Parameters<Lab['node']>[3]): Promis
   return { job, old: /:8080\s+\S+:(\d+)/.exec(old)?.[1] ?? '' };
 }
 
-t.test('over XDP: every kind of rule; counted by kind', { skip }, async (t) => {
-  const home = await lab(t, { queues: 2 });
+t.test(`every kind of rule, over ${port.name}`, { skip }, async (t) => {
+  const queues = Math.min(2, port.queues);
+  const home = await lab(t, { queues });
   const { mill, peer } = home;
   const { job, old } = await everyKind(home, {});
   const one = await interfaceOf(home, job);
   t.equal(one.interface, mill.interface);
+  const where = !port.xdp ? 'ours, by any queue' : queues === 1 ? 'queue 0' : 'queues 0, 1';
   t.same(wordsOf(one, 'local'), [
-    `tcp to ${mill.ipv4} port 8080: queues 0, 1`,
-    'tcp to any IPv4 address port 8081: queues 0, 1',
-    'tcp to any IPv6 address port 8081: queues 0, 1',
-    `udp to ${mill.ipv6} port 9001: queues 0, 1`,
+    `tcp to ${mill.ipv4} port 8080: ${where}`,
+    `tcp to any IPv4 address port 8081: ${where}`,
+    `tcp to any IPv6 address port 8081: ${where}`,
+    `udp to ${mill.ipv6} port 9001: ${where}`,
   ]);
   t.same(wordsOf(one, 'kernel-flow'), [`tcp to ${mill.ipv4} port 8080 from ${peer.ipv4} port ${old}: the kernel's`]);
   const [block = ''] = wordsOf(one, 'port-block');
   const [, first, last] = /^tcp to any address port (\d+)-(\d+): ours, by any queue$/.exec(block) ?? [];
   t.equal(Number(last) - Number(first), 63, block);
   t.ok(
-    one.rules.every(({ by, packets }) => by === 'xdp' && packets === undefined),
-    'no rule counts by itself',
+    one.rules.every(({ by, packets }) => (port.xdp ? by === 'xdp' && packets === undefined : by === 'software')),
+    'who has them; in XDP no rule counts by itself',
   );
   t.ok(Number(one.kinds['ours_block']) >= 2, 'the SYN-ACK and the echo came by the block');
   for (const host of [mill.ipv4, mill.ipv6]) t.ok(await echoes(home, host, 8081), host);
   const after = await interfaceOf(home, job);
   t.ok(Number(after.kinds['ours_local']) >= Number(one.kinds['ours_local']) + 6, 'kinds are counted');
+  const taken = (at: SteeredInterface): number =>
+    ruled(at, 'local').reduce((sum, { packets }) => sum + (packets ?? 0), 0);
+  if (!port.xdp) t.ok(taken(after) >= taken(one) + 6, 'and so is each rule');
   t.same(after.refused, []);
   const text = await home.must(mill, process.execPath, [path.join(root, 'dist/lib/cli/main.js'), 'flows']);
-  t.match(text, /local port {5}xdp {2}by kind {2}tcp to any IPv4 address port 8081: queues 0, 1\n/, 'as text');
+  const counted = port.xdp ? /local port {5}xdp {2}by kind {2}/ : /local port {5}software +\d+ packets, \d+ bytes +/;
+  t.match(text, new RegExp(`${counted.source}tcp to any IPv4 address port 8081: ${where}\n`), 'as text');
 });
 
-t.test('over XDP: a busy program is asked all the same; a killed one leaves nothing', { skip }, async (t) => {
+t.test('a busy program is asked all the same; a killed one leaves nothing', { skip }, async (t) => {
   const home = await lab(t);
   const job = await steered(home, 'millrace');
   await tell(job, `listen 8081 ${home.mill.ipv4}`);
@@ -109,13 +116,13 @@ t.test('over XDP: a busy program is asked all the same; a killed one leaves noth
 t.test('over port dpdk with the exception path: each rule counts what it took', { skip: skipDpdk }, async (t) => {
   const home = await lab(t);
   const { mill } = home;
-  await home.must(mill, 'ip', ['addr', 'flush', 'dev', mill.interface]);
-  const job = await steered(home, 'millrace', {
-    options: device(overXdp(home), {
-      MILLRACE_DPDK_TAP: 'kernel0',
-      MILLRACE_DPDK_ADDRESS: `${mill.ipv4}/16,${mill.ipv6}/64`,
-    }),
+  const tap = port.xdp ? 'kernel0' : mill.interface;
+  const whole = device(overXdp(home), {
+    MILLRACE_DPDK_TAP: tap,
+    MILLRACE_DPDK_ADDRESS: `${mill.ipv4}/16,${mill.ipv6}/64`,
   });
+  if (port.xdp) await home.must(mill, 'ip', ['addr', 'flush', 'dev', mill.interface]);
+  const job = await steered(home, 'millrace', port.xdp ? { options: whole } : {});
   // The tap has its addresses when the first socket has opened the device.
   await tell(job, 'listen 8082 ::');
   await tell(job, `listen 8081 ${mill.ipv4}`);
@@ -124,7 +131,7 @@ t.test('over port dpdk with the exception path: each rule counts what it took', 
   t.ok(await echoes(home, mill.ipv6, 8082));
   t.ok(await echoes(home, mill.ipv4, 9001, true));
   const one = await interfaceOf(home, job);
-  t.equal(one.interface, 'kernel0');
+  t.equal(one.interface, tap);
   t.ok(one.rules.every(({ by }) => by === 'software'));
   const hits = Object.fromEntries(one.rules.map((rule) => [rule.words, rule.packets]));
   t.match(hits, {

@@ -9,6 +9,7 @@ import {
   example,
   lab,
   mode,
+  port,
   stopAndReport,
   transferBytes,
   type Lab,
@@ -120,5 +121,8 @@ t.test(`a veth pair as containers have it, with offload on (${mode})`, { skip },
     );
   }
   const stats = await stopAndReport(t, home, server);
-  if (stats) t.ok(count(stats, /^ip_sent_joined$/) > 10_000, 'long packets were left to the kernel to cut');
+  if (!stats) return;
+  const joined = count(stats, /^ip_sent_joined$/);
+  if (port.longPackets) t.ok(joined > 10_000, 'long packets were left to the kernel to cut');
+  else t.equal(joined, 0, 'a device that cuts nothing got segments');
 });

@@ -2,7 +2,7 @@
 // kill -9: nothing stays attached, the kernel serves the next connection, and a restart serves on the same port.
 
 import t from 'tap';
-import { cannotRun, example, lab, load, mode, sleep, type Lab } from './support/context';
+import { cannotRun, example, lab, load, mode, port, sleep, type Lab } from './support/context';
 
 t.setTimeout(60_000);
 const skip = cannotRun('curl', 'bpftool');
@@ -38,7 +38,11 @@ async function remaining(home: Lab, { programs, maps }: Attached): Promise<strin
 
 t.test(`kill -9 and restart (${mode})`, { skip }, async (t) => {
   const home = await lab(t);
-  const routes = await home.ip(home.mill, ['route', 'show', 'table', 'all']);
+  // A tap's carrier is the program that has it: not what this is about.
+  const routesNow = async (): Promise<string> =>
+    (await home.ip(home.mill, ['route', 'show', 'table', 'all'])).replaceAll(/ linkdown\b/g, '');
+  await home.memory?.pass(false); // it has had a link once
+  const routes = await routesNow();
   const server = await home.node(mode, example('tcp-echo'), [7000, '0.0.0.0']);
   const client = home.spawn(home.peer, load(), [
     'tcp-echo',
@@ -54,7 +58,8 @@ t.test(`kill -9 and restart (${mode})`, { skip }, async (t) => {
   await sleep(500);
   const before = await attached(home);
   t.comment(`attached: ${JSON.stringify(before)}`);
-  if (mode === 'millrace') {
+  if (mode === 'millrace' && !port.xdp) t.same(before, { programs: [], maps: [] }, 'no program steers');
+  if (mode === 'millrace' && port.xdp) {
     t.equal(before.programs.length, 1, 'one program is attached while it runs');
     t.ok(before.maps.length > 0, 'it has maps');
   }
@@ -65,7 +70,7 @@ t.test(`kill -9 and restart (${mode})`, { skip }, async (t) => {
   for (let i = 0; i < 20 && (await remaining(home, before)).length > 0; ++i) await sleep(50);
   t.same(await remaining(home, before), [], 'no program and no map is left');
   t.same((await attached(home)).programs, [], 'nothing is attached to the interface');
-  t.equal(await home.ip(home.mill, ['route', 'show', 'table', 'all']), routes, 'routes are what they were');
+  t.equal(await routesNow(), routes, 'routes are what they were');
   await client.stop('SIGKILL');
 
   const restartedMs = performance.now();

@@ -1,10 +1,25 @@
 // SPDX-License-Identifier: MIT
 // Worker threads, each with a stack and a queue of its own in one process; threads and programs that end at each step of
-// their life, beside others that go on.
+// their life, beside others that go on. Over a port that has nothing for threads, or for connections which they open, all
+// of it holds too, by the kernel.
 
 import path from 'node:path';
 import t, { type Test } from 'tap';
-import { app, cannotRun, count, lab, mode, root, sleep, type Job, type Lab, type Stats } from './support/context';
+import {
+  app,
+  cannotRun,
+  complainsRightly,
+  count,
+  isFast,
+  labOfWorkers,
+  mode,
+  port,
+  root,
+  sleep,
+  type Job,
+  type Lab,
+  type Stats,
+} from './support/context';
 import { endsAtEveryStep } from './support/every-step';
 import { progress, type Seen } from './support/progress';
 
@@ -15,19 +30,24 @@ const rounds = Number(process.env['E2E_ROUNDS'] ?? 1);
 const thorough = rounds > 1;
 
 function start(home: Lab, name: string, args: readonly (string | number)[], env: Record<string, string> = {}): Job {
-  const millrace = {
-    NODE_OPTIONS: `--require ${path.join(root, 'dist/compat/register.js')}`,
-    MILLRACE_PORT: 'af_xdp',
-    MILLRACE_INTERFACE: home.mill.interface,
-  };
+  const millrace = home.underMillrace();
   return home.spawn(home.mill, process.execPath, [app(name), ...args.map(String)], {
     stdin: 'pipe',
-    env: mode === 'millrace' ? { ...millrace, ...env } : env,
+    env: mode === 'millrace' ? { ...millrace, ...env } : {},
   });
 }
 
+/** A program whose main thread has sockets: it has the mill's end of the wire for itself, if only one can have it. */
+async function startAlone(...[home, name, args, env]: Parameters<typeof start>): Promise<Job> {
+  const memory = mode === 'millrace' ? home.memory : null;
+  await memory?.take();
+  const program = start(home, name, args, { ...home.underMillrace({ threads: false }), ...env });
+  if (memory) void program.exit.then(() => memory.leave());
+  return program;
+}
+
 t.test(`threads serve, one is terminated (${mode})`, { skip }, async (t) => {
-  const home = await lab(t, { queues: 2 });
+  const home = await labOfWorkers(t, 'threads', 2);
   const library = mode === 'millrace' ? { LAB_LIBRARY: path.join(root, 'dist/lib/index.js') } : undefined;
   const server = start(home, 'threads-http', [2, 7000, '0.0.0.0'], library);
   await server.waitFor(/^listening on/m, 20_000);
@@ -40,7 +60,7 @@ t.test(`threads serve, one is terminated (${mode})`, { skip }, async (t) => {
     const seen = await progress(client);
     t.same(seen.failures, []);
   }
-  if (mode === 'millrace') {
+  if (isFast('threads')) {
     const { threads } = await server.ask<{ threads: Stats[] }>('stats');
     for (const stats of threads)
       t.ok(count(stats, /^connections_accepted$/) > 0, 'each thread has connections of its own');
@@ -58,17 +78,17 @@ t.test(`threads serve, one is terminated (${mode})`, { skip }, async (t) => {
     again.failures.some((failure) => failure.code === 'NO_ANSWER'),
     'its own fail, they do not hang',
   );
-  if (mode === 'millrace') {
+  if (isFast('threads')) {
     const { threads } = await server.ask<{ threads: Stats[] }>('stats');
     t.ok(count(threads[0] as Stats, /^connections_accepted$/) > 0, 'the thread in its place has its queue');
   }
   await server.stop('SIGTERM', 8000);
   t.equal(server.code, 0);
-  t.equal(server.stderr, '', 'nothing on stderr');
+  complainsRightly(t, server.stderr, 'threads', 3);
 });
 
 t.test(`threads that end at every step of their life (${mode})`, { skip }, async (t) => {
-  const home = await lab(t, { queues: 2 });
+  const home = await labOfWorkers(t, 'threads', 2);
   const program = start(home, 'dying-threads', [7000, home.mill.ipv4, rounds]);
   await endsAtEveryStep(t, home, program, 60_000 * rounds);
 });
@@ -83,7 +103,7 @@ async function noneLeft(t: Test, peer: Job, live: number): Promise<void> {
 }
 
 t.test(`threads that open connections and end at every step (${mode})`, { skip }, async (t) => {
-  const home = await lab(t, { queues: 3 });
+  const home = await labOfWorkers(t, 'threads', 3);
   const peer = home.spawn(home.peer, process.execPath, [app('echo-peer'), '7000'], { stdin: 'pipe' });
   await peer.waitFor(/^listening/m);
   for (const host of thorough ? [home.peer.ipv4, home.peer.ipv6] : [home.peer.ipv6]) {
@@ -99,22 +119,28 @@ t.test(`threads that open connections and end at every step (${mode})`, { skip }
     await noneLeft(t, peer, 1);
     program.child.stdin?.write('end\n');
     t.same(await program.finish(10_000), { code: 0, signal: null });
-    t.equal(program.stderr, '', 'nothing on stderr');
+    complainsRightly(t, program.stderr, 'threads');
   }
 });
 
 t.test(`programs that open connections and end at every step (${mode})`, { skip }, async (t) => {
-  const home = await lab(t, { queues: 2 });
+  const home = await labOfWorkers(t, 'threads', 2);
   const peer = home.spawn(home.peer, process.execPath, [app('echo-peer'), '7000'], { stdin: 'pipe' });
   await peer.waitFor(/^listening/m);
   for (const step of ['opening', 'connecting', 'connected', 'sending', 'receiving', 'closing', 'datagrams']) {
-    const args = [home.peer.ipv4, 7000, 'one', step, 'told'];
-    // Two at a time, on a queue each: one is killed, the other ends when it has got as far.
-    const killed = start(home, 'dying-clients', args, { MILLRACE_QUEUES: '1' });
-    const left = start(home, 'dying-clients', [...args.slice(0, -1), 'exit'], { MILLRACE_QUEUES: '1' });
-    await killed.waitFor(/^reached/m, 20_000);
-    killed.kill('SIGKILL');
-    t.equal((await killed.finish(15_000)).signal, 'SIGKILL');
+    const args = [home.peer.ipv4, 7000, 'one', step];
+    const one = (way: string): Promise<Job> =>
+      startAlone(home, 'dying-clients', [...args, way], port.shares ? { MILLRACE_QUEUES: '1' } : {});
+    const kill = async (program: Job): Promise<void> => {
+      await program.waitFor(/^reached/m, 20_000);
+      program.kill('SIGKILL');
+      t.equal((await program.finish(15_000)).signal, 'SIGKILL');
+    };
+    // Two at a time, on a queue each, where they can: one is killed, the other ends when it has got as far.
+    const killed = await one('told');
+    if (!port.shares) await kill(killed);
+    const left = await one('exit');
+    if (port.shares) await kill(killed);
     t.same(await left.finish(20_000), { code: 0, signal: null }, step);
     for (const program of [killed, left]) t.equal(program.stderr, '', 'nothing on stderr');
   }
@@ -124,12 +150,12 @@ t.test(`programs that open connections and end at every step (${mode})`, { skip 
 });
 
 t.test(`programs that end at every step of their life (${mode})`, { skip }, async (t) => {
-  const home = await lab(t, { queues: 2 });
+  const home = await labOfWorkers(t, 'threads', 2);
   const peer = home.spawn(home.peer, process.execPath, [app('dying-peer'), home.mill.ipv4, '7000']);
   for (const step of ['loaded', 'opening', 'listening', 'connected', 'sending', 'receiving', 'closing']) {
     for (const way of thorough ? ['exit', 'throw', 'SIGKILL', 'SIGTERM'] : ['exit', 'SIGKILL']) {
       const told = way.startsWith('SIG');
-      const program = start(home, 'dying', [step, told ? 'told' : way, 7000, home.mill.ipv4]);
+      const program = await startAlone(home, 'dying', [step, told ? 'told' : way, 7000, home.mill.ipv4]);
       if (told) {
         await program.waitFor(/^reached/m, 20_000);
         program.kill(way as NodeJS.Signals);

@@ -116,15 +116,16 @@ void sockstress(Context& c) {
 
 // The other way round: as much as their windows take into connections that do not read (an echo to
 // somebody who does not read himself), in pieces that cost more memory than they hold.
-void hoard(Context& c, uint32_t piece) {
+// `first_port`: of its own, a connection of the last one may live on when its reset was lost.
+void hoard(Context& c, uint32_t piece, uint16_t first_port) {
   std::vector<std::unique_ptr<Peer>> peers;
   constexpr uint32_t kConnections = 200;
   constexpr uint32_t kBytes = 64000;
   const Bytes payload(piece, 'x');
   uint32_t opened = 0;
   for (uint32_t i = 0; i < kConnections; ++i) {
-    peers.push_back(std::make_unique<Peer>(c.wire, c.v4, static_cast<uint16_t>(24000 + i), kEcho,
-                                           Peer::Settings{.window = 10}));
+    peers.push_back(std::make_unique<Peer>(c.wire, c.v4, static_cast<uint16_t>(first_port + i),
+                                           kEcho, Peer::Settings{.window = 10}));
     Peer& peer = *peers.back();
     opened += peer.open();
     peer.settings.window = 0;
@@ -179,11 +180,11 @@ void islands(Context& c) {
 }
 
 void hoard_bytes(Context& c) {
-  hoard(c, 1);
+  hoard(c, 1, 24000);
 }
 
 void hoard_segments(Context& c) {
-  hoard(c, 536);
+  hoard(c, 536, 24200);
 }
 
 // CVE-2018-5391, Rose: first pieces of many datagrams, pieces from anywhere; teardrop, ping of

@@ -1,7 +1,7 @@
 // The command line of the conformance run.
 import { parseArgs } from 'node:util';
-
-export const PREFIXES = ['net', 'dgram', 'http', 'https', 'tls', 'http2', 'cluster'];
+import { PORTS } from './modes.mjs';
+import { PREFIXES } from './node-tests.mjs';
 
 export const USAGE = `usage: npm run conformance -- [options]
 Runs the tests of Node's own tree twice, plain and with all loopback traffic through the stack, and compares.
@@ -15,6 +15,7 @@ Runs the tests of Node's own tree twice, plain and with all loopback traffic thr
   --jobs N            tests at a time, 1 to 10; default 2
   --timeout SECONDS   for one run of one test; default 60
   --lean              plain Node runs only what fails under millrace, nobody what is expected to differ: half the time
+  --port NAME         loopback, or ring: port dpdk over a ring of DPDK's that gives back what it is sent
   --none              hooks installed, nothing accelerated: must equal plain Node
   --json FILE         writes every result
   --docs              writes the table and the exceptions to docs/compatibility.md
@@ -35,6 +36,7 @@ export function parseArguments(args) {
         jobs: { type: 'string', default: '2' },
         timeout: { type: 'string', default: '60' },
         lean: { type: 'boolean', default: false },
+        port: { type: 'string', default: 'loopback' },
         none: { type: 'boolean', default: false },
         json: { type: 'string' },
         docs: { type: 'boolean', default: false },
@@ -60,10 +62,11 @@ function check(values) {
   if (values.node !== undefined && values['node-version'] !== undefined) {
     return { problem: '--node and --node-version exclude each other' };
   }
+  if (!Object.hasOwn(PORTS, values.port)) return { problem: `--port is ${Object.keys(PORTS).join(' or ')}` };
   const some = values.only !== undefined || values.prefix !== undefined || every > 1;
-  const complete = !some && !values.none && !values.lean;
+  const complete = !some && !values.none && !values.lean && values.port === 'loopback';
   if (values.docs && !complete) {
-    return { problem: '--docs needs a whole run: no --prefix, --only, --every, --lean or --none' };
+    return { problem: '--docs needs a whole run: no --prefix, --only, --every, --lean, --port or --none' };
   }
   return {
     ...values,

@@ -19,7 +19,7 @@ export async function compareAll(tests, context, { jobs, none, lean, known }, on
     onResult(result);
   };
   await inSlots(
-    tests.filter((test) => test.folder === 'parallel'),
+    tests.filter((test) => test.folder !== 'sequential'),
     jobs,
     one,
   );

@@ -30,7 +30,10 @@ export function readExpectations(path = EXPECTATIONS) {
   const list = JSON.parse(readFileSync(path, 'utf8'));
   const seen = new Set();
   for (const { test, nodes, without, reason } of list) {
-    const named = /^(?:parallel|sequential)\/test-[\w.-]+$/.test(test) && Array.isArray(nodes) && nodes.length > 0;
+    const named =
+      /^(?:parallel|sequential|async-hooks|es-module|report)\/test-[\w.-]+$/.test(test) &&
+      Array.isArray(nodes) &&
+      nodes.length > 0;
     const good = named && (without === undefined || without in CAPABILITIES);
     if (!good || typeof reason !== 'string' || reason.length < 20 || seen.has(test)) {
       throw new Error(`${path}: bad or repeated entry for ${test}: it has test, nodes (majors) and reason, in words`);

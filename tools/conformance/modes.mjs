@@ -6,6 +6,12 @@ import { runTest } from './node-tests.mjs';
 
 const REGISTER = join(ROOT, 'dist/compat/register.js');
 
+/** By which port the ends of a test reach each other within their process. */
+export const PORTS = {
+  loopback: { MILLRACE_PORT: 'loopback' },
+  ring: { MILLRACE_PORT: 'dpdk', MILLRACE_DPDK_ARGS: '--vdev=net_ring0' },
+};
+
 /** Plain Node. */
 export function runPlain(test, context) {
   return runTest(test, { ...context, env: {} });
@@ -21,7 +27,7 @@ export async function runHooked(test, context, none) {
   const reports = mkdtempSync(join(context.scratch, 'reports-'));
   const env = {
     NODE_OPTIONS: `--require "${REGISTER.replaceAll('\\', '\\\\')}"`,
-    MILLRACE_PORT: 'loopback',
+    ...PORTS[context.port],
     MILLRACE_REPORT: join(reports, '%p.json'),
   };
   if (none) env.MILLRACE_ACCELERATE = '!*';

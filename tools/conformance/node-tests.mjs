@@ -4,6 +4,11 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:f
 import { join } from 'node:path';
 
 const FOLDERS = ['parallel', 'sequential'];
+const OF_FILES = ['net', 'dgram', 'http', 'https', 'tls', 'http2', 'cluster'];
+/** Prefixes of file names, a folder, and the tests elsewhere that use the network. */
+export const PREFIXES = [...OF_FILES, 'async-hooks', 'elsewhere'];
+const FOLDERS_ELSEWHERE = [...FOLDERS, 'es-module', 'report'];
+const USES_NETWORK = /['"](?:node:)?(?:net|dgram|http|https|http2|tls)['"]|\bfetch\(|\bWebSocket\b/;
 /** Ports of the tests' own, below those that the kernel gives out: a hundred for each slot of each run. */
 const PORT_FIRST = 12_346;
 const RUNS = 16;
@@ -13,18 +18,29 @@ const SLOTS = 10;
 export function listTests(tree, prefixes, only) {
   const tests = [];
   for (const prefix of prefixes) {
-    for (const folder of FOLDERS) {
+    for (const folder of foldersOf(prefix)) {
       const directory = join(tree, 'test', folder);
       if (!existsSync(directory)) continue;
-      const names = readdirSync(directory).filter((name) => name.startsWith(`test-${prefix}-`) && /\.m?js$/.test(name));
+      const names = readdirSync(directory).filter((name) => /^test-.*\.m?js$/.test(name));
       for (const name of names.sort()) {
-        if (only === undefined || only.some((part) => name.includes(part))) {
-          tests.push({ prefix, folder, name: `${folder}/${name}` });
-        }
+        const wanted = only === undefined || only.some((part) => name.includes(part));
+        if (wanted && belongs(prefix, directory, name)) tests.push({ prefix, folder, name: `${folder}/${name}` });
       }
     }
   }
   return tests;
+}
+
+function foldersOf(prefix) {
+  if (prefix === 'async-hooks') return ['async-hooks'];
+  return prefix === 'elsewhere' ? FOLDERS_ELSEWHERE : FOLDERS;
+}
+
+function belongs(prefix, directory, name) {
+  if (prefix === 'async-hooks') return true;
+  if (prefix !== 'elsewhere') return name.startsWith(`test-${prefix}-`);
+  if (OF_FILES.some((other) => name.startsWith(`test-${other}-`))) return false;
+  return USES_NETWORK.test(readFileSync(join(directory, name), 'utf8'));
 }
 
 /** The arguments that a test asks for in its `// Flags:` lines. */

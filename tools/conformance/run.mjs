@@ -81,7 +81,7 @@ async function compare(options, scratch) {
   const tests = options.lean ? all.filter(({ name }) => !known.has(name)) : all;
   console.log(`Node ${node.version}, ${tests.length} tests of ${treeVersion}`);
   if (tests.length === 0) return 2;
-  const context = { tree, node: node.path, scratch, timeoutSeconds: options.timeoutSeconds };
+  const context = { tree, node: node.path, scratch, timeoutSeconds: options.timeoutSeconds, port: options.port };
   const results = await compareAll(tests, context, { ...options, known }, progress);
   const judged = judge(results, expectations, node.major);
   const rows = tally(results);

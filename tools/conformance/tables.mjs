@@ -6,6 +6,9 @@ import { ROOT } from '../files.mjs';
 export const DOCUMENT = join(ROOT, 'docs/compatibility.md');
 export const README = join(ROOT, 'README.md');
 
+/** Of rows that are no prefixes. */
+const NAMES = { all: 'all', 'async-hooks': 'async-hooks/*', elsewhere: 'elsewhere' };
+
 function share(part, whole) {
   return whole === 0 ? '-' : `${((100 * part) / whole).toFixed(0)} %`;
 }
@@ -20,7 +23,7 @@ function total(rows) {
 export function tableOf(rows) {
   const cells = [['tests', 'number', 'skipped', 'passed plain', 'passed under millrace', 'of these through the stack']];
   for (const row of [...rows, total(rows)]) {
-    const name = row.prefix === 'all' ? 'all' : `test-${row.prefix}-*`;
+    const name = NAMES[row.prefix] ?? `test-${row.prefix}-*`;
     const numbers = [row.tests, row.skipped, row.passedPlain, row.passedHooked];
     cells.push([name, ...numbers.map(String), `${row.used} (${share(row.used, row.passedHooked)})`]);
   }

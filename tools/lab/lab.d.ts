@@ -59,8 +59,19 @@ export interface NodeOptions extends SpawnOptions {
   ready?: RegExp | null;
   readyTimeoutMs?: number;
   nodeArgs?: readonly string[];
+  /** It has no socket when it is ready: over memif nobody has the wire. */
+  idle?: boolean;
   /** More MILLRACE_* variables. */
   options?: Record<string, string>;
+}
+
+/** One program at each end of the wire: node() sees to it for those that it starts. */
+export interface MemoryWire {
+  /** The mill's end to a program, or to the kernel while no program has it. */
+  pass(toProgram: boolean): Promise<void>;
+  /** Before a program under millrace starts on the mill's side, and when it has ended. */
+  take(): Promise<void>;
+  leave(): Promise<void>;
 }
 
 export class Lab {
@@ -68,6 +79,8 @@ export class Lab {
   readonly peer: Side;
   readonly bridge?: Job;
   readonly folder: string;
+  /** LAB_PORT=memif. */
+  readonly memory: MemoryWire | null;
   ip(side: Side, args: readonly string[]): Promise<string>;
   setPath(path: Path): Promise<void>;
   bridgeCounters(): Promise<{ ab: BridgeCounters; ba: BridgeCounters }>;
@@ -78,6 +91,8 @@ export class Lab {
   setCongestionControl(side: Side, congestion: string): Promise<void>;
   must(side: Side, command: string, args: readonly string[], options?: RunOptions): Promise<string>;
   node(mode: Mode, script: string, args?: readonly (string | number)[], options?: NodeOptions): Promise<NodeJob>;
+  /** The environment by which a program runs under millrace that node() does not start; `threads` (true): its threads do. */
+  underMillrace(options?: { threads?: boolean }): Record<string, string>;
   liveStats(job: NodeJob, timeoutMs?: number): Promise<Stats>;
   finalStats(job: NodeJob): Promise<Stats | null>;
   kernelConnections(side: Side, filter?: readonly string[]): Promise<string[]>;
@@ -85,6 +100,21 @@ export class Lab {
   closeNow(): void;
 }
 
+/** What LAB_PORT says: its name, and what of it a test may count on (tools/lab/ports.js). */
+export interface LabPort {
+  readonly name: 'af_xdp' | 'dpdk' | 'memif';
+  readonly memoryMb: number;
+  readonly queues: number;
+  readonly xdp: boolean;
+  readonly longPackets: boolean;
+  readonly oneAtATime: boolean;
+  readonly shares: boolean;
+  readonly clusters: boolean;
+  readonly threads: boolean;
+  readonly opens: boolean;
+}
+
+export const port: LabPort;
 export function openLab(options?: LabOptions): Promise<Lab>;
 export const root: string;
 export const register: string;

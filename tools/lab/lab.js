@@ -2,6 +2,7 @@
 // Two hosts on one machine: two network namespaces joined by a veth pair, or by two pairs with a lossy bridge in
 // between. Everything is named by the process that owns it, bounded in time, and taken down whatever happens: at
 // close(), at exit, at a signal, and, should this process be killed outright, by the next lab that opens.
+// LAB_PORT (ports.js) says what joins them instead.
 'use strict';
 
 const fs = require('node:fs');
@@ -10,38 +11,11 @@ const path = require('node:path');
 const { Job, run, must, sleep, cleanEnvironment, kPatience } = require('./jobs.js');
 const { kFolderPrefix, kPrefix, destroyNamespace, sweep } = require('./namespaces.js');
 const { nativeTool } = require('./native-tools.js');
+const { MemoryWire } = require('./memory-wire.js');
+const { port, portOptions } = require('./ports.js');
 
 const root = path.resolve(__dirname, '../..');
 const register = path.join(root, 'dist/compat/register.js');
-
-/**
- * What joins the two sides. By default the interfaces of a veth pair, and port af_xdp; LAB_PORT=dpdk: the same by DPDK's
- * driver for AF_XDP. LAB_PORT=memif: no interfaces, shared memory between two programs that both run millrace (DPDK's
- * net_memif): each in turn on the mill's side, and on the peer's one that stays and is the way of that side's kernel to
- * the wire; on either side a tap is the interface, on the mill's for as long as its program runs.
- */
-const labPort = process.env['LAB_PORT'] ?? 'af_xdp';
-if (!['af_xdp', 'dpdk', 'memif'].includes(labPort))
-  throw new Error(`LAB_PORT is af_xdp, dpdk or memif, not ${labPort}`);
-
-function portOptions(side, lab) {
-  if (labPort === 'af_xdp') return { MILLRACE_PORT: 'af_xdp', MILLRACE_INTERFACE: side.interface };
-  if (labPort === 'memif') return memifOptions(side, lab);
-  const device = `net_af_xdp0,iface=${side.interface},busy_budget=0`;
-  return { MILLRACE_PORT: 'dpdk', MILLRACE_INTERFACE: side.interface, MILLRACE_DPDK_ARGS: `--vdev ${device}` };
-}
-
-function memifOptions(side, { peer, folder }) {
-  const [role, mac] = side === peer ? ['server', '02:00:00:00:00:02'] : ['client', '02:00:00:00:00:01'];
-  const device = `net_memif0,role=${role},socket=${path.join(folder, 'memif')},socket-abstract=no,mac=${mac}`;
-  return {
-    MILLRACE_PORT: 'dpdk',
-    MILLRACE_INTERFACE: '',
-    MILLRACE_DPDK_ARGS: `--vdev ${device}`,
-    MILLRACE_DPDK_TAP: side.interface,
-    MILLRACE_DPDK_ADDRESS: `${side.ipv4}/16,${side.ipv6}/64`,
-  };
-}
 
 /** On the wire: an MTU of 1500 and the Ethernet header. */
 const kFrameBytes = 1514;
@@ -97,8 +71,9 @@ class Lab {
     // Interface names have 15 characters at most; inside a namespace of our own they need not be unique.
     this.mill = { namespace: `${base}-mill`, interface: 'fast0', ipv4: '10.77.0.1', ipv6: 'fd77::1' };
     this.peer = { namespace: `${base}-peer`, interface: 'peer0', ipv4: '10.77.0.2', ipv6: 'fd77::2' };
-    this.wire = { namespace: `${base}-wire` };
+    this.wire = { namespace: `${base}-wire`, interface: 'wire0' };
     this.jobs = new Set();
+    this.memory = port.oneAtATime ? new MemoryWire(this) : null;
     this.folder = fs.mkdtempSync(path.join(os.tmpdir(), `${kFolderPrefix}${process.pid}-`));
     this.files = 0;
     this.closed = false;
@@ -114,10 +89,11 @@ class Lab {
     const count = String(this.options.queues ?? 1);
     const queues = ['numrxqueues', count, 'numtxqueues', count];
     const end = (side, name) => ['name', name, 'netns', side.namespace, ...queues];
-    if (labPort === 'memif') return this.joinByMemory();
     const join = (a, nameA, b, nameB) =>
       must('ip', ['link', 'add', ...end(a, nameA), 'type', 'veth', 'peer', ...end(b, nameB)]);
-    if (this.options.devices) {
+    if (this.memory) {
+      await this.memory.join(bridged);
+    } else if (this.options.devices) {
       await this.takeDevices(this.options.devices);
     } else if (bridged) {
       await join(mill, mill.interface, wire, 'wire0');
@@ -128,7 +104,7 @@ class Lab {
     }
     for (const side of [mill, peer]) {
       if (this.options.vlan) await this.tag(side, this.options.vlan);
-      await this.raise(side, side.interface);
+      if (!this.memory) await this.raise(side, side.interface);
       await this.ip(side, ['addr', 'add', `${side.ipv4}/16`, 'dev', side.interface]);
       await this.ip(side, ['-6', 'addr', 'add', `${side.ipv6}/64`, 'dev', side.interface, 'nodad']);
       await this.setCongestionControl(side, this.options.congestion ?? 'cubic');
@@ -136,7 +112,8 @@ class Lab {
     await this.makeRoom();
     if (this.options.netem) await this.joinByKernel();
     else if (bridged) await this.startBridge(this.options.bridge);
-    await this.waitForLink();
+    // Over memif there is nobody yet at the mill's end.
+    if (!this.memory) await this.waitForLink();
   }
 
   /** A client that opens many connections a second must not run out of ports: those in TIME_WAIT may serve again early. */
@@ -147,22 +124,6 @@ class Lab {
       'net.ipv4.tcp_tw_reuse_delay=100',
     ];
     await must('ip', ['netns', 'exec', this.peer.namespace, 'sysctl', '-eqw', ...roomy]);
-  }
-
-  async joinByMemory() {
-    const { mill, peer, options } = this;
-    const other = Object.keys(options).filter(
-      (name) => options[name] && !['congestion'].includes(name) && options[name] !== 1,
-    );
-    if (other.length > 0) throw new Error(`LAB_PORT=memif knows nothing of ${other.join(', ')}`);
-    for (const side of [mill, peer]) {
-      const quiet = ['accept_dad=0', 'dad_transmits=0', 'router_solicitations=0'];
-      const settings = quiet.map((setting) => `net.ipv6.conf.default.${setting}`);
-      await must('ip', ['netns', 'exec', side.namespace, 'sysctl', '-qw', ...settings]);
-    }
-    await this.makeRoom();
-    await this.node('millrace', path.join(__dirname, 'stay.js'), [], { side: peer, readyTimeoutMs: 30000 });
-    await this.setCongestionControl(peer, options.congestion ?? 'cubic');
   }
 
   async takeDevices(devices) {
@@ -315,10 +276,13 @@ class Lab {
 
   /**
    * Starts a Node program on the mill's side. `mode` is 'kernel' (plain Node) or 'millrace' (the preload, on the side's
-   * interface). Options beside spawn's: `ready` (pattern to wait for), `nodeArgs`, `options` (more MILLRACE_*).
+   * interface). Options beside spawn's: `ready` (pattern to wait for), `nodeArgs`, `options` (more MILLRACE_*), `idle` (it
+   * has no socket yet, so that over memif nobody has the wire).
    */
   async node(mode, script, args = [], options = {}) {
     const side = options.side ?? this.mill;
+    const memory = side === this.mill && !options.stays ? this.memory : null;
+    await (mode === 'millrace' ? memory?.take() : memory?.pass(false));
     const nodeArgs = [...(options.nodeArgs ?? [])];
     const env = { ...options.env };
     const report = this.file('report.json');
@@ -340,8 +304,17 @@ class Lab {
       name,
     });
     Object.assign(job, { mode, report, live });
-    if (options.ready !== null) await job.waitFor(options.ready ?? /listening on/, options.readyTimeoutMs ?? 15000);
+    if (memory && mode === 'millrace') void job.exit.then(() => memory.leave());
+    if (options.ready !== null) {
+      await job.waitFor(options.ready ?? /listening on/, options.readyTimeoutMs ?? 15000);
+      if (this.memory && side === this.mill && job.running && !options.idle) await this.waitForLink();
+    }
     return job;
+  }
+
+  /** The environment by which a program runs under millrace that node() does not start; `threads`: its threads do. */
+  underMillrace({ threads = true } = {}) {
+    return { NODE_OPTIONS: `--require ${register}`, ...portOptions(this.mill, this, threads) };
   }
 
   /** The counters of a running millrace job, from inside it. */
@@ -370,6 +343,7 @@ class Lab {
 
   async close() {
     if (this.closed) return;
+    if (this.memory) this.memory.closing = true;
     await Promise.all([...this.jobs].map((job) => job.stop('SIGTERM', 1500)));
     this.closeNow();
   }
@@ -387,4 +361,4 @@ class Lab {
   }
 }
 
-module.exports = { openLab, Lab, root, register };
+module.exports = { openLab, Lab, root, register, port };

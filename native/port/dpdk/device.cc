@@ -134,6 +134,15 @@ bool Device::open(const DeviceSettings& settings, SetupError& error) {
     error.set(EIO, "DPDK device %s (%u) says nothing about itself", name_, id);
     return false;
   }
+  // Before it begins: the other end of a memif would see somebody come and go.
+  if (settings.shared && !settings.any_driver && std::string_view(driver()) != "net_af_xdp") {
+    id_ = RTE_MAX_ETHPORTS;
+    error.set(EOPNOTSUPP,
+              "worker threads share a DPDK device over net_af_xdp only, and %s is of %s: open the "
+              "sockets on the main thread",
+              name_, driver());
+    return false;
+  }
   find_arguments();
   const bool shared = settings.isolate && shares_with_kernel(driver());
   if (configure(settings, error) && set_up_queues(settings, error) && (!shared || isolate(error)) &&
@@ -184,9 +193,11 @@ bool Device::configure(const DeviceSettings& settings, SetupError& error) {
     checks_received_ = true;
   }
   ask_for_stamps(settings, configuration);
-  // One to send by is enough; some drivers (net_tap) want as many as there are to receive by.
+  // One to send by is enough; some drivers (net_tap) want as many as there are to receive by, and
+  // net_memif refuses an end that receives by more than the other has to send by.
+  const bool pairs = settings.shared || std::string_view(driver()) == "net_memif";
   int result = -EINVAL;
-  for (const uint16_t transmit_queues : {settings.shared ? queues_ : uint16_t(1), queues_}) {
+  for (const uint16_t transmit_queues : {pairs ? queues_ : uint16_t(1), queues_}) {
     for (const uint32_t interrupts : {1u, 0u}) {
       configuration.intr_conf.rxq = interrupts;
       result = rte_eth_dev_configure(id_, queues_, transmit_queues, &configuration);

@@ -23,8 +23,9 @@ struct DeviceSettings {
   const char* name = "";         // empty: the only device
   uint32_t queues = 1;           // receive queues; 0: as many as it has and there are processors
   uint32_t receive_buffers = 0;  // mbufs; at least what the queues hold
-  bool isolate = false;  // if the kernel has the device too: only rte_flow rules bring packets
-  bool shared = false;   // each queue is another stack's, and so is one to send by
+  bool isolate = false;     // if the kernel has the device too: only rte_flow rules bring packets
+  bool shared = false;      // each queue is another stack's, and so is one to send by
+  bool any_driver = false;  // tests: a device that is shared need not be of net_af_xdp
   // When packets were received is of use to somebody. Not for nothing: some drivers receive more
   // slowly with it.
   bool stamps = false;

@@ -39,6 +39,14 @@ ifreq request_for(const char* name) {
   return request;
 }
 
+// An interface that stayed has it from the last time. To set it anew would make the kernel forget
+// all neighbours there, those that somebody wrote down too (NETDEV_CHANGEADDR).
+bool has_address(int fd, const char* interface, const uint8_t mac[6]) {
+  ifreq request = request_for(interface);
+  return ioctl(fd, SIOCGIFHWADDR, &request) == 0 &&
+         std::memcmp(request.ifr_hwaddr.sa_data, mac, 6) == 0;
+}
+
 }  // namespace
 
 bool TapDevice::open(const Settings& settings, SetupError& error) {
@@ -76,8 +84,9 @@ bool TapDevice::configure(const Settings& settings, SetupError& error) {
   mac.ifr_hwaddr.sa_family = ARPHRD_ETHER;
   std::memcpy(mac.ifr_hwaddr.sa_data, settings.mac, 6);
   mtu.ifr_mtu = int(settings.mtu_bytes);
-  bool done = fd >= 0 && ioctl(fd, SIOCSIFHWADDR, &mac) == 0 && ioctl(fd, SIOCSIFMTU, &mtu) == 0 &&
-              ioctl(fd, SIOCGIFFLAGS, &flags) == 0;
+  bool done = fd >= 0 &&
+              (has_address(fd, name_, settings.mac) || ioctl(fd, SIOCSIFHWADDR, &mac) == 0) &&
+              ioctl(fd, SIOCSIFMTU, &mtu) == 0 && ioctl(fd, SIOCGIFFLAGS, &flags) == 0;
   flags.ifr_flags |= IFF_UP;
   done = done && ioctl(fd, SIOCSIFFLAGS, &flags) == 0;
   if (!done)

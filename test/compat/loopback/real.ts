@@ -1,3 +1,5 @@
-/** Makes the tests that are imported after it run over the real engine and its in-process port. */
+/** Makes the tests that are imported after it run over the real engine and a port within the process. */
+import { inProcess } from '../in-process';
+
 process.env['TEST_ENGINE'] = 'real';
-process.env['MILLRACE_PORT'] = 'loopback';
+Object.assign(process.env, inProcess);

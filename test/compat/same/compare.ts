@@ -1,10 +1,11 @@
-/** Runs the programs of a file of this folder under the kernel and over the real engine with its in-process port. */
+/** Runs the programs of a file of this folder under the kernel and over the real engine with a port within the process. */
 import { execFile } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
 import type { Stats } from '../../../lib/stats';
+import { inProcess } from '../in-process';
 import type { Scenario } from './support';
 
 const REGISTER = join(__dirname, '../../../compat/register.js');
@@ -12,6 +13,10 @@ const REGISTER = join(__dirname, '../../../compat/register.js');
 const folder = mkdtempSync(join(tmpdir(), 'same-'));
 t.teardown(() => rmSync(folder, { recursive: true, force: true }));
 let reports = 0;
+
+/** SAME_WATCHED=1: under an async hook, with which the facade works otherwise. */
+const WATCHED = process.env['SAME_WATCHED'] === '1';
+const WATCH = join(__dirname, 'watch.js');
 
 interface Run {
   readonly lines: string[];
@@ -30,9 +35,9 @@ function movedBy(report: string): number {
 function run(program: string, name: string, accelerated: boolean): Promise<Run> {
   const inherited = Object.entries(process.env).filter(([key]) => !/^(?:MILLRACE|NODE_OPTIONS|TAP)/.test(key));
   const report = join(folder, `${++reports}.json`);
-  const options = accelerated ? { MILLRACE_PORT: 'loopback', MILLRACE_REPORT: report } : {};
+  const options = accelerated ? { ...inProcess, MILLRACE_REPORT: report } : {};
   const env = { ...Object.fromEntries(inherited), ...options };
-  const preload = accelerated ? ['--require', REGISTER] : [];
+  const preload = [...(accelerated ? ['--require', REGISTER] : []), ...(WATCHED ? ['--require', WATCH] : [])];
   return new Promise((resolve) => {
     execFile(process.execPath, [...preload, program, name], { env, timeout: 20_000 }, (error, out, err) => {
       const failed = error === null ? [] : [`failed ${error.code ?? error.signal}`];

@@ -175,6 +175,74 @@ export const scenarios: Record<string, Scenario> = {
     });
   },
 
+  'who caused whom, how often each ran, and that each ended': (log) => {
+    interface Seen {
+      readonly name: string;
+      readonly cause: string;
+      runs: number;
+      ends: number;
+    }
+    const seen = new Map<number, Seen>();
+    const counts = new Map<string, number>();
+    const hook = createHook({
+      init(id, kind, trigger) {
+        // A server's callbacks are of the round in which its handle was made or of a later one: no two runs are alike.
+        if (!/^(?:TCP|UDP|SHUTDOWN|WRITE|HTTP)/.test(kind)) return;
+        const number = (counts.get(kind) ?? 0) + 1;
+        counts.set(kind, number);
+        seen.set(id, { name: `${kind}:${number}`, cause: seen.get(trigger)?.name ?? 'other', runs: 0, ends: 0 });
+      },
+      before(id) {
+        const known = seen.get(id);
+        if (known !== undefined) known.runs++;
+      },
+      destroy(id) {
+        const known = seen.get(id);
+        if (known !== undefined) known.ends++;
+      },
+    }).enable();
+    const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
+    const server = http.createServer((request, response) => {
+      request.resume();
+      request.on('end', () => response.end('x'));
+    });
+    const get = (port: number, then: () => void) =>
+      http.get({ port, host: '127.0.0.1', agent }, (response) => {
+        response.resume();
+        response.on('end', () => setImmediate(then));
+      });
+    const plain = (then: () => void) => {
+      const listener = net.createServer((socket) => {
+        socket.on('data', () => socket.end(Buffer.alloc(30_000_000)));
+      });
+      serve(listener, (port) => {
+        const client = net.connect(port, '127.0.0.1', () => client.write('x'));
+        client.once('data', () => client.pause());
+        setTimeout(() => client.resume(), 30);
+        client.on('close', () => listener.close(then));
+      });
+    };
+    const datagram = (then: () => void) => {
+      const socket = dgram.createSocket('udp4');
+      socket.on('message', () => socket.close(then));
+      socket.bind(0, '127.0.0.1', () => socket.send('x', socket.address().port, '127.0.0.1'));
+    };
+    serve(server, (port) =>
+      get(port, () =>
+        get(port, () => {
+          agent.destroy();
+          server.close(() => plain(() => datagram(() => setTimeout(() => hook.disable(), 50))));
+        }),
+      ),
+    );
+    process.on('exit', () => {
+      for (const { name, cause, runs, ends } of seen.values()) {
+        // Reading a socket takes as many callbacks as it takes.
+        log(`${name} by ${cause}: ${/^(?:TCPWRAP|HTTP)/.test(name) ? runs > 0 : runs} ends ${ends}`);
+      }
+    });
+  },
+
   'before and after come in pairs': (log) => {
     const kinds = new Map<number, string>();
     const open: number[] = [];

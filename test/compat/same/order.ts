@@ -378,7 +378,12 @@ export const scenarios: Record<string, Scenario> = {
 
   'writes before the connection is up': (log) => {
     const server = net.createServer((socket) => {
-      socket.on('data', (data) => log(`data ${data.length}`));
+      // In how many pieces depends on the MTU: the first window is ten segments.
+      let bytes = 0;
+      socket.on('data', (data) => {
+        bytes += data.length;
+        if (bytes >= 20_011) log(`data ${bytes}`);
+      });
       socket.on('end', () => server.close());
     });
     serve(server, (port) => {

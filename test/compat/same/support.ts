@@ -34,9 +34,13 @@ export function parties(log: Log): (name: string) => Log {
   };
 }
 
+/** By which a callback enters its async context where hooks are enabled: ours by the one, Node's by the other. */
+const ENTRANCE = /^\s+at \w+\.(?:runInAsyncScope|callbackTrampoline) /;
+
 /** An error's class, message and stack without what differs from run to run. */
 export function summary(error: NodeJS.ErrnoException): string {
-  const frames = (error.stack ?? '').split('\n').filter((line) => /^\s+at /.test(line));
+  const lines = (error.stack ?? '').split('\n').filter((line) => /^\s+at /.test(line));
+  const frames = lines.filter((line) => !ENTRANCE.test(line));
   const places = frames.map((line) => line.replace(/:\d+:\d+/g, '').trim());
   return `${error.name} ${error.code} ${error.errno} ${error.syscall} ${error.message.replace(/\d{4,}/g, 'N')} ${places.join(' | ')}`;
 }

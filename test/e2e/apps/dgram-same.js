@@ -56,9 +56,10 @@ function send(socket, ...args) {
   });
 }
 
-/** The next datagram, or null when none comes. */
-function next(socket, ms = 400) {
+/** The next datagram, or null when none comes in so many ms from now or `from` on. */
+function next(socket, ms = 400, from = Promise.resolve()) {
   return new Promise((resolve) => {
+    let timer;
     const done = (value) => {
       clearTimeout(timer);
       socket.off('message', hear);
@@ -72,15 +73,17 @@ function next(socket, ms = 400) {
         from.size,
         from.port > 9999 ? 'P' : from.port,
       ]);
-    const timer = setTimeout(done, ms, null);
     socket.on('message', hear);
+    void from.then(() => (timer = setTimeout(done, ms, null)));
   });
 }
 
 /** Sends and says what comes back. */
 async function echo(socket, what, ...args) {
-  const answer = next(socket);
-  await tried(`${what}: sent`, () => send(socket, ...args));
+  // The first one may have to wait until a device has begun.
+  const sent = tried(`${what}: sent`, () => send(socket, ...args));
+  const answer = next(socket, 400, sent);
+  await sent;
   say(`${what}: came`, await answer);
 }
 

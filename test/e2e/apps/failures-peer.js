@@ -13,6 +13,10 @@ const server = net.createServer({ allowHalfOpen: false }, (socket) => {
     else if (line.startsWith('reset')) socket.resetAndDestroy();
     else if (line.startsWith('last wo'))
       socket.write('last words', () => setTimeout(() => socket.resetAndDestroy(), 100));
+    else if (line.startsWith('ask')) {
+      socket.write('ready?');
+      socket.once('data', () => socket.resetAndDestroy());
+    }
     // What was sent behind the line has come, and nobody reads it.
     else setTimeout(() => socket.destroy(), 200);
     if (line.startsWith('end')) setTimeout(() => socket.destroy(), 100);

@@ -50,6 +50,10 @@ function talk(name, options, act) {
   });
 }
 
+function busy(ms) {
+  for (const end = performance.now() + ms; performance.now() < end; );
+}
+
 const told = (word) => (client) => client.write(`${word}\n`);
 
 /** Writes on until it is told that it cannot. */
@@ -78,6 +82,11 @@ async function every(family, own, peer) {
   await talk(`${family} goes well`, to, told('end'));
   await talk(`${family} reset`, to, told('reset'));
   await talk(`${family} words and reset`, to, told('last words and reset'));
+  // The reset comes in the round of the loop that brought the question, and not with it.
+  await talk(`${family} reset for an answer, while busy`, to, (client) => {
+    client.write('ask me\n');
+    client.once('data', () => client.write('yes', () => busy(100)));
+  });
   await talk(`${family} closed with bytes unread`, to, (client) => client.write(`ignore\n${'x'.repeat(5000)}`));
   await talk(`${family} writes into what was closed`, { ...to, allowHalfOpen: true }, (client, say) => {
     client.write('end\n');

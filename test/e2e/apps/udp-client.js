@@ -37,6 +37,8 @@ function finish() {
 }
 
 const patience = setTimeout(finish, patienceMs);
+// What came before is not waiting for an answer: a device may have had to begin.
+socket.on('listening', () => patience.refresh());
 socket.on('message', (bytes, from) => {
   const serial = bytes.readUInt32BE(0);
   if (from.port !== Number(port) || !bytes.equals(message(serial))) ++wrong;
@@ -52,6 +54,7 @@ socket.on('error', (error) => {
 });
 const begin = () => {
   for (let i = 0; i < kInFlight; ++i) send();
+  patience.refresh();
 };
 if (connected) socket.connect(Number(port), host, begin);
 else begin();

@@ -21,13 +21,20 @@ export const root = ((): string => {
 
 // Plain JavaScript, shared with the benchmark and the demo; not compiled, so not beside this file in dist/.
 const plain = createRequire(path.join(root, 'package.json'));
-const { openLab, register } = plain('./tools/lab/lab.js') as typeof import('../../../tools/lab/lab.js');
+const { openLab, register, port } = plain('./tools/lab/lab.js') as typeof import('../../../tools/lab/lab.js');
 const { nativeTool } = plain('./tools/lab/native-tools.js') as typeof import('../../../tools/lab/native-tools.js');
 export const { sleep } = plain('./tools/lab/jobs.js') as typeof import('../../../tools/lab/jobs.js');
 export const { pattern, patternHash } = plain('./test/e2e/apps/pattern.js') as typeof import('../apps/pattern.js');
 
+/** Over which port, and what it has. */
+export { port };
+
 /** How the programs under test run. */
 export const mode: Mode = process.env['E2E_MODE'] === 'kernel' ? 'kernel' : 'millrace';
+
+/** What of a program is on the fast path. */
+type Kind = 'clusters' | 'threads' | 'opens';
+export const isFast = (kind: Kind): boolean => mode === 'millrace' && port[kind];
 
 /** Bytes of the big transfers. */
 export const transferBytes = Number(process.env['E2E_BYTES'] ?? 100e6);
@@ -76,6 +83,13 @@ export async function lab(t: Test, options: LabOptions = {}): Promise<Lab> {
   return opened;
 }
 
+/** A lab for programs whose workers of this kind may be the kernel's: then the kernel has the wire. */
+export async function labOfWorkers(t: Test, kind: Kind, queues: number): Promise<Lab> {
+  const home = await lab(t, { queues });
+  if (!isFast(kind)) await home.memory?.pass(false);
+  return home;
+}
+
 /** All numbers of a counter object, with nested names joined by dots. */
 export function flatten(stats: Stats, prefix = ''): Map<string, number> {
   const flat = new Map<string, number>();
@@ -112,6 +126,30 @@ export async function stopAndReport(t: Test, home: Lab, job: NodeJob): Promise<S
   }
   t.equal(job.stderr, '', 'nothing on stderr');
   return stats;
+}
+
+/** By which a worker is refused that the port has nothing for. */
+const REFUSALS = {
+  clusters:
+    /^millrace: sockets stay with the kernel: port dpdk serves one process, and this is a cluster worker; allowed: /,
+  threads:
+    /^millrace: sockets stay with the kernel: worker threads share a DPDK device over net_af_xdp only, and net_memif0 /,
+};
+
+/** Nothing on stderr, or, where the port has no fast path for such workers, one line for each (`workers`) that says why. */
+export function complainsRightly(t: Test, stderr: string, kind: 'clusters' | 'threads', workers?: number): void {
+  if (mode === 'kernel' || port[kind]) {
+    t.equal(stderr, '', 'nothing on stderr');
+    return;
+  }
+  const lines = stderr.split('\n').filter(Boolean);
+  t.same(
+    lines.filter((line) => !REFUSALS[kind].test(line)),
+    [],
+    `nothing on stderr but why ${kind} are the kernel's`,
+  );
+  if (workers !== undefined) t.equal(lines.length, workers, 'one line for each worker');
+  else t.ok(lines.length > 0, 'which is said');
 }
 
 export interface Certificates {

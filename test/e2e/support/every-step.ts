@@ -2,7 +2,7 @@
 // Threads that end at each step of their life (apps/dying-threads.js), beside one that goes on and must not notice.
 
 import type { Test } from 'tap';
-import { app, type Job, type Lab } from './context';
+import { app, complainsRightly, type Job, type Lab } from './context';
 
 /** `program`: dying-threads on port 7000 of the mill's IPv4 address, just started. */
 export async function endsAtEveryStep(t: Test, home: Lab, program: Job, timeoutMs: number): Promise<void> {
@@ -20,5 +20,5 @@ export async function endsAtEveryStep(t: Test, home: Lab, program: Job, timeoutM
   t.equal(seen.broken, 0, 'the thread beside them was not disturbed');
   program.child.stdin?.write('end\n');
   t.same(await program.finish(10_000), { code: 0, signal: null });
-  t.equal(program.stderr, '', 'nothing on stderr');
+  complainsRightly(t, program.stderr, 'threads');
 }

@@ -46,7 +46,7 @@ t.test('wrong flags', async (t) => {
   t.equal(value.message, "--spin-us is '2000': too large; allowed: an integer from 0 to 1000");
   const unknown = caught(() => parseFlags(['--spinus', '1']));
   t.type(unknown, UnknownOptionError);
-  t.match(unknown.message, /^--spinus .*did you mean --spin-us\?$/);
+  t.match(unknown.message, /^--spinus .*did you mean --spin-us\? npx millrace options lists them$/);
   t.type(
     caught(() => parseFlags(['--json'])),
     UnknownOptionError,

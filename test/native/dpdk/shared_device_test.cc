@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <atomic>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -27,7 +28,7 @@ bool started() {
 }
 
 DeviceSettings settings(uint32_t queues, bool shared, const char* name = "net_null0") {
-  return {.name = name, .queues = queues, .shared = shared};
+  return {.name = name, .queues = queues, .shared = shared, .any_driver = true};
 }
 
 // True when this port receives.
@@ -52,6 +53,21 @@ bool sends(DpdkPort& port, FramePool& pool) {
 }
 
 }  // namespace
+
+TEST_CASE("a device of a driver that nobody has tried with several stacks is left alone") {
+  REQUIRE(started());
+  SetupError error;
+  DeviceLease lease;
+  DeviceSettings strict = settings(2, true);
+  strict.any_driver = false;
+  CHECK_FALSE(lease.take(strict, error));
+  CHECK(error.code == EOPNOTSUPP);
+  CHECK(std::string_view(error.text).find("over net_af_xdp only, and net_null0 is of net_null") !=
+        std::string_view::npos);
+  strict.shared = false;
+  error = {};
+  CHECK_MESSAGE(lease.take(strict, error), error.text);
+}
 
 TEST_CASE("a device is its queues': each has one, and what is left goes to the next") {
   REQUIRE(started());
