@@ -9,6 +9,7 @@ const TIMEOUT_SECONDS = 900;
 
 /** With sanitizers it takes half of g++'s time, and what it makes is quicker. The addon is g++'s, as users' are. */
 export const CLANG = ['-DCMAKE_CXX_COMPILER=clang++', '-DCMAKE_C_COMPILER=clang'];
+export const GCC = ['-DCMAKE_CXX_COMPILER=g++', '-DCMAKE_C_COMPILER=gcc'];
 
 /** CMake takes another compiler for a folder only by forgetting all other settings, sanitizers among them. */
 function forgetOtherCompiler(build, settings) {

@@ -208,7 +208,7 @@ async function runGolden() {
   return result;
 }
 
-function add(one, other) {
+export function add(one, other) {
   return {
     passed: one.passed + other.passed,
     failed: one.failed + other.failed,
@@ -224,13 +224,13 @@ export function runTapIn(folders, options) {
 }
 
 /** A tap assertion counts as one test, as tap itself counts them. `node`: what runs them, and their children. */
-export async function runTap(files, { jobs, timeoutSeconds, idle = false, node = process.execPath }) {
+export async function runTap(files, { jobs, timeoutSeconds, idle = false, node = process.execPath, env = {} }) {
   const result = emptyResult();
   const next = files.values();
   const worker = async () => {
     for (const file of next) {
       // Not under `tap run`: it instruments every child process through NODE_OPTIONS, and our children are what we test.
-      const options = { timeoutSeconds, idle, env: { TAP_TIMEOUT: '0' } };
+      const options = { timeoutSeconds, idle, env: { TAP_TIMEOUT: '0', ...env } };
       const { code, output } = await run(node, [file], options);
       const one = readTap(output, code);
       result.passed += one.passed;
