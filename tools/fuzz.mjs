@@ -4,7 +4,7 @@
 // fails is left in build-fuzz and named. The last line is "N executions, M passed, K failed", M and K in targets.
 import { cpSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { cmakeBuild } from './cmake.mjs';
+import { CLANG, cmakeBuild } from './cmake.mjs';
 import { ROOT } from './files.mjs';
 import { run } from './run.mjs';
 
@@ -12,8 +12,7 @@ const BUILD = join(ROOT, 'build-fuzz');
 const SETTINGS = [
   '-DCMAKE_BUILD_TYPE=RelWithDebInfo',
   '-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O2 -g1 -UNDEBUG',
-  '-DCMAKE_CXX_COMPILER=clang++',
-  '-DCMAKE_C_COMPILER=clang',
+  ...CLANG,
   '-DMILLRACE_FUZZ=ON',
   '-DMILLRACE_SANITIZE=address,undefined',
   '-DMILLRACE_PRECOMPILE=ON',

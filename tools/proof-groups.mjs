@@ -2,18 +2,20 @@
 // builds of their own, and ports in a guest. They run beside the groups that mostly wait, on what those leave of
 // the processors.
 import { join } from 'node:path';
-import { cmakeBuild } from './cmake.mjs';
+import { cmakeBuild, GCC } from './cmake.mjs';
 import { ROOT } from './files.mjs';
 import { buildTargets, fuzz, TARGETS } from './fuzz.mjs';
 import { KernelMissing, prepareKernel } from './guest/kernel.mjs';
 import { PARTS, runPart } from './guest/parts.mjs';
 import { run } from './run.mjs';
-import { doctestCounts, emptyResult } from './test-groups.mjs';
+import { add, doctestCounts, emptyResult, runTap } from './test-groups.mjs';
 
+/** g++'s: a test of the stack counts allocations by operators new of its own, which clang's runtime does not let it have. */
 const BUILD = 'build-tsan';
 const SETTINGS = [
   '-DCMAKE_BUILD_TYPE=Debug',
-  '-DCMAKE_CXX_FLAGS_DEBUG=-O1 -g',
+  '-DCMAKE_CXX_FLAGS_DEBUG=-O1 -g1',
+  ...GCC,
   '-DMILLRACE_SANITIZE=thread',
   '-DMILLRACE_PRECOMPILE=ON',
 ];
@@ -66,8 +68,8 @@ export async function runFuzz() {
   return result;
 }
 
-/** Every part of tools/guest/parts.mjs; a check inside the guest counts as one. */
-export async function runGuests() {
+/** Parts of tools/guest/parts.mjs, in their order; a check inside the guest counts as one. */
+export async function runGuests(names = Object.keys(PARTS)) {
   const result = emptyResult();
   try {
     await prepareKernel();
@@ -78,11 +80,48 @@ export async function runGuests() {
     );
     return result;
   }
-  for (const name of Object.keys(PARTS)) {
+  for (const name of names) {
     const one = await runPart(name, { idle: true });
     result.passed += one.passed;
     result.failed += one.failed;
     result.report.push(...one.report);
+  }
+  return result;
+}
+
+/**
+ * Tests of TCP and UDP over DPDK's ports, as many as take seconds (`npm run test:ports` runs all of them): both ends in
+ * one process over a ring, and two programs over shared memory and over DPDK's driver for AF_XDP.
+ */
+const OVER_PORTS = [
+  { port: 'ring', folder: 'compat/loopback', files: ['net', 'dgram', 'hand-over', 'tls', 'http', 'congestion'] },
+  { port: 'memif', folder: 'e2e', files: ['interop', 'congestion', 'exit', 'kill', 'failures', 'follow'] },
+  {
+    port: 'dpdk',
+    folder: 'e2e',
+    files: [
+      'interop',
+      'congestion',
+      'failures',
+      'exit',
+      'kill',
+      'asymmetric',
+      'follow',
+      'flows',
+      'listen',
+      'hand-over',
+    ],
+  },
+];
+
+/** The tests of OVER_PORTS, one after another; a tap assertion counts as one. */
+export async function runPorts() {
+  let result = emptyResult();
+  for (const { port, folder, files } of OVER_PORTS) {
+    const paths = files.map((name) => join('dist/test', folder, `${name}.test.js`));
+    const one = await runTap(paths, { jobs: 1, timeoutSeconds: 300, env: { LAB_PORT: port } });
+    const of = (text) => `port ${port}: ${text}`;
+    result = add(result, { ...one, skipped: one.skipped.map(of), report: one.report.map(of) });
   }
   return result;
 }

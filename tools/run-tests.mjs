@@ -1,12 +1,12 @@
 // `npm test`: sets up, builds, and runs every group of tests, or those that are named as arguments:
-// `node tools/run-tests.mjs lint native sim threads fuzz unit package guest conformance e2e`. The last line is "N
+// `node tools/run-tests.mjs lint native sim threads fuzz unit package guest conformance e2e ports`. The last line is "N
 // passed, N failed, N skipped", summed over lint steps, doctest cases, seeds of the simulator, fuzz targets, tap
 // assertions and checks in the guest.
 // With CI=true an unlisted skip is a failure.
 import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { ROOT } from './files.mjs';
-import { runFuzz, runGuests, runThreads } from './proof-groups.mjs';
+import { runFuzz, runGuests, runPorts, runThreads } from './proof-groups.mjs';
 import { bin, run } from './run.mjs';
 import { setUp } from './setup.mjs';
 import { emptyResult, runConformance, runLint, runNative, runSim, runTapIn } from './test-groups.mjs';
@@ -21,9 +21,13 @@ const SKIPS_ALLOWED = [
 /** Folders of tests that are groups of their own. */
 const APART = new Set(['e2e', 'package']);
 
+/** All three parts are four minutes of a processor, which a quarter of an hour on two of them does not leave. */
+const GUESTS_THAT_FIT = ['rte-flow'];
+
 /**
  * `busy` groups use all processors and come first, one after another. Those `beside` then run on what the others, which
- * mostly wait, leave of the processors. Those `byName` run when they are named.
+ * mostly wait, leave of the processors. `short` is what runs when no group is named, for want of time;
+ * `needsOf`: the group whose packages it needs.
  */
 const GROUPS = {
   lint: { run: runLint, busy: true },
@@ -37,10 +41,10 @@ const GROUPS = {
     compiled: true,
     beside: true,
   },
-  // Not by itself: four minutes of a processor, of which `npm test` leaves two on two of them.
-  guest: { run: runGuests, compiled: true, beside: true, byName: true },
+  guest: { run: () => runGuests(), short: () => runGuests(GUESTS_THAT_FIT), compiled: true, beside: true },
   conformance: { run: runConformance, compiled: true },
   e2e: { run: () => runTapIn(['e2e'], { jobs: 1, timeoutSeconds: 300 }), compiled: true, privilege: true },
+  ports: { run: runPorts, compiled: true, privilege: true, needsOf: 'e2e' },
 };
 
 function unitFolders() {
@@ -64,14 +68,14 @@ async function build() {
   return null;
 }
 
-async function runGroup(name, missing, buildProblem) {
+async function runGroup(name, missing, buildProblem, named) {
   const group = GROUPS[name];
-  const absent = missing.filter((need) => need.groups.includes(name)).map((need) => need.package);
+  const absent = missing.filter((need) => need.groups.includes(group.needsOf ?? name)).map((need) => need.package);
   const skip = (reason) => ({ ...emptyResult(), skipped: [`${name}: the whole group: ${reason}`] });
   if (name !== 'lint' && absent.length > 0) return skip(`not installed: ${absent.join(' ')}`);
   if (group.compiled && buildProblem !== null) return { ...emptyResult(), failed: 1, report: ['was not built'] };
   if (group.privilege && process.getuid?.() !== 0) return skip('needs root for network namespaces');
-  return group.run();
+  return !named && group.short ? group.short() : group.run();
 }
 
 function print(name, result, seconds) {
@@ -94,17 +98,17 @@ async function main() {
     console.error(`no such group: ${unknown.join(', ')}; there are ${Object.keys(GROUPS).join(', ')}`);
     return 2;
   }
-  const names = wanted.length > 0 ? wanted : Object.keys(GROUPS).filter((name) => !GROUPS[name].byName);
+  const names = wanted.length > 0 ? wanted : Object.keys(GROUPS);
   const inCi = process.env.CI === 'true' || process.env.CI === '1';
   const compiled = names.some((name) => GROUPS[name].compiled);
-  const missing = await setUp(compiled ? ['build', ...names] : names);
+  const missing = await setUp([...(compiled ? ['build'] : []), ...names.map((name) => GROUPS[name].needsOf ?? name)]);
   const buildProblem = compiled ? await build() : null;
   if (buildProblem !== null) console.log(buildProblem);
   const total = { passed: 0, failed: 0, skipped: 0 };
   const runAll = async (group) => {
     for (const name of group) {
       const start = performance.now();
-      const result = await runGroup(name, missing, buildProblem);
+      const result = await runGroup(name, missing, buildProblem, wanted.length > 0);
       if (inCi) strictAboutSkips(result);
       print(name, result, (performance.now() - start) / 1000);
       total.passed += result.passed;

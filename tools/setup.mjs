@@ -16,7 +16,7 @@ const NEEDS = [
   { package: 'ninja-build', program: 'ninja', groups: ['native', 'sim', 'threads', 'fuzz'] },
   { package: 'doctest-dev', file: '/usr/include/doctest/doctest.h', groups: ['native', 'threads'] },
   { package: 'clang-format', program: 'clang-format', groups: ['lint'] },
-  { package: 'clang', program: 'clang', groups: ['lint', 'fuzz'] },
+  { package: 'clang', program: 'clang', groups: ['lint', 'native', 'sim', 'fuzz'] },
   { package: 'libbpf-dev', file: '/usr/include/bpf/bpf_helpers.h', groups: ['lint'] },
   { package: 'iproute2', program: 'ip', groups: ['e2e', 'demo', 'bench', 'guest'] },
   { package: 'ethtool', program: 'ethtool', groups: ['e2e', 'demo', 'bench', 'guest'] },

@@ -2,7 +2,7 @@
 // {passed, failed, skipped: [reason, ...], report: [text, ...]}.
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { cmakeBuild } from './cmake.mjs';
+import { CLANG, cmakeBuild } from './cmake.mjs';
 import { listFiles, ROOT } from './files.mjs';
 import { lint } from './lint.mjs';
 import { run } from './run.mjs';
@@ -12,7 +12,8 @@ export const BUILD = 'build-test';
 const SANITIZERS = 'address,undefined';
 const SETTINGS = [
   '-DCMAKE_BUILD_TYPE=Debug',
-  '-DCMAKE_CXX_FLAGS_DEBUG=-O1 -g',
+  '-DCMAKE_CXX_FLAGS_DEBUG=-O2 -g1',
+  ...CLANG,
   `-DMILLRACE_SANITIZE=${SANITIZERS}`,
   '-DMILLRACE_PRECOMPILE=ON',
 ];
@@ -207,7 +208,7 @@ async function runGolden() {
   return result;
 }
 
-function add(one, other) {
+export function add(one, other) {
   return {
     passed: one.passed + other.passed,
     failed: one.failed + other.failed,

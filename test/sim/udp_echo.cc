@@ -11,7 +11,7 @@ namespace millrace::sim {
 
 namespace {
 constexpr uint16_t kEchoPort = 7;
-constexpr uint32_t kReceived = 20, kAnswered = 21;
+constexpr uint32_t kReceived = 20;
 // Lengths differ from one datagram to the next, so that one cannot pass for another.
 constexpr uint32_t kMinBytes = 8;
 

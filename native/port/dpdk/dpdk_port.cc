@@ -22,7 +22,6 @@
 namespace millrace::dpdk {
 namespace {
 
-constexpr uint32_t kEthernetHeader = 14;
 constexpr uint32_t kHeaders = 4095;  // frames that the driver may hold at a time
 constexpr uint32_t kFrameBytesMax = 32768;
 constexpr Duration kReclaimEvery = Duration::millis(1);

@@ -103,7 +103,6 @@ class DpdkPort final : public Port {
   bool partial_checksums_ = false;
   bool stamps_ = false;  // the device says when packets came in
   ReceiveClock clock_;   // and by which clock
-  bool armed_ = false;
   std::atomic<bool> gone_{false};
   std::string bus_name_;  // whose removal is watched for
   PortInfo info_;

@@ -377,7 +377,7 @@ TEST_CASE("who waits for room hears of a reset though it does not read") {
     CAPTURE(waits_before);
     Bed bed;
     auto [client, server] = bed.connect();
-    const auto wait = [&] {
+    const auto wait = [&, server = server] {  // clang 14 takes no part of a binding by itself
       bed.stack.shared().socket(server)[socket_word::kWantWritable] = 1;
       bed.script.command(Command::kResume, server);
     };

@@ -248,7 +248,9 @@ TEST_CASE("cookies: one makes one connection, not another when its ACK comes aga
 }
 
 TEST_CASE("cookies: good for a minute at least and two at most") {
-  for (auto [seconds, good] : {std::pair{1, true}, {59, true}, {120, false}, {180, false}}) {
+  for (const auto& row : {std::pair{1, true}, {59, true}, {120, false}, {180, false}}) {
+    const int seconds = row.first;
+    const bool good = row.second;
     CAPTURE(seconds);
     Flooded s;
     s.ask(kFullSyn);

@@ -129,6 +129,7 @@ TEST_CASE("random segments: every invariant holds after each, nothing leaks") {
     CHECK(s.host.tcp->connection_count() == 0);
   }
   CHECK(delivered > 1000);
+  CHECK(resets > 0);
 }
 
 TEST_CASE("random bytes as segments to a listener and to nobody") {
