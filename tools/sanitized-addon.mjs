@@ -10,8 +10,7 @@ import { runTap } from './test-groups.mjs';
 
 const USAGE = `usage: npm run test:sanitized -- [options] [TEST...]
 Builds the addon under AddressSanitizer and UBSan, apart from the usual one, and runs compiled tests with it. TEST is a
-part of the name of a file in dist/test; without one, those of ${'test/lib, test/compat'} and the end-to-end tests in which
-sockets, threads and processes come and go.
+part of the name of a file in dist/test; without one, those of test/lib and test/compat, and the storms of test/e2e.
 
   --shell      prints the environment for a program of one's own: env $(npm run -s test:sanitized -- --shell) node ...
   --jobs N     files at a time; default 2
@@ -21,7 +20,7 @@ const FOLDER = join(ROOT, 'build-sanitized');
 const REPORTS = join(FOLDER, 'reports');
 /** -fno-rtti leaves UBSan nothing to look at for vptr. */
 const FLAGS = '-fsanitize=address,undefined -fno-sanitize=vptr -fno-omit-frame-pointer -g1 -O1';
-const DEFAULT = /^(?:lib|compat)\/|^e2e\/(?:storm|exit|threads|hand-over|dgram|tls|http|cluster|udp|listen|kill)\.test/;
+const DEFAULT = /^(?:lib|compat)\/|^e2e\/storm\.test/;
 
 /** node-gyp builds where binding.gyp lies. */
 async function build() {

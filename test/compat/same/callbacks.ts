@@ -12,6 +12,12 @@ import { main, parties, type Scenario, serve } from './support';
 const SERVER = { key: KEY, cert: CERTIFICATE };
 const CLIENT = { host: '127.0.0.1', ca: CERTIFICATE, servername: 'example.test' };
 
+/**
+ * From 22 on Node's JSStream catches what is thrown while C++ takes one piece, and keeps the last: of several exceptions in
+ * one piece the others are not told (docs/compatibility.md). Nothing else may be lost there either.
+ */
+const TELLS_EACH = Number(process.versions.node.split('.')[0]) < 22;
+
 export const scenarios: Record<string, Scenario> = {
   'a throw in every callback of a connection': (log) => {
     const party = parties(log);
@@ -124,7 +130,7 @@ export const scenarios: Record<string, Scenario> = {
 
   'a throw between the frames of http2 that came together': (log) => {
     const party = parties(log);
-    process.on('uncaughtException', (error) => party(`uncaught ${error.message}`)('told'));
+    process.on('uncaughtException', (error) => TELLS_EACH && party(`uncaught ${error.message}`)('told'));
     const fail = (text: string): never => {
       throw new Error(text);
     };
@@ -192,7 +198,7 @@ export const scenarios: Record<string, Scenario> = {
 
   'a throw between the records of tls that came together': (log) => {
     const party = parties(log);
-    process.on('uncaughtException', (error) => party(`uncaught ${error.message}`)('told'));
+    process.on('uncaughtException', (error) => TELLS_EACH && party(`uncaught ${error.message}`)('told'));
     const server = tls.createServer(SERVER, (socket) => {
       socket.resume();
       // Small records; many fit into one read.

@@ -136,7 +136,7 @@ class End {
 
   /** Only where plain Node survives it: in most events its streams lose their place. */
   maybeThrow() {
-    if (process.env.STORM_THROW !== '0' && this.int(40) === 0) operations.all.throwNow();
+    if (this.int(40) === 0) operations.all.throwNow();
   }
 
   // --- receiving
