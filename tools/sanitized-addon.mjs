@@ -75,8 +75,7 @@ async function main() {
     console.error(problem);
     return 1;
   }
-  rmSync(REPORTS, { recursive: true, force: true });
-  mkdirSync(REPORTS);
+  mkdirSync(REPORTS, { recursive: true });
   const env = await environment();
   if (values.shell) {
     console.log(
@@ -86,6 +85,8 @@ async function main() {
     );
     return 0;
   }
+  rmSync(REPORTS, { recursive: true, force: true });
+  mkdirSync(REPORTS);
   const files = testFiles(positionals);
   if (files.length === 0) {
     console.error('nothing to run in dist/test: npm run compile && npx tsc -p test/tsconfig.json');
