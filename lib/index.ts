@@ -5,7 +5,7 @@ import type { Stats } from './stats';
 export type { PortReport } from './binding';
 export { connectionInfo, setCongestion } from './congestion';
 export type * from './engine';
-export { NOT_OURS } from './engine';
+export { ANONYMOUS, NOT_OURS } from './engine';
 export { InterfaceError, OptionError, UnavailableError, UnknownOptionError } from './errors';
 export { handOver } from './hand-over';
 export { type LifecycleEvents, lifecycle } from './lifecycle';
