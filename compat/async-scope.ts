@@ -61,7 +61,10 @@ export function newScope(engine: Engine, type: string, resource: object, trigger
  * @param target the handle, or what takes its place
  */
 export function scopeOf(engine: Engine, type: string, handle: Identified, target: object = handle): AsyncScope {
-  if (watchers.size > 0) return adopt(handle, target);
+  if (watchers.size > 0) {
+    const known = typeof handle.getAsyncId === 'function';
+    return known ? adopt(handle as Required<Identified>, target) : newScope(engine, type, target, executionAsyncId());
+  }
   const making = makings.get(handle);
   const make = () => engine.createContext(target, type);
   // Before Node 24 stores are kept on the resource: those of the handle's making are there, and are to stay.
@@ -72,7 +75,7 @@ export function scopeOf(engine: Engine, type: string, handle: Identified, target
 }
 
 /** The handle goes by its id, under which hooks know it, and ends by itself. */
-function adopt(handle: Identified, target: object): AsyncScope {
+function adopt(handle: Required<Identified>, target: object): AsyncScope {
   const frame = makings.get(handle) ?? passing();
   for (const symbol of Object.getOwnPropertySymbols(frame)) {
     const isId = symbol.description === 'async_id_symbol';
@@ -85,8 +88,9 @@ function adopt(handle: Identified, target: object): AsyncScope {
   return new ResourceScope(target as AsyncResource, false);
 }
 
+/** A handle; the stand-in of one that a cluster worker has has no id. */
 interface Identified {
-  getAsyncId(): number;
+  getAsyncId?(): number;
 }
 
 class EngineScope implements AsyncScope {

@@ -105,7 +105,7 @@ function accept(
   isClosed: () => boolean,
 ): () => Upcall {
   const handle = new SocketHandle(engine, null);
-  linkOf(handle)?.accept(connection, kernel.getAsyncId());
+  linkOf(handle)?.accept(connection, scope.asyncId ?? 0);
   return () => {
     // Read at this moment: cluster and others put their own in place of net's.
     const { onconnection } = kernel;
