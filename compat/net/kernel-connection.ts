@@ -28,6 +28,8 @@ export class KernelConnection implements Connection {
   #reading = false;
   #closed = false;
   #shutting = false;
+  /** Another process has the socket too. */
+  #shared = false;
   /** Bytes that libuv still has. */
   #pendingBytes = 0;
   #writerWaits = false;
@@ -108,15 +110,22 @@ export class KernelConnection implements Connection {
       end();
       return;
     }
-    // What was taken is sent: libuv would throw it away. What comes meanwhile is answered with a reset, as by the kernel:
-    // two ends that have both been closed would wait for each other.
+    // What was taken is sent: libuv would throw it away.
     this.#atRest = end;
+    // What comes meanwhile is that process's to read.
+    if (this.#shared) return;
+    // It is answered with a reset, as by the kernel: two ends that have both been closed would wait for each other.
     this.handle.onread = (data: ArrayBuffer | undefined) => {
       if (data === undefined && state[stream.kReadBytesOrError] === EOF) return;
       this.#atRest = () => {};
       this.#reset();
     };
     if (this.handle.readStart() !== 0) end();
+  }
+
+  /** The socket goes to another process, too: what this one does to it from now on must not touch what that one has. */
+  share(): void {
+    this.#shared = true;
   }
 
   /** The handle is another's. */
@@ -160,7 +169,7 @@ export class KernelConnection implements Connection {
 
   /** While its FIN is under way libuv refuses a reset, and Node's handle then takes no close() either, ever. */
   #reset(): void {
-    if (this.#shutting || this.handle.reset() !== 0) this.handle.close();
+    if (this.#shared || this.#shutting || this.handle.reset() !== 0) this.handle.close();
   }
 
   /** False when the connection is dead. */

@@ -6,6 +6,7 @@ import { types } from 'node:util';
 import { type Internals, internals, ownerSymbolOf, ownSymbol } from '../internals';
 import { replaceMethod } from '../replace';
 import { linkOf } from './handle';
+import { KernelConnection } from './kernel-connection';
 import { type Link, openLinks } from './link';
 import { listenNoMore } from './listen';
 import { ownerOf, setAsyncId } from './upcall';
@@ -144,6 +145,7 @@ function patchSendHandle({ Pipe, stream }: Internals): void {
               stream.streamBaseState[stream.kLastWriteWasAsync] = 0;
               return errno;
             }
+            share(link);
             args[2] = link.kernel;
           }
           return Reflect.apply(original, this, args);
@@ -152,6 +154,10 @@ function patchSendHandle({ Pipe, stream }: Internals): void {
       return hook[name] as (...args: unknown[]) => unknown;
     });
   }
+}
+
+function share(link: Link): void {
+  if (link.connection instanceof KernelConnection) link.connection.share();
 }
 
 interface StdioSocket {
@@ -169,6 +175,7 @@ function patchStdio(): void {
       for (const socket of sockets) {
         const link = linkOf(socket._handle);
         if (link === undefined || link.leave() !== 0) continue;
+        share(link);
         // As Node does to the handle of such a socket.
         link.setReading(false);
         if (socket._handle !== null) socket._handle.reading = false;

@@ -1,5 +1,6 @@
 /** Leaving the fast path in mid-stream: whatever stands on the socket does not notice. Both ends leave together here. */
 import { AsyncLocalStorage } from 'node:async_hooks';
+import { fork } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
@@ -7,6 +8,7 @@ import * as http from 'node:http';
 import * as http2 from 'node:http2';
 import * as net from 'node:net';
 import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as tls from 'node:tls';
 import t, { type Test } from 'tap';
@@ -102,6 +104,67 @@ t.test('bytes that nobody has read, and bytes that nobody has taken, go along', 
   const [gotUp, gotDown] = await Promise.all([readAll(server), readAll(client), ...writes]);
   t.equal(sha(gotUp as Buffer), sha(up));
   t.equal(sha(gotDown as Buffer), sha(down));
+});
+
+/** Reads a socket that it is sent, tells the digest of the first bytes, and goes on to the end when it is told to. */
+const CHILD = `
+  const hash = require('node:crypto').createHash('sha256');
+  let left = Number(process.argv[2]);
+  let socket;
+  process.on('message', (message, sent) => {
+    if (message === 'end') {
+      socket.end('bye');
+      return process.disconnect();
+    }
+    socket = sent;
+    const late = setTimeout(() => process.send('bytes that did not come: ' + left), 3000);
+    socket.on('data', (data) => {
+      hash.update(data);
+      left -= data.length;
+      if (left > 0) return;
+      clearTimeout(late);
+      process.send(hash.digest('hex'));
+    });
+  });`;
+
+/** How many bytes of one write the stack takes while nobody reads. */
+async function takenBytes(t: Test): Promise<number> {
+  const [client, server] = await pair(t);
+  client.pause();
+  server.write(Buffer.alloc(20_000_000));
+  await sleep(50);
+  return 20_000_000 - (server as unknown as { _handle: { writeQueueSize: number } })._handle.writeQueueSize;
+}
+
+t.test('sent to another process while it writes: what comes is for that one alone', { skip }, async (t) => {
+  const up = randomBytes(300_000);
+  const down = randomBytes((await takenBytes(t)) + 200_000);
+  const program = join(t.testdir({ 'child.js': CHILD }), 'child.js');
+  const child = fork(program, [String(up.length)], { execArgv: [], env: { PATH: process.env['PATH'] } });
+  t.teardown(() => child.kill());
+  const [client, server] = await pair(t, { pauseOnConnect: true });
+  client.pause();
+  client.write(up.subarray(0, 100_000));
+  // One write, of a little more than the stack takes: the rest goes to the kernel's socket, which is full then. What that
+  // does not take at all is cancelled, as Node does with every write of a socket that it sends away.
+  server.on('error', () => {});
+  server.write(down);
+  await sleep(50);
+  t.ok(server.writableLength > 0, 'more than the stack takes');
+  const told = once(child, 'message');
+  child.send('socket', server);
+  // Behind the answer of the child, at which Node closes the socket here.
+  await sleep(200);
+  client.write(up.subarray(100_000));
+  t.same(await told, [sha(up), undefined]);
+  const received = readAll(client);
+  await sleep(200);
+  child.send('end');
+  client.end();
+  const got = await received;
+  const before = got.subarray(0, -3);
+  t.ok(before.length > 0 && before.equals(down.subarray(0, before.length)), 'what was written here');
+  t.equal(String(got.subarray(-3)), 'bye', 'and there');
 });
 
 t.test('read in part: what is with the program stays there', { skip }, async (t) => {
