@@ -91,8 +91,7 @@ export async function runGuests(names = Object.keys(PARTS)) {
 
 /**
  * Tests of TCP and UDP over DPDK's ports, as many as take seconds (`npm run test:ports` runs all of them): both ends in
- * one process over a ring, and two programs over shared memory and over DPDK's driver for AF_XDP. `hand-over` over dpdk
- * is none of them while it fails at times (docs/testing.md).
+ * one process over a ring, and two programs over shared memory and over DPDK's driver for AF_XDP.
  */
 const OVER_PORTS = [
   { port: 'ring', folder: 'compat/loopback', files: ['net', 'dgram', 'hand-over', 'tls', 'http', 'congestion'] },
