@@ -117,9 +117,9 @@ async function client(context) {
   record('the server ends', await end);
   await ask('start');
   const widow = await open(url('ws'));
-  await ask('kill');
-  // Nobody could say goodbye: what is sent now is answered by a reset.
+  // The kernel ends the connection for who is gone, perhaps before we hear that it is.
   const alone = closing(widow);
+  await ask('kill');
   widow.send('are you there');
   record('the server is killed', await alone);
   await ask('start');
