@@ -62,8 +62,8 @@ export function newScope(engine: Engine, type: string, resource: object, trigger
  */
 export function scopeOf(engine: Engine, type: string, handle: Identified, target: object = handle): AsyncScope {
   if (watchers.size > 0) {
-    const known = typeof handle.getAsyncId === 'function';
-    return known ? adopt(handle as Required<Identified>, target) : newScope(engine, type, target, executionAsyncId());
+    const id = asyncIdOf(handle);
+    return id === 0 ? newScope(engine, type, target, executionAsyncId()) : adopt(handle, id, target);
   }
   const making = makings.get(handle);
   const make = () => engine.createContext(target, type);
@@ -74,21 +74,25 @@ export function scopeOf(engine: Engine, type: string, handle: Identified, target
   return new EngineScope(engine, context);
 }
 
-/** The handle goes by its id, under which hooks know it, and ends by itself. */
-function adopt(handle: Required<Identified>, target: object): AsyncScope {
+/** 0: the stand-in of a handle that a cluster worker has. */
+export function asyncIdOf(handle: Identified): number {
+  return handle.getAsyncId?.() ?? 0;
+}
+
+/** The handle goes by its `id`, under which hooks know it, and ends by itself. */
+function adopt(handle: Identified, id: number, target: object): AsyncScope {
   const frame = makings.get(handle) ?? passing();
   for (const symbol of Object.getOwnPropertySymbols(frame)) {
     const isId = symbol.description === 'async_id_symbol';
     // The target has the stores that are kept on a resource; these are what else an AsyncResource consists of.
     if (isId || symbol.description === 'trigger_async_id_symbol' || symbol.description === 'context_frame') {
-      const value: unknown = isId ? handle.getAsyncId() : Reflect.get(frame, symbol);
+      const value: unknown = isId ? id : Reflect.get(frame, symbol);
       Object.defineProperty(target, symbol, { value, configurable: true, writable: true });
     }
   }
   return new ResourceScope(target as AsyncResource, false);
 }
 
-/** A handle; the stand-in of one that a cluster worker has has no id. */
 interface Identified {
   getAsyncId?(): number;
 }

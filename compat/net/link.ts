@@ -185,8 +185,6 @@ export class Link implements ConnectionSink {
     if (this.#reading) this.#startReading(kernel);
   }
 
-  readonly #settle = (): void => this.#engine.settle();
-
   /** A consumer in C++ is about to call. */
   settle(): void {
     this.#engine.settle();
@@ -461,7 +459,7 @@ export class Link implements ConnectionSink {
         whole ? bytes.buffer : bytes,
       );
     }
-    if (this.#consumer === 'native') beforeReading(this.handle, this.#records, this.#settle);
+    if (this.#consumer === 'native') beforeReading(this, this.#records);
     this.#records++;
     // After an upgrade http's server has let go of the connection: the short way is open for what comes next.
     if (this.#consumer === 'parser' && parserReleased(this.handle)) this.consumer = 'script';

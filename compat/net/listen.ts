@@ -3,7 +3,7 @@
  * the port reserved, its reference keeps the loop alive, and it takes whatever does not come by the fast path.
  */
 import type { Connection, Engine, Listener, SocketAddress, Upcall } from '../../lib/engine';
-import { type AsyncScope, scopeOf } from '../async-scope';
+import { asyncIdOf, type AsyncScope, scopeOf } from '../async-scope';
 import type { AddressOut, TcpHandle } from '../internals';
 import { chosenFor } from './chosen';
 import { linkOf, SocketHandle } from './handle';
@@ -105,7 +105,7 @@ function accept(
   isClosed: () => boolean,
 ): () => Upcall {
   const handle = new SocketHandle(engine, null);
-  linkOf(handle)?.accept(connection, scope.asyncId ?? 0);
+  linkOf(handle)?.accept(connection, asyncIdOf(kernel));
   return () => {
     // Read at this moment: cluster and others put their own in place of net's.
     const { onconnection } = kernel;

@@ -8,12 +8,16 @@
 import { ownSymbol } from '../internals';
 import { ownerOf, topmost } from './upcall';
 
-type Settle = () => void;
+/** A connection to whose reader bytes are on their way: it tells of an exception that is pending. */
+interface Source {
+  readonly handle: object;
+  settle(): void;
+}
 
 const SESSION = /^(?:Client|Server)Http2Session$/;
 
-/** Tells of an exception that is pending; set while bytes may be on their way through C++. */
-let pending: Settle | null = null;
+/** Set while bytes may be on their way through C++ in a program that survives exceptions. */
+let pending: Source | null = null;
 let sessionsDone = false;
 let streamsDone = false;
 let secureDone = false;
@@ -25,11 +29,11 @@ export function survivesExceptions(): boolean {
   return process.listenerCount('uncaughtException') > 0 || process.hasUncaughtExceptionCaptureCallback();
 }
 
-/** C++ is about to get bytes of `handle`, of which it has had some `pieces`. */
-export function beforeReading(handle: object, pieces: number, settle: Settle): void {
-  pending = survivesExceptions() ? settle : null;
+/** C++ is about to get bytes of `source`, of which it has had some `pieces`. */
+export function beforeReading(source: Source, pieces: number): void {
+  pending = survivesExceptions() ? source : null;
   if (pending === null || pieces >= READER_IS_NEW || (secureDone && sessionsDone)) return;
-  const owner = ownerOf(topmost(handle));
+  const owner = ownerOf(topmost(source.handle));
   if (owner === undefined) return;
   if (!secureDone && 'encrypted' in owner) watchSecure(owner);
   if (!sessionsDone) watchSession(owner);
@@ -81,7 +85,7 @@ function watchStreams(session: object): void {
 function settleBefore(type: object, name: symbol, original: unknown): void {
   if (typeof original !== 'function') return;
   const value = function (this: unknown, ...args: unknown[]): unknown {
-    pending?.();
+    pending?.settle();
     return Reflect.apply(original, this, args);
   };
   Object.defineProperty(type, name, { value, configurable: true, enumerable: false, writable: true });
@@ -98,7 +102,7 @@ function settleBeforeGetter(type: object, name: string, before?: (self: object) 
   Object.defineProperty(type, name, {
     ...found,
     get(this: object) {
-      pending?.();
+      pending?.settle();
       before?.(this);
       return Reflect.apply(original, this, []);
     },
