@@ -127,11 +127,12 @@ std::optional<AddressFact> parse_address(const nlmsghdr& message) {
                        }
                        if (type == IFA_FLAGS) flags = attribute_as<uint32_t>(value, flags);
                      });
+  fact.link_local = needs_scope(fact.address);
   // RFC 4862 5.4: not ours before duplicate address detection has passed (RFC 4429: unless
-  // optimistic).
-  const bool tentative = (flags & IFA_F_TENTATIVE) && !(flags & IFA_F_OPTIMISTIC);
+  // optimistic, but then the kernel solicits nobody from it, 3.3).
+  const bool optimistic = (flags & IFA_F_OPTIMISTIC) && !fact.link_local;
+  const bool tentative = (flags & IFA_F_TENTATIVE) && !optimistic;
   if (!have_any || tentative || (flags & IFA_F_DADFAILED)) return std::nullopt;
-  if (needs_scope(fact.address)) return std::nullopt;
   return fact;
 }
 

@@ -16,6 +16,7 @@ struct AddressFact {
   uint32_t ifindex = 0;
   wire::IpAddress address;
   uint8_t prefix_length = 0;
+  bool link_local = false;  // IPv6: means nothing without its interface (RFC 4007)
   auto operator<=>(const AddressFact&) const = default;
 };
 
@@ -29,8 +30,7 @@ struct NeighborFact {
 
 // RTM_NEWLINK, RTM_DELLINK (which is a link that is down).
 std::optional<net::LinkConfig> parse_link(const nlmsghdr& message);
-// RTM_NEWADDR. None for addresses that cannot be used (tentative, duplicate) or only with a scope
-// (IPv6 link-local): packets to those are the kernel's.
+// RTM_NEWADDR. None for addresses that cannot be used: tentative or duplicate ones.
 std::optional<AddressFact> parse_address(const nlmsghdr& message);
 // RTM_NEWNEIGH, RTM_DELNEIGH.
 std::optional<NeighborFact> parse_neighbor(const nlmsghdr& message);

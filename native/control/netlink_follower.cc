@@ -4,12 +4,14 @@
 #include <linux/fib_rules.h>
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
+#include <netinet/in.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstring>
 
 namespace millrace::control {
 namespace {
@@ -66,6 +68,9 @@ Error NetlinkFollower::open() {
     close();
     return error;
   }
+  nothing_fd_ = socket(AF_INET6, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_NONE);
+  const int hops = 1;  // to the neighbour, no further
+  setsockopt(nothing_fd_, IPPROTO_IPV6, IPV6_UNICAST_HOPS, &hops, sizeof(hops));
   return kOk;
 }
 
@@ -74,7 +79,8 @@ void NetlinkFollower::close() {
   tables_.close();
   if (timer_fd_ >= 0) ::close(timer_fd_);
   if (poll_fd_ >= 0) ::close(poll_fd_);
-  timer_fd_ = poll_fd_ = -1;
+  if (nothing_fd_ >= 0) ::close(nothing_fd_);
+  timer_fd_ = poll_fd_ = nothing_fd_ = -1;
 }
 
 Error NetlinkFollower::start(Instant now) {
@@ -177,10 +183,18 @@ Error NetlinkFollower::read_links() {
 
 Error NetlinkFollower::read_addresses() {
   const Error error = read_table(
-      tables_, RTM_GETADDR, ifaddrmsg{}, [&] { fresh_addresses_.clear(); },
+      tables_, RTM_GETADDR, ifaddrmsg{},
+      [&] {
+        fresh_addresses_.clear();
+        link_locals_.clear();
+      },
       [&](const nlmsghdr& message) {
         const auto fact = parse_address(message);
         if (!fact || !followed(fact->ifindex)) return;
+        if (fact->link_local) {
+          link_locals_.push_back(fact->ifindex);
+          return;
+        }
         if (fresh_addresses_.size() < limits_.addresses_max) fresh_addresses_.push_back(*fact);
       });
   if (error) return error;
@@ -347,11 +361,33 @@ void NetlinkFollower::resolve(uint32_t ifindex, const wire::IpAddress& address) 
     NetlinkRequest solicit(RTM_NEWNEIGH, NLM_F_CREATE);
     solicit.body(use).attribute(NDA_DST, destination);
     if (Error error = events_.send(solicit)) ++counters_.errors;
+    if (!address.is_v4() && !has_link_local(ifindex)) send_nothing(ifindex, address);
   }
   // An entry that is reachable already changes in nothing and gives no event: ask for it.
   NetlinkRequest query(RTM_GETNEIGH, 0);
   query.body(body).attribute(NDA_DST, destination);
   if (Error error = events_.send(query)) ++counters_.errors;
+}
+
+bool NetlinkFollower::has_link_local(uint32_t ifindex) const {
+  return std::find(link_locals_.begin(), link_locals_.end(), ifindex) != link_locals_.end();
+}
+
+// The kernel solicits an IPv6 neighbour from the source of a packet that waits for it, or without
+// one from a link-local address; with neither it tells nobody and the entry fails. Interfaces are
+// without while duplicate address detection runs, and for good with addrgenmode none. "No next
+// header" is what every receiver ignores (RFC 8200 4.7).
+void NetlinkFollower::send_nothing(uint32_t ifindex, const wire::IpAddress& address) {
+  const int interface = int(ifindex);
+  sockaddr_in6 to{};
+  to.sin6_family = AF_INET6;
+  to.sin6_scope_id = ifindex;
+  std::memcpy(&to.sin6_addr, address.data(), sizeof(to.sin6_addr));
+  if (nothing_fd_ < 0 ||
+      setsockopt(nothing_fd_, SOL_SOCKET, SO_BINDTOIFINDEX, &interface, sizeof(interface)) != 0 ||
+      sendto(nothing_fd_, "", 0, 0, reinterpret_cast<const sockaddr*>(&to), sizeof(to)) < 0) {
+    ++counters_.errors;
+  }
 }
 
 }  // namespace millrace::control

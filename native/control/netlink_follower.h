@@ -4,7 +4,8 @@
 // 4861 are its business: ARP and neighbour discovery are never steered to us). Tables main, local
 // and default are followed; policy rules that lead to other tables are counted, not obeyed.
 // IPv6 link-local addresses are not told: without their scope (RFC 4007) they would be ambiguous,
-// so they stay the kernel's.
+// so they stay the kernel's. It solicits neighbours from them; where there is none, or not yet, it
+// is given a packet to send.
 //
 //   control::NetlinkFollower follower(sink, {});
 //   if (Error e = follower.open()) ...            // EPERM, EMFILE: sockets refused
@@ -79,6 +80,8 @@ class NetlinkFollower final : public net::NeighborResolver {
   void on_event(Instant now, const nlmsghdr& message);
   void on_neighbor(Instant now, const NeighborFact& fact);
   bool is_fixed(uint32_t ifindex, const wire::IpAddress& address) const;
+  bool has_link_local(uint32_t ifindex) const;
+  void send_nothing(uint32_t ifindex, const wire::IpAddress& address);
   Error resync(Instant now);
   Error read_links();
   Error read_addresses();
@@ -98,7 +101,9 @@ class NetlinkFollower final : public net::NeighborResolver {
   NetlinkSocket tables_;
   int poll_fd_ = -1;
   int timer_fd_ = -1;
+  int nothing_fd_ = -1;  // raw, of protocol 59; -1: not allowed, or no IPv6 here
   std::vector<uint32_t> followed_;
+  std::vector<uint32_t> link_locals_;  // interfaces, once for each usable address
   // What the sink was told.
   std::vector<net::LinkConfig> links_;
   std::vector<AddressFact> addresses_;

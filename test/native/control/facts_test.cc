@@ -163,7 +163,9 @@ TEST_CASE("facts: addresses") {
   CHECK(!parse(IFA_F_TENTATIVE, "2001:db8::1", ""));
   CHECK(parse(IFA_F_TENTATIVE | IFA_F_OPTIMISTIC, "2001:db8::1", ""));
   CHECK(!parse(IFA_F_DADFAILED, "2001:db8::1", ""));
-  CHECK(!parse(0, "fe80::1", ""));
+  CHECK(!parse(0, "2001:db8::1", "")->link_local);
+  CHECK(parse(0, "fe80::1", "")->link_local);
+  CHECK(!parse(IFA_F_TENTATIVE | IFA_F_OPTIMISTIC, "fe80::1", ""));
 }
 
 TEST_CASE("facts: neighbour states") {

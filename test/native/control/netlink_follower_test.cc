@@ -199,6 +199,22 @@ TEST_CASE("netlink: an address counts when duplicate address detection has passe
   CHECK(f.until([&] { return f.sink.addresses.count(ip("fd77::77")) == 1; }, 5000));
 }
 
+TEST_CASE("netlink: neighbours are resolved where no link-local address is to ask from" *
+          needs_root()) {
+  Following f;
+  REQUIRE(f.ok);
+  REQUIRE(run({"ip", "link", "set", "mrh", "addrgenmode", "none"}));
+  REQUIRE(run({"ip", "-6", "addr", "flush", "dev", "mrh", "scope", "link"}));
+  CHECK(!f.until([] { return false; }, 50));  // the news of it
+  const auto is = [&](NeighborState state) {
+    const auto at = f.sink.neighbors.find(ip("fd77::2"));
+    return at != f.sink.neighbors.end() && at->second.second == state;
+  };
+  f.follower.resolve(f.ifindex, ip("fd77::2"));
+  CHECK(f.until([&] { return is(NeighborState::kReachable); }));
+  CHECK(f.follower.counters().errors == 0);
+}
+
 TEST_CASE("netlink: neighbours are resolved by the kernel" * needs_root()) {
   Following f;
   REQUIRE(f.ok);

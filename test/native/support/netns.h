@@ -6,13 +6,17 @@
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <sched.h>
 #include <spawn.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <string>
 #include <vector>
 
@@ -96,7 +100,9 @@ class VethPair {
          configure(kHere, "10.77.0.1/24", "fd77::1/64");
     if (!ok) return;
     Inside other(there);
-    ok = configure(kThere, "10.77.0.2/24", "fd77::2/64");
+    ok = configure(kThere, "10.77.0.2/24", "fd77::2/64") && runs(kThere);
+    Inside back(here);
+    ok = ok && runs(kHere);
   }
 
   Namespace here, there;
@@ -107,6 +113,20 @@ class VethPair {
     return run({"ip", "addr", "add", v4, "dev", name}) &&
            run({"ip", "addr", "add", v6, "dev", name, "nodad"}) &&
            run({"ip", "link", "set", name, "up"});
+  }
+  // The kernel tells of the carrier up to a second after it came, later when many links come and
+  // go; until then it drops what is sent, and solicitations of neighbours with it.
+  static bool runs(const char* name) {
+    const int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    ifreq request{};
+    std::strncpy(request.ifr_name, name, IFNAMSIZ - 1);
+    bool running = false;
+    for (int tries = 0; tries < 1000 && !running; ++tries) {
+      if (tries > 0) usleep(10'000);
+      running = ioctl(fd, SIOCGIFFLAGS, &request) == 0 && (request.ifr_flags & IFF_RUNNING);
+    }
+    close(fd);
+    return running;
   }
 };
 
