@@ -81,7 +81,7 @@ std::unique_ptr<XdpSteering> XdpSteering::open(const char* interface,
   }
   const uint32_t ifindex = if_nametoindex(interface);
   if (ifindex == 0) {
-    error.set(ENODEV, "there is no network interface \"%s\"", interface);
+    error.set(errno, "cannot look for \"%s\": %s", interface, std::strerror(errno));
     return nullptr;
   }
   std::unique_ptr<XdpSteering> steering(new (std::nothrow) XdpSteering());

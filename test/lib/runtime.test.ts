@@ -5,6 +5,7 @@ import t from 'tap';
 import type { Stats } from '../../lib/index';
 
 const index = join(__dirname, '..', '..', 'lib', 'index.js');
+const register = join(__dirname, '..', '..', 'compat', 'register.js');
 
 /** Runs a program that has the public API as `api`, in a process of its own: options are read once per process. */
 function run(
@@ -84,6 +85,21 @@ t.test('more memory than there may be', async (t) => {
     stdout: 'false\n',
     stderr: /^millrace: sockets stay with the kernel: \d+ MiB of address space are wanted[^\n]*ulimit -v[^\n]*\n$/,
   });
+});
+
+t.test('a capture that finds no room is said, once', async (t) => {
+  const program = `api.acquireEngine();
+    const net = require('node:net');
+    const server = net.createServer((socket) => socket.end()).listen(0, () => {
+      net.connect(server.address().port).resume().on('close', () => server.close());
+    });`;
+  t.match(
+    run(`require(${JSON.stringify(register)}); ${program}`, { MILLRACE_PORT: 'loopback', MILLRACE_PCAP: '/dev/full' }),
+    {
+      code: 0,
+      stderr: /^millrace: the capture \/dev\/full ends here: No space left on device\n$/,
+    },
+  );
 });
 
 t.test('where the port cannot be opened', async (t) => {

@@ -110,16 +110,18 @@ void query_qdisc(Device& device) {
 
 bool query_device(const char* interface, Device& device, SetupError& error) {
   device = Device{};
-  device.ifindex = if_nametoindex(interface);
-  if (device.ifindex == 0) {
-    set_unknown_interface(interface, error);
-    return false;
-  }
   const int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   if (fd < 0) {
     error.set(errno, "cannot open a socket: %s", std::strerror(errno));
     return false;
   }
+  ifreq index{};
+  if (std::strlen(interface) >= IFNAMSIZ || !ask(fd, interface, SIOCGIFINDEX, index)) {
+    set_unknown_interface(interface, error);
+    ::close(fd);
+    return false;
+  }
+  device.ifindex = uint32_t(index.ifr_ifindex);
   ifreq address{}, mtu{}, flags{};
   const bool asked = ask(fd, interface, SIOCGIFHWADDR, address) &&
                      ask(fd, interface, SIOCGIFMTU, mtu) && ask(fd, interface, SIOCGIFFLAGS, flags);

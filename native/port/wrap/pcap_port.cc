@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 
 namespace millrace {
@@ -54,7 +55,7 @@ Result<std::unique_ptr<PcapPort>> PcapPort::open(std::unique_ptr<Port> inner,
 
 Error PcapPort::begin_file() {
   std::string path = options_.path;
-  if (file_number_ > 0) path += "." + std::to_string(file_number_);
+  if (file_number_ > 0) path.append(".").append(std::to_string(file_number_));
   // Captures hold other people's bytes: for the owner only.
   const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
   if (fd < 0) return Error{errno};
@@ -179,6 +180,8 @@ void PcapPort::write_out() {
     const ssize_t n = ::write(fd_, buffer_.data() + done, used_ - done);
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) {  // disk full or gone: end here, the file stays readable up to this point
+      std::fprintf(stderr, "millrace: the capture %s ends here: %s\n", options_.path.c_str(),
+                   n < 0 ? std::strerror(errno) : "nothing was written");
       ++pcap_stats_.write_errors;
       full_ = true;
       break;
