@@ -17,7 +17,7 @@ const SETTINGS = [
   '-DCMAKE_CXX_FLAGS_DEBUG=-O1 -g1',
   ...GCC,
   '-DMILLRACE_SANITIZE=thread',
-  '-DMILLRACE_PRECOMPILE=ON',
+  '-DMILLRACE_FROM_NOTHING=ON',
 ];
 /** Where threads meet: guardian, baton, rings and spare queues in the stack's folder; sharing in that of steering. */
 const PROGRAMS = ['test_stack', 'test_steer'];

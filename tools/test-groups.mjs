@@ -15,7 +15,7 @@ const SETTINGS = [
   '-DCMAKE_CXX_FLAGS_DEBUG=-O2 -g1',
   ...CLANG,
   `-DMILLRACE_SANITIZE=${SANITIZERS}`,
-  '-DMILLRACE_PRECOMPILE=ON',
+  '-DMILLRACE_FROM_NOTHING=ON',
 ];
 /** What a sanitizer finds ends the program, as a failed assertion does. */
 export const SANITIZED = {
