@@ -98,13 +98,16 @@ interface Identified {
 }
 
 class EngineScope implements AsyncScope {
-  readonly asyncId = undefined;
   readonly context: ContextId;
   readonly #engine: Engine;
 
   constructor(engine: Engine, context: ContextId) {
     this.#engine = engine;
     this.context = context;
+  }
+
+  get asyncId(): undefined {
+    return undefined;
   }
 
   bind(method: Method, receiver: unknown, argument: unknown): () => unknown {

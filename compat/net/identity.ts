@@ -8,14 +8,12 @@ import { internals, type TcpHandle } from '../internals';
 
 export class Identity {
   readonly #engine: Engine;
-  readonly #handle: object;
   /** null: of an accepted connection, or closed. */
   #former: TcpHandle | null;
   #scope: AsyncScope | null = null;
 
-  constructor(engine: Engine, handle: object, former: TcpHandle | null) {
+  constructor(engine: Engine, former: TcpHandle | null) {
     this.#engine = engine;
-    this.#handle = handle;
     this.#former = former;
   }
 
@@ -29,15 +27,15 @@ export class Identity {
   }
 
   /** An accepted connection begins. */
-  accept(serverAsyncId: number): void {
-    this.#scope = newScope(this.#engine, 'TCPWRAP', this.#handle, serverAsyncId);
+  accept(handle: object, serverAsyncId: number): void {
+    this.#scope = newScope(this.#engine, 'TCPWRAP', handle, serverAsyncId);
   }
 
   /** The former handle is about to give way. Returns the scope of `request`, which is its connect. */
-  connect(request: object): AsyncScope {
+  connect(handle: object, request: object): AsyncScope {
     const former = this.#former as TcpHandle;
     const id = former.getAsyncId();
-    this.#scope = scopeOf(this.#engine, 'TCPWRAP', former, this.#handle);
+    this.#scope = scopeOf(this.#engine, 'TCPWRAP', former, handle);
     return newScope(this.#engine, 'TCPCONNECTWRAP', request, id);
   }
 
@@ -52,10 +50,10 @@ export class Identity {
    * A new life: http's agent gives the socket to another request, and `resource` stands for the handle from now on.
    * @returns false when the handle's own id is the one that counts
    */
-  reset(resource: { handle?: unknown }): boolean {
+  reset(handle: object, resource: { handle?: unknown }): boolean {
     if (this.asyncId === undefined || this.#former === null) return false;
     // Hooks have seen that one.
-    if (resource.handle === this.#handle) resource.handle = this.#former;
+    if (resource.handle === handle) resource.handle = this.#former;
     this.#former.asyncReset(resource);
     this.#scope = scopeOf(this.#engine, 'TCPWRAP', this.#former, resource);
     return true;
