@@ -93,6 +93,8 @@ export class Link implements ConnectionSink {
   #shutDown = false;
   /** What was received while nobody wanted it. */
   #kept: Uint8Array[] = [];
+  /** The first of these is the rest of a piece that libuv would have read whole. */
+  #cut = false;
   #endSeen = false;
   #endKept = false;
   #ended = false;
@@ -178,6 +180,7 @@ export class Link implements ConnectionSink {
     kernel.context = this.#context();
     // The kernel tells of both once more.
     this.#kept = [];
+    this.#cut = false;
     if (!this.#ended) this.#endSeen = this.#endKept = false;
     this.outbound.open(kernel);
     // A FIN that was given to the engine goes behind what the engine could not give to the kernel.
@@ -307,7 +310,7 @@ export class Link implements ConnectionSink {
     // A closing handle keeps the loop alive until it has closed, referenced or not.
     this.#engine.hold(true);
     this.#updateHold();
-    if (reset || this.#kept.length > 0 || !this.#established) this.#connection?.abort();
+    if (reset || this.#kept.length > Number(this.#cut) || !this.#established) this.#connection?.abort();
     else this.#connection?.close();
     this.#kept = [];
     whenClosing(this.#engine, () => this.#finishClose(callback));
@@ -479,8 +482,10 @@ export class Link implements ConnectionSink {
   #deliverKept(): Upcall {
     const chunk = this.#kept[0] as Uint8Array;
     const fits = this.userBuffer?.byteLength ?? this.#recordOf(chunk);
-    if (fits < chunk.byteLength) this.#kept[0] = chunk.subarray(fits);
+    const rest = fits < chunk.byteLength;
+    if (rest) this.#kept[0] = chunk.subarray(fits);
     else this.#kept.shift();
+    this.#cut = rest && this.userBuffer === null;
     if (this.userBuffer === null) return this.#deliver(chunk.subarray(0, fits), true);
     const part = chunk.subarray(0, fits);
     return this.identity.bind(this.#fillUserBuffer, this, part);
