@@ -72,7 +72,7 @@ bool Stack::turn(Instant now, uint32_t frames_budget) {
   timers_.advance(now);
   // What arrived in the last turn has been seen by now: an answer takes the ACK along.
   push_written(now);
-  tcp_.send_held_acks(now);
+  tcp_.send_held_acks(now, tcp::Tcp::HeldAcks::kSeen);
   bool more = false;
   // What is sent over an in-process port can be received at once: go round until nothing moves.
   for (uint32_t left = frames_budget;;) {

@@ -137,12 +137,20 @@ constexpr uint32_t kAhead = 6;
 // processor's tables. A number of them in a row wait together: before the rest of its memory, one
 // line of each connection of such a group.
 constexpr uint32_t kGroup = 8;
+// Of the next packet while one is summed: as much as an Ethernet frame has.
+constexpr uint32_t kPayloadAheadBytes = 1536;
 
 [[gnu::always_inline]] inline void prefetch_group(const Core& core, uint32_t from, uint32_t count) {
   const uint32_t end = std::min(from + kGroup, count);
   for (uint32_t i = from; i < end; ++i) {
     prefetch(core.flows.guess(core.arrivals[i].hash));
   }
+}
+
+// Bytes that the kernel has just written on another processor: the sum over them is mostly waiting.
+[[gnu::always_inline]] inline void prefetch_payload(const Frame& frame) {
+  if (frame.flags & Frame::kChecksumVerified) return;
+  prefetch(frame.chunk + frame.offset, std::min(frame.length, kPayloadAheadBytes));
 }
 
 [[gnu::always_inline]] inline void prefetch_arrival(const Core& core, uint32_t i) {
@@ -165,7 +173,10 @@ void refuse_stray(Core& core, Instant now, const wire::FlowKey& key, Segment& s)
 void input_burst(Core& core, Instant now, std::span<const net::Received> burst) {
   MR_DASSERT(burst.size() <= core.arrivals.size());
   uint32_t count = 0;
-  for (const net::Received& r : burst) count += take(core, r, core.arrivals[count]) ? 1 : 0;
+  for (size_t i = 0; i < burst.size(); ++i) {
+    if (i + 1 < burst.size()) prefetch_payload(*burst[i + 1].frame);
+    count += take(core, burst[i], core.arrivals[count]) ? 1 : 0;
+  }
   for (uint32_t i = 0; i < count; ++i) core.flows.prefetch(core.arrivals[i].hash);
   prefetch_group(core, 0, count);
   for (uint32_t i = 0; i < std::min(count, kAhead); ++i) prefetch_arrival(core, i);
