@@ -31,8 +31,6 @@ const SLABS = 16;
 /** Slab numbers wrap here; a power of two, far above the number outstanding. */
 const SLAB_NUMBERS = 1024;
 const UNSPECIFIED = { IPv4: '0.0.0.0', IPv6: '::' } as const;
-/** More than one round of the event loop may have. */
-const TURNS_MAX = 256;
 const EAGAIN = 11;
 const ENOTSUP = 95;
 const ENETUNREACH = 101;
@@ -131,7 +129,7 @@ export class StackEngine implements Engine, ConnectionHost {
   }
 
   get turn(): number {
-    return this.round * TURNS_MAX + (this.#words[HEADER.answering] as number);
+    return this.#words[HEADER.looks] as number;
   }
 
   settle(): void {

@@ -118,8 +118,12 @@ void NetlinkFollower::on_event(Instant now, const nlmsghdr& message) {
     case RTM_DELNEIGH:
       if (const auto fact = parse_neighbor(message)) on_neighbor(now, *fact);
       break;
-    case RTM_NEWLINK:
     case RTM_DELLINK:
+      // Told at once: until all is read anew another one may have the number.
+      if (const auto link = parse_link(message); link && link->gone) leave(link->ifindex);
+      stale_ = true;
+      break;
+    case RTM_NEWLINK:
     case RTM_NEWADDR:
     case RTM_DELADDR:
     case RTM_NEWROUTE:
@@ -169,14 +173,21 @@ Error NetlinkFollower::read_links() {
   if (error) return error;
   for (const net::LinkConfig& known : links_) {
     const auto same = [&](const net::LinkConfig& l) { return l.ifindex == known.ifindex; };
-    if (std::any_of(fresh.begin(), fresh.end(), same)) continue;
-    net::LinkConfig gone = known;
-    gone.up = false;
-    sink_.link(gone);
+    if (!std::any_of(fresh.begin(), fresh.end(), same)) leave(known.ifindex);
   }
   for (const net::LinkConfig& link : fresh) sink_.link(link);
   links_ = std::move(fresh);
   return kOk;
+}
+
+// Deleted, or moved to another namespace. Its addresses and routes go with the next reading.
+void NetlinkFollower::leave(uint32_t ifindex) {
+  if (std::erase(followed_, ifindex) == 0) return;
+  net::LinkConfig link;
+  link.ifindex = ifindex;
+  link.up = false;
+  link.gone = true;
+  sink_.link(link);
 }
 
 Error NetlinkFollower::read_addresses() {

@@ -2,6 +2,7 @@
 #include "stack/kernel_director.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <cstring>
 
 #include "wire/ipv4.h"
@@ -39,10 +40,7 @@ KernelDirector::~KernelDirector() {
   timers_.cancel(review_);
   ip_.set_resolver(nullptr);
   ip_.set_stray_handler(nullptr);
-  for (Interface& interface : interfaces_) {
-    interface.shared.keeper.reset();
-    interface.steering->close();
-  }
+  for (Interface& interface : interfaces_) close(interface);
   const auto forget = [this](List<Flow, RuleTag>& list) {
     while (Flow* flow = list.pop_front()) {
       flows_.remove(flow);
@@ -56,9 +54,15 @@ KernelDirector::~KernelDirector() {
   follower_.close();
 }
 
-void KernelDirector::add_interface(uint32_t ifindex, std::unique_ptr<steer::Steering> steering,
-                                   bool shared, Shared parts) {
-  interfaces_.push_back({ifindex, shared, std::move(steering), std::move(parts)});
+void KernelDirector::close(Interface& interface) {
+  interface.shared.keeper.reset();
+  interface.steering->close();
+}
+
+void KernelDirector::add_interface(const std::string& name, uint32_t ifindex,
+                                   std::unique_ptr<steer::Steering> steering, bool shared,
+                                   Shared parts) {
+  interfaces_.push_back({name, ifindex, shared, std::move(steering), std::move(parts)});
   shared_ |= shared;
   if (shared_) ip_.set_stray_handler(this);
   follower_.follow(ifindex);
@@ -464,6 +468,27 @@ bool KernelDirector::may_ask(Instant now) {
 
 // --- what the kernel and the port blocks tell
 
+// An interface that has gone may be back, from another namespace, with our program on it still and
+// our sockets no longer bound: what is steered to them would be lost.
+void KernelDirector::link(const net::LinkConfig& link) {
+  IpLayerSink::link(link);
+  if (!link.gone) return;
+  const auto found = std::find_if(interfaces_.begin(), interfaces_.end(),
+                                  [&](const auto& one) { return one.ifindex == link.ifindex; });
+  if (found == interfaces_.end()) return;
+  const steer::SteeringCounters last = found->steering->counters();
+#define X(name, meaning) gone_counters_.name += last.name;
+  MILLRACE_STEERING_COUNTERS(X)
+#undef X
+  close(*found);
+  std::fprintf(stderr,
+               "millrace: interface %s is gone: its connections have ended (ENETDOWN), and sockets "
+               "are the kernel's there\n",
+               found->name.c_str());
+  gone_.push_back(std::move(*found));
+  interfaces_.erase(found);
+}
+
 void KernelDirector::address(uint32_t ifindex, const wire::IpAddress& address,
                              uint8_t prefix_length, bool present) {
   IpLayerSink::address(ifindex, address, prefix_length, present);
@@ -490,7 +515,7 @@ void KernelDirector::block_returned(uint8_t protocol, uint16_t first_port) {
 }
 
 void KernelDirector::each_counter(const CounterVisitor& visit) const {
-  steer::SteeringCounters sum;
+  steer::SteeringCounters sum = gone_counters_;
   for (const Interface& interface : interfaces_) {
     const steer::SteeringCounters one = interface.steering->counters();
 #define X(name, meaning) sum.name += one.name;

@@ -126,7 +126,7 @@ bool add_interface(Stack& stack, KernelDirector& director, const std::string& na
         SpareQueues::open(name.c_str(), *steering, device_queues, stack.pool().frame_bytes());
     parts.answers = std::make_unique<RssAnswerQueues>(name, std::move(queues));
   }
-  director.add_interface(link.ifindex, std::move(steering), shared, std::move(parts));
+  director.add_interface(name, link.ifindex, std::move(steering), shared, std::move(parts));
   return true;
 }
 

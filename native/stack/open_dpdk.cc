@@ -88,7 +88,8 @@ bool follow_kernel(Stack& stack, const OpenConfig& config, Opened& opened, OpenE
   auto director = std::make_unique<KernelDirector>(
       stack.ip(), stack.timers(), stack.random(),
       KernelDirector::Limits{.flows_max = config.stack.tcp.connections_max});
-  director->add_interface(opened.ifindex, std::move(opened.steering), opened.shared,
+  director->add_interface(config.interfaces.empty() ? config.dpdk.tap : config.interfaces[0],
+                          opened.ifindex, std::move(opened.steering), opened.shared,
                           KernelDirector::Shared{});
   if (const Error failed = director->start(monotonic_now())) {
     return refuse(error, failed.code,

@@ -68,6 +68,7 @@ bool Stack::turn(Instant now, uint32_t frames_budget) {
   ++counters_.turns;
   last_turn_ = now;
   bulk_frames_ = 0;
+  any_ended_ = false;
   take_commands(now);
   timers_.advance(now);
   // What arrived in the last turn has been seen by now: an answer takes the ACK along.
@@ -338,6 +339,12 @@ void Stack::next_epoch() {
 void Stack::follow_kernel(Instant now) {
   if (!director_) return;
   director_->on_readable(now);
+  for (uint8_t i = 0; i < port_count_; ++i) {
+    if (!ip_.is_gone(i) || told_gone_[i]) continue;
+    told_gone_[i] = true;
+    tcp_.interface_gone(i);
+    any_ended_ = true;
+  }
   next_epoch();
 }
 

@@ -314,7 +314,6 @@ void Sharing::close() {
   shutdown(control_, SHUT_RDWR);
   if (thread_.joinable()) thread_.join();
   close_fd(control_);
-  inbox_.reset();
 }
 
 }  // namespace millrace::steer
