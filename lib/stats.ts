@@ -28,6 +28,12 @@ export function statsOf(engine: StackEngine | null): Stats {
 export function writeReportAtExit(engine: StackEngine, file: string): void {
   // In front: a listener that calls process.exit() is the last to be called.
   process.prependListener('exit', () => {
-    writeFileSync(file.replaceAll('%p', String(process.pid)), `${JSON.stringify(statsOf(engine), null, 2)}\n`);
+    const name = file.replaceAll('%p', String(process.pid));
+    try {
+      writeFileSync(name, `${JSON.stringify(statsOf(engine), null, 2)}\n`);
+    } catch (error) {
+      // The program has ended, and well or not: that is not ours to say.
+      process.stderr.write(`millrace: cannot write the report ${name}: ${(error as Error).message}\n`);
+    }
   });
 }
