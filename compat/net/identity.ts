@@ -3,14 +3,15 @@
  * know the socket. That one then lives as long.
  */
 import type { ContextId, Engine } from '../../lib/engine';
-import { type AsyncScope, newScope, scopeOf } from '../async-scope';
+import { type AsyncScope, newScope, newScopeOrContext, scopeOf } from '../async-scope';
 import { internals, type TcpHandle } from '../internals';
 
 export class Identity {
   readonly #engine: Engine;
   /** null: of an accepted connection, or closed. */
   #former: TcpHandle | null;
-  #scope: AsyncScope | null = null;
+  /** 0: it has not begun. */
+  #scope: AsyncScope | ContextId = 0;
 
   constructor(engine: Engine, former: TcpHandle | null) {
     this.#engine = engine;
@@ -18,17 +19,17 @@ export class Identity {
   }
 
   get context(): ContextId {
-    return this.#scope?.context ?? 0;
+    return typeof this.#scope === 'number' ? this.#scope : this.#scope.context;
   }
 
   /** undefined: that of the handle itself will do. */
   get asyncId(): number | undefined {
-    return this.#scope?.asyncId;
+    return typeof this.#scope === 'number' ? undefined : this.#scope.asyncId;
   }
 
   /** An accepted connection begins. */
   accept(handle: object, serverAsyncId: number): void {
-    this.#scope = newScope(this.#engine, 'TCPWRAP', handle, serverAsyncId);
+    this.#scope = newScopeOrContext(this.#engine, 'TCPWRAP', handle, serverAsyncId);
   }
 
   /** The former handle is about to give way. Returns the scope of `request`, which is its connect. */
@@ -61,8 +62,8 @@ export class Identity {
 
   /** A callback of the handle's. */
   bind<T>(method: (argument: T) => unknown, receiver: object, argument: T): () => unknown {
-    // Without a scope it has never begun to connect.
-    return this.#scope === null ? method.bind(receiver, argument) : this.#scope.bind(method, receiver, argument);
+    const scope = this.#scope;
+    return typeof scope === 'number' ? method.bind(receiver, argument) : scope.bind(method, receiver, argument);
   }
 
   /** The handle closes, and the former one with it. */
@@ -74,6 +75,7 @@ export class Identity {
 
   /** The handle has closed. */
   end(): void {
-    this.#scope?.end();
+    if (typeof this.#scope !== 'number') this.#scope.end();
+    else if (this.#scope !== 0) this.#engine.freeContext(this.#scope);
   }
 }
