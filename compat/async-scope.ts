@@ -52,7 +52,18 @@ export function watchHooks(): void {
 
 /** For what Node has no id for: an accepted connection, a request. `triggerAsyncId`: of what has caused it. */
 export function newScope(engine: Engine, type: string, resource: object, triggerAsyncId: number): AsyncScope {
-  if (watchers.size === 0) return new EngineScope(engine, engine.createContext(resource, type));
+  const scope = newScopeOrContext(engine, type, resource, triggerAsyncId);
+  return typeof scope === 'number' ? new EngineScope(engine, scope) : scope;
+}
+
+/** The same for whoever has very many: as long as nobody looks just the engine's context, which is the caller's to free. */
+export function newScopeOrContext(
+  engine: Engine,
+  type: string,
+  resource: object,
+  triggerAsyncId: number,
+): AsyncScope | ContextId {
+  if (watchers.size === 0) return engine.createContext(resource, type);
   return new ResourceScope(new AsyncResource(type, { triggerAsyncId, requireManualDestroy: true }), true);
 }
 
@@ -98,13 +109,16 @@ interface Identified {
 }
 
 class EngineScope implements AsyncScope {
-  readonly asyncId = undefined;
   readonly context: ContextId;
   readonly #engine: Engine;
 
   constructor(engine: Engine, context: ContextId) {
     this.#engine = engine;
     this.context = context;
+  }
+
+  get asyncId(): undefined {
+    return undefined;
   }
 
   bind(method: Method, receiver: unknown, argument: unknown): () => unknown {

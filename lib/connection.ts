@@ -42,7 +42,8 @@ export class StackConnection implements Connection {
   readonly slot: number;
   readonly generation: number;
   readonly local: SocketAddress;
-  readonly remote: SocketAddress;
+  readonly #remoteAddress: string;
+  readonly #remotePort: number;
   /** A write found no free frame; its host clears this when there are some. */
   waitsForFrame = false;
   readonly #rings: Rings;
@@ -59,7 +60,8 @@ export class StackConnection implements Connection {
     host: ConnectionHost,
     slot: number,
     local: SocketAddress,
-    remote: SocketAddress,
+    remoteAddress: string,
+    remotePort: number,
     sink: ConnectionSink,
   ) {
     this.#rings = rings;
@@ -68,8 +70,13 @@ export class StackConnection implements Connection {
     this.#line = rings.line(slot);
     this.generation = rings.words[this.#line + SOCKET.generation] as number;
     this.local = local;
-    this.remote = remote;
+    this.#remoteAddress = remoteAddress;
+    this.#remotePort = remotePort;
     this.sink = sink;
+  }
+
+  get remote(): SocketAddress {
+    return { address: this.#remoteAddress, port: this.#remotePort, family: this.local.family };
   }
 
   get context(): ContextId {

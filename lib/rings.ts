@@ -92,10 +92,11 @@ export const OPTION = {
 } as const;
 
 /**
- * Commands that may wait for the end of the callback. A program that writes much in one callback gets a turn in
- * between, so that the peer has something to do meanwhile.
+ * Writes that may wait for the end of the callback. A program that writes much in one callback gets a turn in between, so
+ * that the peer has something to do meanwhile. Other commands wait: a turn for them would only come too early for
+ * what other connections answer.
  */
-const COMMANDS_PER_TURN = 64;
+const WRITES_PER_TURN = 64;
 
 /** Buffer's own string writers, which are faster than a copy through a new Buffer. */
 interface StringWriters {
@@ -114,6 +115,9 @@ export class Rings {
   readonly #commandMask: number;
   readonly #framesMask: number;
   #commandTail = 0;
+  /** As seen last, and the writes since. */
+  #commandHead = 0;
+  #writes = 0;
   #together = false;
   #framesHead = 0;
   #framesTail = 0;
@@ -131,13 +135,26 @@ export class Rings {
   /** Begins a command and returns the word of its first argument; {@link publish} makes it visible. */
   command(op: number, slot: number, generation: number): number {
     const { words, layout } = this;
-    // A turn takes every command, so the ring never fills.
-    if ((this.#commandTail - Atomics.load(words, HEADER.commandHead)) >>> 0 >= COMMANDS_PER_TURN) this.#flush();
+    if (this.#needsTurn(op)) this.#flush();
     const at = layout.commandsWord + (this.#commandTail & this.#commandMask) * RECORD_WORDS;
     words[at] = op;
     words[at + 1] = slot;
     words[at + 2] = generation;
     return at + 3;
+  }
+
+  /** A turn takes every command, so the ring never fills. */
+  #needsTurn(op: number): boolean {
+    const head = Atomics.load(this.words, HEADER.commandHead);
+    if (head !== this.#commandHead) {
+      this.#commandHead = head;
+      this.#writes = 0;
+    }
+    if (op === COMMAND.write || op === COMMAND.send) {
+      this.#writes++;
+      if (this.#writes > WRITES_PER_TURN) return true;
+    }
+    return (this.#commandTail - head) >>> 0 > this.#commandMask >>> 1;
   }
 
   publish(): void {

@@ -92,6 +92,7 @@ export class StackEngine implements Engine, ConnectionHost {
   #posts: Post[] = [];
   #postsHead = 0;
   readonly #frameWaiters: StackConnection[] = [];
+  #lastAcceptedAt: SocketAddress = { address: '', port: 0, family: 'IPv4' };
   #eventHead = 0;
   #oldestSlab = 0;
   #nextSlab = 0;
@@ -195,7 +196,7 @@ export class StackEngine implements Engine, ConnectionHost {
       port: this.#words[HEADER.localPort] as number,
       family,
     } as const;
-    const connection = new StackConnection(this.#rings, this, slot, from, { address, port, family }, sink);
+    const connection = new StackConnection(this.#rings, this, slot, from, address, port, sink);
     this.#sockets[slot] = connection;
     return connection;
   }
@@ -477,16 +478,25 @@ export class StackEngine implements Engine, ConnectionHost {
     const words = this.#words;
     const family = listener?.local.family ?? 'IPv4';
     const wide = family === 'IPv6';
-    const local = { address: formatAddress(words, at + 7, wide), port: words[at + 5] as number, family } as const;
-    const remote = { address: formatAddress(words, at + 11, wide), port: words[at + 6] as number, family } as const;
+    const local = this.#acceptedAt(formatAddress(words, at + 7, wide), words[at + 5] as number, family);
+    const remoteAddress = formatAddress(words, at + 11, wide);
+    const remotePort = words[at + 6] as number;
     this.#advance();
-    const connection = new StackConnection(this.#rings, this, slot, local, remote, UNCLAIMED);
+    const connection = new StackConnection(this.#rings, this, slot, local, remoteAddress, remotePort, UNCLAIMED);
     if (listener === undefined) {
       connection.abort(); // its listener was closed while it was on the way
       return;
     }
     this.#sockets[slot] = connection;
     this.post(listener.context, listener.sink.onConnection(connection));
+  }
+
+  /** One object for the many connections of a server. */
+  #acceptedAt(address: string, port: number, family: SocketAddress['family']): SocketAddress {
+    const last = this.#lastAcceptedAt;
+    if (last.address === address && last.port === port && last.family === family) return last;
+    this.#lastAcceptedAt = { address, port, family };
+    return this.#lastAcceptedAt;
   }
 
   #dispatchFrames(): undefined {

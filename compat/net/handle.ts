@@ -41,17 +41,18 @@ const Base = JSStream as unknown as {
   };
 };
 
+/** What #offer tells besides. */
+let takenOfNext = 0;
+
 class TCP extends Base {
   /** Node's own property: it says whether the socket reads; http's agent and TLS put theirs in its place. */
   declare reading?: boolean;
   readonly #link: Link;
-  /** What #offer tells besides. */
-  #taken = 0;
 
   /** @param former the handle in whose place this stands; null: none, of an accepted connection */
   constructor(engine: Engine, former: TcpHandle | null) {
     super();
-    this.#link = new Link(engine, this as unknown as SocketHandle, new Identity(engine, this, former));
+    this.#link = new Link(engine, this as unknown as SocketHandle, new Identity(engine, former));
   }
 
   static linkOf(handle: object): Link | undefined {
@@ -62,13 +63,12 @@ class TCP extends Base {
     if (!ArrayBuffer.isView(data)) throw notBuffer();
     const link = this.#link;
     const total = data.byteLength;
-    const outbound = link.outbound;
     state[kBytes] = total;
     state[kAsync] = 0;
-    outbound.totalBytes += total;
+    link.bytesWritten += total;
     const errno = link.writeError();
     if (errno !== 0) return errno;
-    if (outbound.idle) {
+    if (link.idle) {
       const taken = total === 0 ? 0 : (link.connection as Connection).write(data);
       if (taken === total) return 0;
       return this.#keep(request, [data], taken, total);
@@ -78,7 +78,7 @@ class TCP extends Base {
 
   writeUtf8String(request: Request | null, text: string): number | Request {
     const link = this.#link;
-    if (link.outbound.idle) {
+    if (link.idle) {
       const errno = link.writeError();
       state[kBytes] = 0;
       state[kAsync] = 0;
@@ -86,7 +86,7 @@ class TCP extends Base {
       const taken = (link.connection as Connection).writeUtf8(text);
       if (taken >= 0) {
         state[kBytes] = taken;
-        link.outbound.totalBytes += taken;
+        link.bytesWritten += taken;
         return 0;
       }
     }
@@ -95,7 +95,7 @@ class TCP extends Base {
 
   writeLatin1String(request: Request | null, text: string): number | Request {
     const link = this.#link;
-    if (link.outbound.idle) {
+    if (link.idle) {
       const errno = link.writeError();
       state[kBytes] = 0;
       state[kAsync] = 0;
@@ -103,7 +103,7 @@ class TCP extends Base {
       const taken = (link.connection as Connection).writeLatin1(text);
       if (taken >= 0) {
         state[kBytes] = taken;
-        link.outbound.totalBytes += taken;
+        link.bytesWritten += taken;
         return 0;
       }
     }
@@ -118,33 +118,32 @@ class TCP extends Base {
     return this.writeBuffer(request, Buffer.from(text, 'utf16le'));
   }
 
-  /** Returns how many chunks the connection took whole; of the next one it took `#taken` bytes. */
+  /** Returns how many chunks the connection took whole; of the next one it took {@link takenOfNext} bytes. */
   #offer(chunks: readonly Uint8Array[], total: number): number {
     let left = (this.#link.connection as Connection).writeAll(chunks, total);
-    this.#taken = 0;
+    takenOfNext = 0;
     if (left === total) return chunks.length;
     let index = 0;
     for (; left >= (chunks[index] as Uint8Array).byteLength; index++) left -= (chunks[index] as Uint8Array).byteLength;
-    this.#taken = left;
+    takenOfNext = left;
     return index;
   }
 
   writev(request: Request | null, list: readonly unknown[], allBuffers: boolean): number | Request {
     const chunks = allBuffers ? (list as readonly Uint8Array[]) : encodeChunks(list);
     const link = this.#link;
-    const outbound = link.outbound;
     let total = 0;
     for (const chunk of chunks) total += chunk.byteLength;
     state[kBytes] = total;
     state[kAsync] = 0;
-    outbound.totalBytes += total;
+    link.bytesWritten += total;
     const errno = link.writeError();
     if (errno !== 0) return errno;
     let index = 0;
     let taken = 0;
-    if (outbound.idle) {
+    if (link.idle) {
       index = this.#offer(chunks, total);
-      taken = this.#taken;
+      taken = takenOfNext;
       if (index === chunks.length) return 0;
     }
     return this.#keep(request, index === 0 ? chunks : chunks.slice(index), taken, total);
@@ -191,7 +190,7 @@ class TCP extends Base {
   }
 
   override asyncReset(resource: object): void {
-    if (!this.#link.identity.reset(resource)) super.asyncReset(resource);
+    if (!this.#link.identity.reset(this, resource)) super.asyncReset(resource);
   }
 
   getsockname(out: AddressOut): number {
@@ -244,11 +243,11 @@ class TCP extends Base {
   }
 
   get bytesWritten(): number {
-    return this.#link.outbound.totalBytes;
+    return this.#link.bytesWritten;
   }
 
   get writeQueueSize(): number {
-    return this.#link.outbound.queuedBytes;
+    return this.#link.queuedBytes;
   }
 
   get fd(): number {
@@ -295,25 +294,24 @@ class TCP extends Base {
 
   #write(request: Request, chunks: readonly Uint8Array[]): number {
     const link = this.#link;
-    const outbound = link.outbound;
     let total = 0;
     for (const chunk of chunks) total += chunk.byteLength;
-    outbound.totalBytes += total;
+    link.bytesWritten += total;
     const errno = link.writeError();
     if (errno !== 0) return errno;
     let index = 0;
     let taken = 0;
-    if (outbound.idle) {
+    if (link.idle) {
       index = this.#offer(chunks, total);
-      taken = this.#taken;
+      taken = takenOfNext;
     }
     if (index === chunks.length) {
       // Who destroys an http2 session while a write is under way loses its GOAWAY. Over the kernel a write that is taken
       // whole is done at once, and so here; TLSWrap alone takes no other answer than 0.
       if (!isWrapped(this)) return DONE;
-      outbound.completeNative(request);
-    } else outbound.queueWrite(request, index === 0 ? chunks : chunks.slice(index), taken, true);
-    link.requestQueued();
+      link.outbound.completeNative(request);
+    } else link.outbound.queueWrite(request, index === 0 ? chunks : chunks.slice(index), taken, true);
+    link.updateHold();
     return 0;
   }
 
@@ -333,7 +331,7 @@ class TCP extends Base {
     const link = this.#link;
     const request = given ?? new stream.WriteWrap();
     link.outbound.queueWrite(request, chunks, taken, false);
-    link.requestQueued();
+    link.updateHold();
     state[kBytes] = total;
     state[kAsync] = 1;
     if (given !== null) return 0;

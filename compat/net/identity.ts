@@ -3,41 +3,40 @@
  * know the socket. That one then lives as long.
  */
 import type { ContextId, Engine } from '../../lib/engine';
-import { type AsyncScope, newScope, scopeOf } from '../async-scope';
+import { type AsyncScope, newScope, newScopeOrContext, scopeOf } from '../async-scope';
 import { internals, type TcpHandle } from '../internals';
 
 export class Identity {
   readonly #engine: Engine;
-  readonly #handle: object;
   /** null: of an accepted connection, or closed. */
   #former: TcpHandle | null;
-  #scope: AsyncScope | null = null;
+  /** 0: it has not begun. */
+  #scope: AsyncScope | ContextId = 0;
 
-  constructor(engine: Engine, handle: object, former: TcpHandle | null) {
+  constructor(engine: Engine, former: TcpHandle | null) {
     this.#engine = engine;
-    this.#handle = handle;
     this.#former = former;
   }
 
   get context(): ContextId {
-    return this.#scope?.context ?? 0;
+    return typeof this.#scope === 'number' ? this.#scope : this.#scope.context;
   }
 
   /** undefined: that of the handle itself will do. */
   get asyncId(): number | undefined {
-    return this.#scope?.asyncId;
+    return typeof this.#scope === 'number' ? undefined : this.#scope.asyncId;
   }
 
   /** An accepted connection begins. */
-  accept(serverAsyncId: number): void {
-    this.#scope = newScope(this.#engine, 'TCPWRAP', this.#handle, serverAsyncId);
+  accept(handle: object, serverAsyncId: number): void {
+    this.#scope = newScopeOrContext(this.#engine, 'TCPWRAP', handle, serverAsyncId);
   }
 
   /** The former handle is about to give way. Returns the scope of `request`, which is its connect. */
-  connect(request: object): AsyncScope {
+  connect(handle: object, request: object): AsyncScope {
     const former = this.#former as TcpHandle;
     const id = former.getAsyncId();
-    this.#scope = scopeOf(this.#engine, 'TCPWRAP', former, this.#handle);
+    this.#scope = scopeOf(this.#engine, 'TCPWRAP', former, handle);
     return newScope(this.#engine, 'TCPCONNECTWRAP', request, id);
   }
 
@@ -52,10 +51,10 @@ export class Identity {
    * A new life: http's agent gives the socket to another request, and `resource` stands for the handle from now on.
    * @returns false when the handle's own id is the one that counts
    */
-  reset(resource: { handle?: unknown }): boolean {
+  reset(handle: object, resource: { handle?: unknown }): boolean {
     if (this.asyncId === undefined || this.#former === null) return false;
     // Hooks have seen that one.
-    if (resource.handle === this.#handle) resource.handle = this.#former;
+    if (resource.handle === handle) resource.handle = this.#former;
     this.#former.asyncReset(resource);
     this.#scope = scopeOf(this.#engine, 'TCPWRAP', this.#former, resource);
     return true;
@@ -63,8 +62,8 @@ export class Identity {
 
   /** A callback of the handle's. */
   bind<T>(method: (argument: T) => unknown, receiver: object, argument: T): () => unknown {
-    // Without a scope it has never begun to connect.
-    return this.#scope === null ? method.bind(receiver, argument) : this.#scope.bind(method, receiver, argument);
+    const scope = this.#scope;
+    return typeof scope === 'number' ? method.bind(receiver, argument) : scope.bind(method, receiver, argument);
   }
 
   /** The handle closes, and the former one with it. */
@@ -76,6 +75,7 @@ export class Identity {
 
   /** The handle has closed. */
   end(): void {
-    this.#scope?.end();
+    if (typeof this.#scope !== 'number') this.#scope.end();
+    else if (this.#scope !== 0) this.#engine.freeContext(this.#scope);
   }
 }

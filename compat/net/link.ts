@@ -25,9 +25,26 @@ import { afterRound, whenClosing } from './closing';
 import type { SocketHandle } from './handle';
 import type { Identity } from './identity';
 import { KernelConnection } from './kernel-connection';
+import { HANG_UP_IS_END } from './libuv';
+import {
+  CLOSED,
+  CUT,
+  ENDED,
+  END_KEPT,
+  END_SEEN,
+  ERRNO_TOLD,
+  ESTABLISHED,
+  FLUSH_POSTED,
+  HELD,
+  LinkState,
+  READING,
+  REFERENCED,
+  SHUT_DOWN,
+} from './link-state';
 import { Outbound } from './outbound';
-import { beforeReading, survivesExceptions } from './thrown';
-import { disown, isWrapped, parserReleased, topmost } from './upcall';
+import { piece } from './records';
+import { beforeReading } from './thrown';
+import { disown, parserReleased, topmost } from './upcall';
 
 const { stream, uv } = internals();
 const state = stream.streamBaseState;
@@ -39,22 +56,11 @@ const ENOTCONN = uv['UV_ENOTCONN'] as number;
 const EBADF = uv['UV_EBADF'] as number;
 const EPIPE = uv['UV_EPIPE'] as number;
 
-/**
- * Until 1.52 (libuv#4997) libuv ends a stream that it finds hung up behind bytes which it has just read: the error itself
- * it does not read. Which it does shows in nothing but its version.
- */
-const HANG_UP_IS_END = isOlder(process.versions.uv, [1, 52]);
-
 /** An address of this machine, whatever the other end's is. */
 const LOOPBACK = /^(?:127\.|::1$|::ffff:127\.)/;
 
-/**
- * Where the program survives exceptions, so many records of TLS are handed up one by one: the handshake's, and the first
- * with bytes. What a listener throws at the end of the handshake must be told before the bytes behind it come up: C++
- * between them and us cannot do it.
- */
-const SINGLE_RECORDS = 12;
-const RECORD_HEADER_BYTES = 5;
+/** Shared: most connections never keep anything. */
+const NONE = Object.freeze([]) as unknown as Uint8Array[];
 
 /** Who is on top of the handle. */
 export type Consumer = 'script' | 'native' | 'parser';
@@ -67,11 +73,12 @@ export function openLinks(): Iterable<Link> {
   return live;
 }
 
-export class Link implements ConnectionSink {
+export class Link extends LinkState implements ConnectionSink {
   readonly handle: SocketHandle;
-  readonly outbound: Outbound;
   readonly identity: Identity;
   bytesRead = 0;
+  /** Bytes that requests gave us, sent or not, as libuv counts them. */
+  bytesWritten = 0;
   /** The round of the loop that last brought bytes. */
   #lastRead = -1;
   /** The engine's turn that did. */
@@ -82,51 +89,41 @@ export class Link implements ConnectionSink {
   #records = 0;
   readonly #engine: Engine;
   #connection: Connection | null = null;
+  #outbound: Outbound | null = null;
   #connectRequest: Request | null = null;
   #connectScope: AsyncScope | null = null;
   #consumer: Consumer = 'script';
-  #reading = false;
-  #referenced = true;
-  #held = false;
-  #established = false;
-  #closed = false;
-  #shutDown = false;
   /** What was received while nobody wanted it. */
-  #kept: Uint8Array[] = [];
-  #endSeen = false;
-  #endKept = false;
-  #ended = false;
-  /** Why the connection died, and whether anybody was told. */
+  #kept = NONE;
+  /** Why the connection died. */
   #errno = 0;
-  #errnoTold = false;
-  #flushPosted = false;
   #flushContext: ContextId = 0;
 
   constructor(engine: Engine, handle: SocketHandle, identity: Identity) {
+    super();
     this.#engine = engine;
     this.handle = handle;
     this.identity = identity;
-    this.outbound = new Outbound(engine, handle, () => this.#updateHold());
     live.add(this);
   }
 
   /** An accepted connection; `serverAsyncId` is its server's. */
   accept(connection: Connection, serverAsyncId: number): void {
     this.#connection = connection;
-    this.identity.accept(serverAsyncId);
+    this.identity.accept(this.handle, serverAsyncId);
     connection.sink = this;
-    this.#established = true;
+    this.mark(ESTABLISHED);
     connection.context = this.#context();
-    this.outbound.open(connection);
+    this.#outbound?.open(connection);
   }
 
   /** A connection that has begun; `request` completes when it is up or has failed. */
   connect(connection: Connection, request: Request): void {
     this.#connection = connection;
     this.#connectRequest = request;
-    this.#connectScope = this.identity.connect(request);
+    this.#connectScope = this.identity.connect(this.handle, request);
     connection.context = this.#connectScope.context;
-    this.#updateHold();
+    this.updateHold();
   }
 
   /**
@@ -135,19 +132,19 @@ export class Link implements ConnectionSink {
    */
   leave(): number {
     if (this.kernel !== null) return 0;
-    if (this.#connection === null || this.connecting || this.#closed || this.#errno !== 0) return ENOTCONN;
+    if (this.#connection === null || this.connecting || this.is(CLOSED) || this.#errno !== 0) return ENOTCONN;
     return this.#connection.handOver();
   }
 
   /** 0, or a negative errno; null: the kernel's. */
   setCongestion(name: Congestion): number | null {
     if (this.kernel !== null) return null;
-    if (this.#connection === null || this.#closed || this.#isDead()) return ENOTCONN;
+    if (this.#connection === null || this.is(CLOSED) || this.#isDead()) return ENOTCONN;
     return this.#connection.setCongestion(name);
   }
 
   info(): ConnectionInfo | null {
-    return this.#closed ? null : (this.#connection?.info() ?? null);
+    return this.is(CLOSED) ? null : (this.#connection?.info() ?? null);
   }
 
   /** The kernel's handle, when the connection has left the fast path. */
@@ -160,9 +157,9 @@ export class Link implements ConnectionSink {
     const { kernel } = this;
     if (kernel === null) return null;
     this.setReading(false);
-    this.#closed = true;
+    this.mark(CLOSED);
     this.identity.close();
-    this.#updateHold();
+    this.updateHold();
     (this.#connection as KernelConnection).release();
     this.#engine.post(this.identity.context, () => this.#forget());
     return kernel;
@@ -177,12 +174,13 @@ export class Link implements ConnectionSink {
     this.#connection = kernel;
     kernel.context = this.#context();
     // The kernel tells of both once more.
-    this.#kept = [];
-    if (!this.#ended) this.#endSeen = this.#endKept = false;
-    this.outbound.open(kernel);
+    this.#kept = NONE;
+    this.mark(CUT, false);
+    if (!this.is(ENDED)) this.mark(END_SEEN | END_KEPT, false);
+    this.#outbound?.open(kernel);
     // A FIN that was given to the engine goes behind what the engine could not give to the kernel.
-    if (end.unsent.byteLength > 0 && this.#shutDown && !this.outbound.busy) kernel.shutdown();
-    if (this.#reading) this.#startReading(kernel);
+    if (end.unsent.byteLength > 0 && this.is(SHUT_DOWN) && !this.#busy) kernel.shutdown();
+    if (this.is(READING)) this.#startReading(kernel);
   }
 
   /** A consumer in C++ is about to call. */
@@ -192,7 +190,7 @@ export class Link implements ConnectionSink {
 
   /** The engine did not take it: the handle was made for nothing. */
   discard(): void {
-    this.#closed = true;
+    this.mark(CLOSED);
     live.delete(this);
   }
 
@@ -200,12 +198,35 @@ export class Link implements ConnectionSink {
     return this.#connectRequest !== null;
   }
 
-  get closed(): boolean {
-    return this.#closed;
-  }
-
   get connection(): Connection | null {
     return this.#connection;
+  }
+
+  /** True when a write may go straight to the connection. */
+  get idle(): boolean {
+    return this.#outbound === null ? this.is(ESTABLISHED) && !this.connecting : this.#outbound.idle;
+  }
+
+  /** What has to wait, or completes later. Most connections need it at their end only. */
+  get outbound(): Outbound {
+    if (this.#outbound !== null) return this.#outbound;
+    const { idle } = this;
+    this.#outbound = new Outbound(this.#engine, this);
+    if (idle) this.#outbound.open(this.#connection as Connection);
+    return this.#outbound;
+  }
+
+  get queuedBytes(): number {
+    return this.#outbound?.queuedBytes ?? 0;
+  }
+
+  get #busy(): boolean {
+    return this.#outbound?.busy === true;
+  }
+
+  /** Are completions posted that have not run? */
+  get #completing(): boolean {
+    return this.#outbound?.completing === true;
   }
 
   get consumer(): Consumer {
@@ -217,7 +238,7 @@ export class Link implements ConnectionSink {
     this.#consumer = consumer;
     if (this.#connection === null || this.#connectRequest !== null) return;
     this.#connection.context = this.#context();
-    if (this.#reading && !this.#closed) this.#startReading(this.#connection);
+    if (this.is(READING) && !this.is(CLOSED)) this.#startReading(this.#connection);
   }
 
   /** Whoever reads through C++ copies the bytes himself. */
@@ -240,24 +261,24 @@ export class Link implements ConnectionSink {
   }
 
   setReading(on: boolean): void {
-    if (this.#closed || this.#reading === on) return;
-    this.#reading = on;
+    if (this.is(CLOSED) || this.is(READING) === on) return;
+    this.mark(READING, on);
     if (this.#connectRequest === null && this.#connection !== null) {
       if (on) this.#startReading(this.#connection);
       else this.#connection.setReading(false);
     }
     if (on) this.#postFlush();
-    this.#updateHold();
+    this.updateHold();
   }
 
   ref(): void {
-    this.#referenced = true;
-    this.#updateHold();
+    this.mark(REFERENCED);
+    this.updateHold();
   }
 
   unref(): void {
-    this.#referenced = false;
-    this.#updateHold();
+    this.mark(REFERENCED, false);
+    this.updateHold();
   }
 
   setNoDelay(on: boolean): number {
@@ -268,31 +289,22 @@ export class Link implements ConnectionSink {
     return this.#connection?.setKeepAlive(Boolean(on), idleSeconds, intervalSeconds, count) ?? 0;
   }
 
-  get referenced(): boolean {
-    return this.#referenced && !this.#closed;
-  }
-
   /** 0, or the errno with which a write must fail now. */
   writeError(): number {
-    if (this.#closed) return EBADF;
-    if (this.#shutDown) return EPIPE;
+    if (this.is(CLOSED)) return EBADF;
+    if (this.is(SHUT_DOWN)) return EPIPE;
     if (this.#errno === 0) return 0;
-    if (this.#errnoTold) return EPIPE;
-    this.#errnoTold = true;
+    if (this.is(ERRNO_TOLD)) return EPIPE;
+    this.mark(ERRNO_TOLD);
     return this.#errno;
-  }
-
-  /** Node sees a request that waits: it keeps the event loop alive. */
-  requestQueued(): void {
-    this.#updateHold();
   }
 
   shutdown(request: Request, native: boolean): number {
     const up = this.#connection !== null && this.#connectRequest === null && this.#errno === 0;
-    if (!up || this.#closed || this.#shutDown) return ENOTCONN;
-    this.#shutDown = true;
+    if (!up || this.is(CLOSED) || this.is(SHUT_DOWN)) return ENOTCONN;
+    this.mark(SHUT_DOWN);
     this.outbound.queueShutdown(request, native);
-    this.#updateHold();
+    this.updateHold();
     return 0;
   }
 
@@ -301,15 +313,15 @@ export class Link implements ConnectionSink {
    * read the peer gets RST, as from Linux.
    */
   close(callback: (() => void) | undefined, reset: boolean): void {
-    if (this.#closed) return;
-    this.#closed = true;
+    if (this.is(CLOSED)) return;
+    this.mark(CLOSED);
     this.identity.close();
     // A closing handle keeps the loop alive until it has closed, referenced or not.
     this.#engine.hold(true);
-    this.#updateHold();
-    if (reset || this.#kept.length > 0 || !this.#established) this.#connection?.abort();
+    this.updateHold();
+    if (reset || this.#kept.length > Number(this.is(CUT)) || !this.is(ESTABLISHED)) this.#connection?.abort();
     else this.#connection?.close();
-    this.#kept = [];
+    this.#kept = NONE;
     whenClosing(this.#engine, () => this.#finishClose(callback));
   }
 
@@ -320,14 +332,14 @@ export class Link implements ConnectionSink {
       this.#connectRequest = null;
       this.#engine.post(scope.context, () => this.#completion(scope, request, ECANCELED));
     }
-    this.outbound.fail(ECANCELED);
+    this.#outbound?.fail(ECANCELED);
     this.#engine.post(this.identity.context, () => this.#afterClose(callback));
   }
 
   onConnect(status: number): Upcall {
     const connection = this.#connection;
     if (connection === null) return undefined;
-    this.#established = status === 0;
+    this.mark(ESTABLISHED, status === 0);
     // A server in this process learns of the connection first, as under the kernel, where the handshake is over before
     // the client looks.
     const { local, remote } = connection;
@@ -335,7 +347,7 @@ export class Link implements ConnectionSink {
     if (!near) return this.#completeConnect(connection, status);
     // Twice: the server's upcall is posted when its event comes, right behind this one.
     this.#engine.post(0, () => {
-      if (this.#closed) return undefined;
+      if (this.is(CLOSED)) return undefined;
       const context = (this.#connectScope as AsyncScope).context;
       this.#engine.post(context, () => this.#completeConnect(connection, status));
       return undefined;
@@ -345,14 +357,14 @@ export class Link implements ConnectionSink {
 
   #completeConnect(connection: Connection, status: number): Upcall {
     const request = this.#connectRequest;
-    if (request === null || this.#closed) return undefined;
+    if (request === null || this.is(CLOSED)) return undefined;
     this.#connectRequest = null;
     connection.context = this.#context();
     if (status === 0) {
-      this.outbound.open(connection);
-      if (this.#reading) this.#startReading(connection);
+      this.#outbound?.open(connection);
+      if (this.is(READING)) this.#startReading(connection);
     }
-    this.#updateHold();
+    this.updateHold();
     return this.#completion(this.#connectScope as AsyncScope, request, status);
   }
 
@@ -372,15 +384,17 @@ export class Link implements ConnectionSink {
 
   /** `own`: they have memory to themselves. */
   #receive(bytes: Uint8Array, own: boolean): Upcall {
-    if (this.#closed) return undefined;
+    if (this.is(CLOSED)) return undefined;
     // A consumer in C++ must know that what is answered has been written: its completions are posted, this comes behind.
-    const behind = this.#consumer !== 'script' && this.outbound.completing;
-    if (this.#reading && this.#kept.length === 0 && !behind && this.#recordOf(bytes) === bytes.byteLength) {
+    const behind = this.#consumer !== 'script' && this.#completing;
+    if (this.is(READING) && this.#kept.length === 0 && !behind && this.#recordOf(bytes) === bytes.byteLength) {
       if (this.userBuffer === null) return this.#deliver(bytes, own);
       if (bytes.byteLength <= this.userBuffer.byteLength) return this.identity.bind(this.#fillUserBuffer, this, bytes);
     }
-    this.#kept.push(own ? bytes : bytes.slice());
-    if (!this.#reading) return undefined;
+    const kept = own ? bytes : bytes.slice();
+    if (this.#kept === NONE) this.#kept = [kept];
+    else this.#kept.push(kept);
+    if (!this.is(READING)) return undefined;
     if (behind || this.#kept.length > 1) {
       this.#postFlush();
       return undefined;
@@ -391,14 +405,13 @@ export class Link implements ConnectionSink {
   }
 
   onEnd(): Upcall {
-    if (this.#closed || this.#endSeen) return undefined;
-    this.#endSeen = true;
-    this.#endKept = true;
+    if (this.is(CLOSED) || this.is(END_SEEN)) return undefined;
+    this.mark(END_SEEN | END_KEPT);
     // A writer that did not read hears of a reset before the end, and may have begun to read since.
     if (this.#errno !== 0) this.#failWrites();
-    if (!this.#reading) return undefined;
-    const behind = this.#consumer !== 'script' && this.outbound.completing;
-    if (this.#kept.length > 0 || behind || this.#flushPosted || this.#isForNextRound()) {
+    if (!this.is(READING)) return undefined;
+    const behind = this.#consumer !== 'script' && this.#completing;
+    if (this.#kept.length > 0 || behind || this.is(FLUSH_POSTED) || this.#isForNextRound()) {
       this.#postFlush();
       return undefined;
     }
@@ -407,32 +420,31 @@ export class Link implements ConnectionSink {
   }
 
   onError(errno: number): undefined {
-    if (this.#closed || this.#errno !== 0) return;
+    if (this.is(CLOSED) || this.#errno !== 0) return;
     this.#errno = errno;
     // Found in one look: not a reset that answers what this round's upcalls have sent meanwhile.
     const withBytes = this.#kept.length > 0 || this.#lastTurn === this.#engine.turn;
-    if (HANG_UP_IS_END && this.#reading && !this.#endSeen && withBytes) {
-      this.#endSeen = true;
-      this.#endKept = true;
-      if (!this.#flushPosted) {
-        this.#flushPosted = true;
+    if (HANG_UP_IS_END && this.is(READING) && !this.is(END_SEEN) && withBytes) {
+      this.mark(END_SEEN | END_KEPT);
+      if (!this.is(FLUSH_POSTED)) {
+        this.mark(FLUSH_POSTED);
         this.#postNow();
       }
     }
     // With the kernel a reader learns of it first and cancels its writes itself; without one the writes fail. Who has
     // the peer's FIN reads no more: it sees the end, whatever came after.
-    if (!this.#reading || this.#endSeen) this.#failWrites();
+    if (!this.is(READING) || this.is(END_SEEN)) this.#failWrites();
     else this.#postFlush();
   }
 
   #failWrites(): void {
-    if (this.outbound.busy) this.#errnoTold = true;
-    this.outbound.fail(this.#errno);
-    this.#updateHold();
+    if (this.#busy) this.mark(ERRNO_TOLD);
+    this.#outbound?.fail(this.#errno);
+    this.updateHold();
   }
 
   onWritable(): undefined {
-    if (!this.#closed) this.outbound.pump();
+    if (!this.is(CLOSED)) this.#outbound?.pump();
   }
 
   /** Would the kernel tell of the end, or of an error, in the next round of the loop? */
@@ -468,19 +480,17 @@ export class Link implements ConnectionSink {
 
   /** How many of these bytes go up together. */
   #recordOf(bytes: Uint8Array): number {
-    const length = bytes.byteLength;
-    if (this.#records >= SINGLE_RECORDS || this.#consumer === 'script') return length;
-    if (!isWrapped(this.handle) || !survivesExceptions()) return length;
-    if (length < RECORD_HEADER_BYTES) return length;
-    return Math.min(length, RECORD_HEADER_BYTES + ((bytes[3] as number) << 8) + (bytes[4] as number));
+    return this.#consumer === 'script' ? bytes.byteLength : piece(this.handle, bytes, this.#records);
   }
 
   /** Hands up one piece of what was kept. */
   #deliverKept(): Upcall {
     const chunk = this.#kept[0] as Uint8Array;
     const fits = this.userBuffer?.byteLength ?? this.#recordOf(chunk);
-    if (fits < chunk.byteLength) this.#kept[0] = chunk.subarray(fits);
+    const rest = fits < chunk.byteLength;
+    if (rest) this.#kept[0] = chunk.subarray(fits);
     else this.#kept.shift();
+    this.mark(CUT, rest && this.userBuffer === null);
     if (this.userBuffer === null) return this.#deliver(chunk.subarray(0, fits), true);
     const part = chunk.subarray(0, fits);
     return this.identity.bind(this.#fillUserBuffer, this, part);
@@ -489,7 +499,7 @@ export class Link implements ConnectionSink {
   /** The `onread` option of net: into the program's own buffer; what the upcall returns is the next one. */
   #fillUserBuffer(bytes: Uint8Array): void {
     const buffer = this.userBuffer;
-    if (buffer === null || this.#closed) return;
+    if (buffer === null || this.is(CLOSED)) return;
     buffer.set(bytes);
     this.bytesRead += bytes.byteLength;
     this.#lastRead = this.#engine.round;
@@ -497,13 +507,13 @@ export class Link implements ConnectionSink {
     state[kRead] = bytes.byteLength;
     const next = (this.handle.onread as (slab: undefined) => unknown)(undefined);
     if (next instanceof Uint8Array && this.userBuffer !== null) this.userBuffer = next;
-    if (this.#reading && !this.#closed) this.#postFlush();
+    if (this.is(READING) && !this.is(CLOSED)) this.#postFlush();
   }
 
   #deliverEnd(): Upcall {
-    this.#endKept = false;
-    this.#ended = true;
-    this.#updateHold();
+    this.mark(END_KEPT, false);
+    this.mark(ENDED);
+    this.updateHold();
     if (this.#consumer !== 'script') return this.handle.emitEOF.bind(this.handle);
     state[kRead] = EOF;
     return this.identity.bind(this.handle.onread as (slab: undefined) => void, this.handle, undefined);
@@ -511,15 +521,15 @@ export class Link implements ConnectionSink {
 
   /** For the handle's context. */
   #deliverErrno(): Upcall {
-    this.#ended = true;
-    this.#updateHold();
-    if (this.#errnoTold) return this.#deliverEnd();
-    this.#errnoTold = true;
+    this.mark(ENDED);
+    this.updateHold();
+    if (this.is(ERRNO_TOLD)) return this.#deliverEnd();
+    this.mark(ERRNO_TOLD);
     const top = topmost(this.handle);
     state[kRead] = this.#errno;
     // Usually the handle is closed by then and its requests are cancelled.
     this.#engine.post(0, () => {
-      if (!this.#closed) this.outbound.fail(this.#errno);
+      if (!this.is(CLOSED)) this.#outbound?.fail(this.#errno);
       return undefined;
     });
     return this.identity.bind(top.onread, top, undefined);
@@ -531,33 +541,33 @@ export class Link implements ConnectionSink {
    */
   #postFlush(): void {
     const atEnd = this.#kept.length === 0;
-    if (atEnd && !this.#endKept && (this.#errno === 0 || this.#ended)) return;
-    if (this.#flushPosted) return;
-    this.#flushPosted = true;
+    if (atEnd && !this.is(END_KEPT) && (this.#errno === 0 || this.is(ENDED))) return;
+    if (this.is(FLUSH_POSTED)) return;
+    this.mark(FLUSH_POSTED);
     if (atEnd && this.#isForNextRound()) afterRound(this.#engine, () => this.#postNow());
     else this.#postNow();
   }
 
   #postNow(): void {
-    this.#flushContext = this.#closed ? 0 : this.#nextContext();
+    this.#flushContext = this.is(CLOSED) ? 0 : this.#nextContext();
     this.#engine.post(this.#flushContext, () => this.#flush());
   }
 
   /** An errno goes up through JavaScript whatever is on top, so it needs the context. */
   #nextContext(): ContextId {
-    const onlyErrno = this.#kept.length === 0 && !this.#endKept;
+    const onlyErrno = this.#kept.length === 0 && !this.is(END_KEPT);
     return onlyErrno ? this.identity.context : this.#context();
   }
 
   #flush(): Upcall {
-    this.#flushPosted = false;
-    if (this.#closed || !this.#reading) return undefined;
+    this.mark(FLUSH_POSTED, false);
+    if (this.is(CLOSED) || !this.is(READING)) return undefined;
     let upcall: Upcall;
     // Otherwise somebody else is on top since: once more, in the right context.
     if (this.#flushContext === this.#nextContext()) {
       if (this.#kept.length > 0) upcall = this.#deliverKept();
-      else if (this.#endKept) upcall = this.#deliverEnd();
-      else if (this.#errno !== 0 && !this.#ended) upcall = this.#deliverErrno();
+      else if (this.is(END_KEPT)) upcall = this.#deliverEnd();
+      else if (this.#errno !== 0 && !this.is(ENDED)) upcall = this.#deliverErrno();
     }
     this.#postFlush();
     return upcall;
@@ -572,24 +582,19 @@ export class Link implements ConnectionSink {
   #forget(): undefined {
     live.delete(this);
     // Completions that were put aside while this closed ask for the socket.
-    if (this.outbound.completing) {
+    if (this.#completing) {
       afterRound(this.#engine, () => this.#engine.post(0, () => disown(this.handle) as undefined));
     } else disown(this.handle);
     this.identity.end();
   }
 
   /** Keeps the event loop alive exactly as long as libuv would: not for an idle socket after EOF, for instance. */
-  #updateHold(): void {
+  updateHold(): void {
     // A request of libuv's keeps the loop alive by itself, whether its handle has a reference or not.
-    const requests = this.#connectRequest !== null || this.outbound.busy;
-    const hold = !this.#closed && (requests || (this.#referenced && this.#reading && !this.#ended));
-    if (hold === this.#held) return;
-    this.#held = hold;
+    const requests = this.#connectRequest !== null || this.#busy;
+    const hold = !this.is(CLOSED) && (requests || (this.is(REFERENCED) && this.is(READING) && !this.is(ENDED)));
+    if (hold === this.is(HELD)) return;
+    this.mark(HELD, hold);
     this.#engine.hold(hold);
   }
-}
-
-function isOlder(version: string, [major, minor]: readonly [number, number]): boolean {
-  const [first = 0, second = 0] = version.split('.').map(Number);
-  return first < major || (first === major && second < minor);
 }

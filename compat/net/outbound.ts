@@ -17,6 +17,13 @@ interface Completer {
   finishShutdown(request: object, status: number): void;
 }
 
+/** Whose requests these are. */
+interface Owner {
+  readonly handle: Completer;
+  /** {@link Outbound.busy} may have become false. */
+  updateHold(): void;
+}
+
 interface Pending {
   readonly request: Request;
   /** Of a request of JavaScript; null for one of C++. */
@@ -28,8 +35,6 @@ interface Pending {
 export class Outbound {
   /** Bytes that wait here. Shrinks as they are sent: Node takes that as a sign of life for its timeouts. */
   queuedBytes = 0;
-  /** Bytes that requests gave us, sent or not, as libuv counts them. */
-  totalBytes = 0;
   /** Requests whose completion is posted and has not run. */
   #completing = 0;
   #queue: Pending[] = [];
@@ -39,14 +44,11 @@ export class Outbound {
   #offset = 0;
   #connection: Connection | null = null;
   readonly #engine: Engine;
-  readonly #handle: Completer;
-  readonly #changed: () => void;
+  readonly #owner: Owner;
 
-  /** @param changed called when {@link busy} may have become false. */
-  constructor(engine: Engine, handle: Completer, changed: () => void) {
+  constructor(engine: Engine, owner: Owner) {
     this.#engine = engine;
-    this.#handle = handle;
-    this.#changed = changed;
+    this.#owner = owner;
   }
 
   /** Is a request under way? */
@@ -72,7 +74,7 @@ export class Outbound {
 
   /** Queues a write that is not, or not wholly, taken. `offset` bytes of the first chunk are. */
   queueWrite(request: Request, chunks: readonly Uint8Array[], offset: number, native: boolean): void {
-    const scope = native ? null : newScope(this.#engine, 'WRITEWRAP', request, this.#handle.getAsyncId());
+    const scope = native ? null : newScope(this.#engine, 'WRITEWRAP', request, this.#owner.handle.getAsyncId());
     if (this.#queue.length === 0) {
       this.#chunk = 0;
       this.#offset = offset;
@@ -83,7 +85,7 @@ export class Outbound {
   }
 
   queueShutdown(request: Request, native: boolean): void {
-    const scope = native ? null : newScope(this.#engine, 'SHUTDOWNWRAP', request, this.#handle.getAsyncId());
+    const scope = native ? null : newScope(this.#engine, 'SHUTDOWNWRAP', request, this.#owner.handle.getAsyncId());
     this.#queue.push({ request, scope, chunks: null });
     this.pump();
   }
@@ -161,8 +163,8 @@ export class Outbound {
   }
 
   #finish({ request, scope, chunks }: Pending, status: number): Upcall {
-    this.#changed();
-    const handle = this.#handle;
+    this.#owner.updateHold();
+    const { handle } = this.#owner;
     if (scope !== null) {
       scope.end();
       return request.oncomplete && scope.bindAll(request.oncomplete, request, [status, handle, undefined]);

@@ -5,10 +5,11 @@
 #include <cstdio>
 #include <cstring>
 
+#include "wire/ipv4.h"
+
 namespace millrace {
 
 namespace {
-constexpr uint8_t kTcp = 6;
 // Kernel connections end without a word to us: their rules are looked over this often.
 constexpr Duration kReviewEvery = Duration::seconds(30);
 constexpr uint32_t kQuestionsPerSecond = 1000;
@@ -30,7 +31,7 @@ KernelDirector::KernelDirector(net::IpLayer& ip, TimerWheel& timers, Random& ran
       flow_pool_(limits.flows_max + limits.handed_over_max),
       flows_(limits.flows_max + limits.handed_over_max),
       follower_(*this, {}),
-      blocks_(kTcp, random, {}, *this),
+      blocks_(wire::kProtocolTcp, random, {}, *this),
       review_([](Timer&, void* owner,
                  Instant now) { static_cast<KernelDirector*>(owner)->review_kernel_flows(now); },
               this) {}
@@ -125,13 +126,13 @@ Error KernelDirector::take_local(Instant now, uint8_t protocol, const wire::Endp
   // The kernel's own connections first: not one packet of theirs may come to us. Datagram sockets
   // have their port to themselves (one that shares it is never ours), so there is no other flow on
   // it.
-  if (protocol == kTcp) leave_kernel_flows(now, *rule);
+  if (protocol == wire::kProtocolTcp) leave_kernel_flows(now, *rule);
   if (const Error error = add_rules(*rule)) {
     remove_rules(*rule);
     for (const wire::FlowKey& flow : rule->kernel_flows) remove_flow(flow);
     return error;
   }
-  if (protocol == kTcp && shared_) leave_late_kernel_flows(now, *rule);
+  if (protocol == wire::kProtocolTcp && shared_) leave_late_kernel_flows(now, *rule);
   rules_.push_back(std::move(rule));
   return kOk;
 }
@@ -227,7 +228,7 @@ void KernelDirector::review_kernel_flows(Instant now) {
 KernelDirector::LocalRule* KernelDirector::rule_for(const wire::Endpoint& local) {
   LocalRule* wildcard = nullptr;
   for (auto& rule : rules_) {
-    if (rule->protocol != kTcp || rule->local.port != local.port) continue;
+    if (rule->protocol != wire::kProtocolTcp || rule->local.port != local.port) continue;
     if (rule->local.address == local.address) return rule.get();
     const bool covers = rule->local.address.is_unspecified() &&
                         (rule->dual_stack || rule->local.address.is_v4() == local.address.is_v4());
@@ -401,7 +402,7 @@ void KernelDirector::review_handed_over() {
   for (auto first = flows.begin(); first != flows.end();) {
     const auto last = std::upper_bound(first, flows.end(), *first, by_port);
     std::vector<wire::FlowKey> known(first, last), ended;
-    if (!kernel_flows_.take_gone(kTcp, first->local.port, known, ended)) {
+    if (!kernel_flows_.take_gone(wire::kProtocolTcp, first->local.port, known, ended)) {
       for (const wire::FlowKey& flow : ended) end_handed_over(flow);
     }
     first = last;

@@ -21,8 +21,6 @@ namespace {
 
 // Loopback frames are as large as the pool's; the ring holds as many as may ever be under way.
 constexpr uint32_t kLoopbackRing = 8192;
-// The link number of interfaces that the kernel does not know.
-constexpr uint32_t kNoIfindex = 0;
 
 }  // namespace
 

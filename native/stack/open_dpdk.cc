@@ -22,8 +22,6 @@ namespace {
 
 // The link number of a device that the kernel has no interface for; the kernel's are small.
 constexpr uint32_t kStaticIfindex = 1u << 30;
-// That of a device whose ends are both here.
-constexpr uint32_t kNoIfindex = 0;
 
 // The port, and what goes with it, while it is put together.
 struct Opened {

@@ -94,7 +94,7 @@ inline constexpr uint32_t kFramesShare = 8;
 inline constexpr uint32_t kFramesShareMin = 4;
 
 struct SharedSizes {
-  uint32_t commands = 8192;  // powers of two
+  uint32_t commands = 2048;  // powers of two
   uint32_t events = 8192;
   uint32_t frames = 1024;  // free transmit frames that JavaScript may hold
   uint32_t sockets = 65536;

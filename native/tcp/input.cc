@@ -15,7 +15,7 @@ namespace millrace::tcp {
 namespace {
 
 // C4: the checksum is verified always, unless the port has done it.
-bool checksum_good(const Frame& f, const net::IpMeta& meta) {
+bool checksum_good(const Frame& f, const net::IpMeta& meta, bool& unfinished) {
   if (f.flags & Frame::kChecksumVerified) return true;
   const uint64_t pseudo =
       wire::checksum_pseudo(meta.source, meta.destination, wire::kTcpProtocol, f.length);
@@ -24,7 +24,20 @@ bool checksum_good(const Frame& f, const net::IpMeta& meta) {
   // The sender left the rest to a device that never was: the field holds the pseudo header's sum.
   uint16_t field;
   std::memcpy(&field, f.data() + wire::kTcpChecksumOffset, 2);
-  return field == wire::checksum_fold(pseudo);
+  unfinished = field == wire::checksum_fold(pseudo);
+  return unfinished;
+}
+
+// A sender that finishes checksums does so in all segments: when one seems unfinished, it is much
+// more likely that it was damaged on the way, to which such a sum says nothing. Should the sender
+// have changed its ways, it sends this one again.
+bool believes_unfinished(Receiver& r) {
+  if (r.checksums_whole && !r.checksums_unfinished) {
+    r.checksums_unfinished = true;
+    return false;
+  }
+  r.checksums_whole = false;
+  return true;
 }
 
 // Port 0 is a port like any other (Linux): nobody listens there, but a peer may have it.
@@ -41,7 +54,7 @@ bool parse(Core& core, Frame* frame, const net::IpMeta& meta, Segment& s, wire::
     ++core.counters.tcp_bad_header;
     return false;
   }
-  if (!checksum_good(*frame, meta)) {
+  if (!checksum_good(*frame, meta, s.unfinished)) {
     ++core.counters.tcp_bad_checksum;
     return false;
   }
@@ -89,6 +102,11 @@ void dispatch(Core& core, Instant now, const wire::FlowKey& key, uint64_t hash, 
     return;
   }
   Connection& c = *static_cast<Connection*>(node);
+  if (s.unfinished && !believes_unfinished(c.rcv)) [[unlikely]] {
+    ++core.counters.tcp_bad_checksum;
+    return;
+  }
+  if (!s.unfinished) c.rcv.checksums_whole = true;
   ++c.stats.segments_received;
   if (c.state == State::kTimeWait) {
     const bool reopen = input_time_wait(core, now, c, s);
@@ -137,12 +155,20 @@ constexpr uint32_t kAhead = 6;
 // processor's tables. A number of them in a row wait together: before the rest of its memory, one
 // line of each connection of such a group.
 constexpr uint32_t kGroup = 8;
+// Of the next packet while one is summed: as much as an Ethernet frame has.
+constexpr uint32_t kPayloadAheadBytes = 1536;
 
 [[gnu::always_inline]] inline void prefetch_group(const Core& core, uint32_t from, uint32_t count) {
   const uint32_t end = std::min(from + kGroup, count);
   for (uint32_t i = from; i < end; ++i) {
     prefetch(core.flows.guess(core.arrivals[i].hash));
   }
+}
+
+// Bytes that the kernel has just written on another processor: the sum over them is mostly waiting.
+[[gnu::always_inline]] inline void prefetch_payload(const Frame& frame) {
+  if (frame.flags & Frame::kChecksumVerified) return;
+  prefetch(frame.chunk + frame.offset, std::min(frame.length, kPayloadAheadBytes));
 }
 
 [[gnu::always_inline]] inline void prefetch_arrival(const Core& core, uint32_t i) {
@@ -165,7 +191,10 @@ void refuse_stray(Core& core, Instant now, const wire::FlowKey& key, Segment& s)
 void input_burst(Core& core, Instant now, std::span<const net::Received> burst) {
   MR_DASSERT(burst.size() <= core.arrivals.size());
   uint32_t count = 0;
-  for (const net::Received& r : burst) count += take(core, r, core.arrivals[count]) ? 1 : 0;
+  for (size_t i = 0; i < burst.size(); ++i) {
+    if (i + 1 < burst.size()) prefetch_payload(*burst[i + 1].frame);
+    count += take(core, burst[i], core.arrivals[count]) ? 1 : 0;
+  }
   for (uint32_t i = 0; i < count; ++i) core.flows.prefetch(core.arrivals[i].hash);
   prefetch_group(core, 0, count);
   for (uint32_t i = 0; i < std::min(count, kAhead); ++i) prefetch_arrival(core, i);

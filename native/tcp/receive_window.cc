@@ -120,6 +120,7 @@ void note_ack_sent(Instant, Connection& c) {
   r.acked = r.nxt;
   r.ack_now = false;
   r.ack_pending = false;
+  r.ack_held_again = false;
   r.pushed = 0;
   if (!c.blocked) c.ack_at = Instant::never();
   if (r.quick_acks > 0 && --r.quick_acks == 0) r.ato_us = kAtoMinUs;

@@ -354,10 +354,18 @@ Info Tcp::info(const Connection& c) const {
   return i;
 }
 
-void Tcp::send_held_acks(Instant now) {
+void Tcp::send_held_acks(Instant now, HeldAcks which) {
+  List<Connection, HeldTag> again;
   while (Connection* c = core_->held_acks.pop_front()) {
-    if (c->state != State::kClosed) send_ack(*core_, now, *c);
+    if (c->state == State::kClosed) continue;
+    if (which == HeldAcks::kSeen && c->rcv.queued_bytes > 0 && !c->rcv.ack_held_again) {
+      c->rcv.ack_held_again = true;
+      again.push_back(c);
+    } else {
+      send_ack(*core_, now, *c);
+    }
   }
+  while (Connection* c = again.pop_front()) core_->held_acks.push_back(c);
 }
 
 bool Tcp::has_held_acks() const {

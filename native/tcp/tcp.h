@@ -102,7 +102,10 @@ class Tcp final : public net::TransportHandler {
   // Nothing that is written later shares a segment with what is in the queue now (MSG_EOR).
   void end_record(Connection& connection);
   // Sends the ACKs that were held and found no segment to travel with (StackOptions::hold_acks).
-  void send_held_acks(Instant now);
+  // kSeen: one for bytes that nobody has read yet waits once more. Whoever begins to read now, of
+  // a connection just accepted for instance, may answer in the next turn.
+  enum class HeldAcks : uint8_t { kSeen, kAll };
+  void send_held_acks(Instant now, HeldAcks which = HeldAcks::kAll);
   bool has_held_acks() const;
   uint32_t readable_bytes(const Connection& connection) const;
   // Copies in-order bytes out, frees their frames and opens the window. Returns the bytes copied.

@@ -49,6 +49,7 @@ t.test('without acceleration the counters say so', async (t) => {
 t.test('over loopback', async (t) => {
   const file = join(t.testdir(), 'report-%p.json');
   const program = `api.lifecycle.on('open', (ports) => console.log('open', ports[0].name));
+    process.on('exit', () => process.exit());
     console.log(api.acquireEngine() === api.acquireEngine(), api.stats().accelerated, process.pid);`;
   const { code, stdout, stderr } = run(program, { MILLRACE_PORT: 'loopback', MILLRACE_REPORT: file });
   t.equal(stderr, '');

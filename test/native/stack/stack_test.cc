@@ -299,6 +299,48 @@ TEST_CASE("an answer carries the acknowledgement; without an answer it goes with
   CHECK(frames() - before == 3);
 }
 
+TEST_CASE("the answer of who begins to read late carries the acknowledgement, too") {
+  // As that of a server: the first bytes often come in the turn in which it hears of a connection.
+  for (const bool answers : {true, false}) {
+    CAPTURE(answers);
+    StackConfig config = Bed::config(2048);
+    config.tcp.hold_acks = true;
+    Bed bed(config);
+    auto [client, server] = bed.connect();
+    while (bed.turn()) {
+    }
+    const auto frames = [&] { return bed.stack.ports()[0]->stats().tx_frames; };
+    const uint64_t before = frames();
+    bed.script.write(client, "question");
+    CHECK(bed.turn());
+    bed.script.read_on(server);
+    CHECK(bed.turn());
+    CHECK(frames() - before == 1);
+    if (answers) bed.script.write(server, "answer");
+    bed.turn();
+    CHECK(frames() - before == 2);
+    while (bed.turn()) {
+    }
+    CHECK(frames() - before == (answers ? 3 : 2));  // the client's own ACK
+  }
+}
+
+TEST_CASE("who does not read has its bytes acknowledged all the same") {
+  StackConfig config = Bed::config(2048);
+  config.tcp.hold_acks = true;
+  Bed bed(config);
+  auto [client, server] = bed.connect();
+  while (bed.turn()) {
+  }
+  const auto frames = [&] { return bed.stack.ports()[0]->stats().tx_frames; };
+  const uint64_t before = frames();
+  bed.script.write(client, "question");
+  int turns = 1;
+  while (bed.turn()) ++turns;
+  CHECK(turns <= 3);
+  CHECK(frames() - before == 2);
+}
+
 TEST_CASE("what arrives later in a turn gets its own time") {
   // Or the answer to a segment of this very turn would seem to take no time, and loss recovery
   // (RACK) would wait a quarter of nothing for what is only late.
