@@ -35,7 +35,7 @@ export function watchHooks(): void {
   const looks = (hook: object) =>
     Object.getOwnPropertySymbols(hook).some(
       (key) => more.test(String(key)) && typeof Reflect.get(hook, key) === 'function',
-    );
+    ) && !isOfDomain(hook);
   replaceMethod(prototype, 'enable', (original) => {
     return function enable(this: object) {
       if (looks(this)) watchers.add(this);
@@ -48,6 +48,16 @@ export function watchHooks(): void {
       return Reflect.apply(original, this, []);
     };
   });
+}
+
+/**
+ * node:domain's own hook wants no ids that others know, only one to go by; and what is thrown must be told before its
+ * `after` leaves the domain, as it is from a context of the engine's and not from an AsyncResource.
+ */
+function isOfDomain(hook: object): boolean {
+  const key = Object.getOwnPropertySymbols(hook).find((symbol) => symbol.description === 'init');
+  const init: unknown = key && Reflect.get(hook, key);
+  return typeof init === 'function' && /\bpairing\.set\(asyncId, process\.domain\[kWeak\]\)/.test(String(init));
 }
 
 /** For what Node has no id for: an accepted connection, a request. `triggerAsyncId`: of what has caused it. */

@@ -17,6 +17,30 @@ import { main, parties, type Scenario, serve } from './support';
 const KINDS = /^(?:TCP|UDP|PIPE|SHUTDOWN|WRITE|JSSTREAM|HTTP|GETADDRINFO)/;
 
 export const scenarios: Record<string, Scenario> = {
+  'a domain entered in the callback of another has what is thrown there': (log) => {
+    const party = parties(log);
+    // Only here: the others must not run with its hook.
+    const domain = require('node:domain') as typeof import('node:domain');
+    const [outer, inner] = [domain.create(), domain.create()];
+    outer.on('error', (error) => party('outer')(error.message));
+    inner.on('error', (error) => party('inner')(error.message));
+    const server = net.createServer((socket) => socket.end('x'));
+    serve(server, (port) => {
+      outer.run(() => {
+        const client = net.connect(port, '127.0.0.1');
+        const fail = (what: string) => () => {
+          client.destroy();
+          throw new Error(what);
+        };
+        client.on('data', inner.bind(fail('data')));
+        client.on('close', () => {
+          server.close();
+          throw new Error('close');
+        });
+      });
+    });
+  },
+
   'a store through every callback of net': (log) => {
     const party = parties(log);
     const store = new AsyncLocalStorage<string>();
