@@ -160,17 +160,16 @@ struct Receiver {
   bool ack_held_again = false;  // it waits a second time for the user to read
   bool interactive = false;     // answers carry the ACKs ("pingpong")
   uint32_t ato_us = 0;
-  Instant last_data_at{};
   // Receive buffer tuning
   uint32_t rtt_us = 0;
+  Instant last_data_at{};  // of the delayed ACK
   uint32_t tune_space_bytes = 0;
-  Instant tune_at{};
   Seq tune_seq;
+  Instant tune_at{};
   // From here on: what a segment in sequence does not touch.
   Seq rtt_seq;
-  Instant rtt_at{};
-  Seq irs;
   Seq fin_seq;
+  Instant rtt_at{};
   uint32_t ooo_bytes = 0;
   uint16_t ooo_frames = 0;
   uint16_t islands = 0;
@@ -243,6 +242,8 @@ class Connection : public FlowNode, public ListNode<HeldTag>, public ListNode<Qu
   bool keepalive = true;
   bool challenged = false;
   bool syn_resent = false;
+  uint16_t error = 0;  // what killed it
+  Seq irs;
   alignas(kCacheLineBytes) LossState loss;  // ... into its second line
 
   bool sack = false;
@@ -263,7 +264,6 @@ class Connection : public FlowNode, public ListNode<HeldTag>, public ListNode<Qu
   uint8_t keepalive_sent = 0;
   EcnState ecn;
   uint16_t soft_error = 0;        // ICMP; reported should the connection time out
-  uint16_t error = 0;             // what killed it
   uint32_t flight_max_bytes = 0;  // most in flight in that round trip, if it was not
   Seq usage_end;
   CongestionWindow window;
@@ -284,6 +284,8 @@ class Connection : public FlowNode, public ListNode<HeldTag>, public ListNode<Qu
     return state == State::kEstablished || state == State::kFinWait1 || state == State::kFinWait2;
   }
 };
+
+static_assert(sizeof(Connection) == 19 * kCacheLineBytes);  // of every connection, idle or not
 
 struct HotRange {
   size_t from, bytes;
