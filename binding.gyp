@@ -16,7 +16,7 @@
       "cflags_cc!": ["-std=gnu++17", "-std=gnu++20"],
       "cflags_cc": ["-std=c++20", "-fPIC"],
       "include_dirs": ["native"],
-      "sources": ["<!@(find <(stack_dirs) -name '*.cc' -not -path '*/port/dpdk/*' -not -path '*/steer/rte_flow/*' | sort)"]
+      "sources": ["<!@(node tools/unity.mjs stack <(stack_dirs))"]
     },
     {
       "target_name": "millrace",
@@ -31,7 +31,7 @@
         "NODE_ADDON_API_DISABLE_DEPRECATED",
         "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS"
       ],
-      "sources": ["<!@(find native/addon -name '*.cc' | sort)"],
+      "sources": ["<!@(node tools/unity.mjs millrace native/addon)"],
       "libraries": ["-ldl"]
     }
   ],
@@ -48,10 +48,7 @@
           "include_dirs": ["native"],
           "defines": ["ALLOW_EXPERIMENTAL_API"],
           "sources": [
-            "<!@(find native/plugin native/port/dpdk native/steer/rte_flow -name '*.cc' | sort)",
-            "native/packet/frame_pool.cc",
-            "native/base/os_memory.cc",
-            "native/steer/rule_report.cc"
+            "<!@(node tools/unity.mjs dpdk native/plugin native/port/dpdk native/steer/rte_flow native/packet/frame_pool.cc native/base/os_memory.cc native/steer/rule_report.cc)"
           ],
           "libraries": ["-lrte_ethdev", "-lrte_eal", "-lrte_mempool", "-lrte_mbuf"]
         }

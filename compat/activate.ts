@@ -5,9 +5,9 @@ import { install } from './install';
 /** Installs the facade over the library's engine, unless that is off (`MILLRACE=off`). @throws OptionError */
 export function activate(): void {
   if (/^(?:off|0|false|no)$/i.test(process.env['MILLRACE'] ?? '')) return;
-  const { acquireEngine, configure, mayWant, wants } = require('../lib/index') as typeof import('../lib/index');
+  const { acquireEngine, configure, leave, mayWant, wants } = require('../lib/index') as typeof import('../lib/index');
   const { options } = configure();
   if (!options.enabled || options.port === 'none') return;
-  const gate: Gate = { wants, mayWant, sharesPorts: options.port !== 'loopback', acquire: acquireEngine };
+  const gate: Gate = { wants, mayWant, leave, sharesPorts: options.port !== 'loopback', acquire: acquireEngine };
   install(gate);
 }

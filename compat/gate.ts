@@ -12,6 +12,8 @@ export interface Gate {
   wants(protocol: 'tcp' | 'udp', operation: 'listen' | 'connect' | 'bind', address: string, port: number): boolean;
   /** Could {@link Gate.wants} say yes for some address and port? */
   mayWant(protocol: 'tcp' | 'udp', operation: 'listen' | 'connect' | 'bind'): boolean;
+  /** A socket that was wanted is the kernel's all the same: `why`, for people who ask. */
+  leave(protocol: 'tcp' | 'udp', operation: 'listen' | 'bind', address: string, port: number, why: string): void;
   /**
    * Can this process listen through the engine on a port that other processes have too? Not where the engine reaches
    * nothing but this process. (Where it could reach further and may not, {@link Gate.acquire} says why.)

@@ -15,6 +15,7 @@ import {
   REGISTRY,
   variableOf,
 } from './options';
+import { PACKET_MEMORY_BYTES_MAX, packetMemoryOf } from './packet-memory';
 
 export interface Sources {
   /** Default: process.env. */
@@ -100,7 +101,18 @@ class Collector {
     const values: Record<string, unknown> = {};
     for (const name of OPTION_NAMES) values[name] = this.#given.get(name)?.value ?? REGISTRY[name].default;
     const options = values as unknown as Options;
-    return { ...options, ...this.#portAndInterfaces(options) };
+    const joined = { ...options, ...this.#portAndInterfaces(options) };
+    this.#checkPacketMemory(joined);
+    return joined;
+  }
+
+  #checkPacketMemory(options: Options): void {
+    const { frames, frameBytes } = packetMemoryOf(options);
+    const given = this.#given.get('frames') ?? this.#given.get('frameBytes');
+    if (given === undefined || frames * frameBytes <= PACKET_MEMORY_BYTES_MAX) return;
+    const other = variableOf(given === this.#given.get('frames') ? 'frameBytes' : 'frames');
+    const problem = `${frames} frames of ${frameBytes} bytes are too much memory`;
+    throw new OptionError(given.label, given.given, `4 GiB together with ${other}`, problem);
   }
 
   /** Naming an interface implies af_xdp; of two that disagree the one from the stronger source wins. */

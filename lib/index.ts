@@ -10,7 +10,7 @@ export { InterfaceError, OptionError, UnavailableError, UnknownOptionError } fro
 export { handOver } from './hand-over';
 export { type LifecycleEvents, lifecycle } from './lifecycle';
 export type { Operation, Protocol } from './policy';
-export { acquireEngine, configure, mayWant, wants } from './runtime';
+export { acquireEngine, configure, leave, mayWant, wants } from './runtime';
 export type { Stats } from './stats';
 
 /** The counters of the stack in this environment. */

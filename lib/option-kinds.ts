@@ -32,6 +32,12 @@ export interface Kind<T> {
 const ON = new Set(['on', '1', 'true', 'yes']);
 const OFF = new Set(['off', '0', 'false', 'no']);
 
+/** One of the spellings of on and off. */
+export function isSwitchValue(word: string): boolean {
+  const text = word.toLowerCase();
+  return ON.has(text) || OFF.has(text);
+}
+
 /** on or off, in the usual spellings. */
 export function toggle(): Kind<boolean> {
   return {

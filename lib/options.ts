@@ -113,7 +113,7 @@ export const REGISTRY = {
     toggle(),
     false,
     '',
-    'on: where nothing can be accelerated the program does not start, instead of running on the kernel with one line on stderr',
+    'on: where nothing can be accelerated millrace run does not start the program, and in one that preloads millrace the first socket that would be accelerated throws ERR_MILLRACE_UNAVAILABLE, instead of running on the kernel with one line on stderr',
   ),
   spinUs: option(
     integer({ min: 0, max: 1000 }),
@@ -174,13 +174,13 @@ export const REGISTRY = {
     integerOrAuto({ min: 1024, max: 4_194_304 }),
     'auto',
     'frames',
-    'packet memory of the stack, reserved at start; auto follows the port and its queues',
+    'packet memory of the stack, reserved at start, with frameBytes at most 4 GiB; auto: 8192 for loopback, else 32768',
   ),
   frameBytes: option(
     integerOrAuto({ min: 2048, max: 65_536, powerOfTwo: true }),
     'auto',
     'bytes',
-    'size of one frame; auto follows the port and its MTU',
+    'size of one frame; auto: 16384 for loopback, else 2048; over AF_XDP 2048 (packets of 1774 bytes at most, whatever the MTU) or 4096 (3822)',
   ),
   connectionsMax: option(
     integer({ min: 16, max: 1_048_576 }),

@@ -23,6 +23,7 @@ export const HEADER = {
   rounds: 114,
   answering: 115,
   ticksLeft: 116,
+  looks: 117,
   remoteAddress: 128,
   localAddress: 132,
   localPort: 136,

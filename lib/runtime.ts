@@ -10,12 +10,10 @@ import { UnavailableError } from './errors';
 import { checkInterfaces } from './interfaces';
 import { lifecycle } from './lifecycle';
 import { formatValue, type Options } from './options';
+import { packetMemoryOf } from './packet-memory';
 import { compilePolicy, type Operation, type Policy, type Protocol } from './policy';
 import type { StackEngine } from './stack';
 
-const LOOPBACK_FRAME_BYTES = 16_384;
-const ETHERNET_FRAME_BYTES = 2048;
-const FRAMES = { loopback: 8192, network: 32_768 } as const;
 const SEND_BUFFER_BYTES = 262_144;
 const RECEIVE_BUFFER_BYTES = 262_144;
 const UDP_RECEIVE_BUFFER_BYTES = 2_097_152;
@@ -47,7 +45,16 @@ export function configure(): Settings {
 export function wants(protocol: Protocol, operation: Operation, address: string, port: number): boolean {
   const { options, policy } = configure();
   if (!options.enabled || options.port === 'none' || engine === null) return false;
-  return policy.wants(protocol, operation, address, port);
+  const wanted = policy.wants(protocol, operation, address, port);
+  if (!wanted) leave(protocol, operation, address, port, 'MILLRACE_ACCELERATE does not ask for it');
+  return wanted;
+}
+
+/** Such a socket is left to the kernel; why is told to whoever asked by MILLRACE_DEBUG. */
+export function leave(protocol: Protocol, operation: Operation, address: string, port: number, why: string): void {
+  if (!configure().options.debug) return;
+  const { tell } = require('./decisions') as typeof import('./decisions');
+  tell(protocol, operation, address, port, `the kernel's: ${why}`);
 }
 
 /** Could {@link wants} say yes for some address and port? */
@@ -113,7 +120,6 @@ function isClusterWorker(): boolean {
 }
 
 function nativeConfig(options: Options): NativeConfig {
-  const loopback = options.port === 'loopback';
   const auto = (value: number | 'auto', standard: number): number => (value === 'auto' ? standard : value);
   return {
     port: options.port,
@@ -130,8 +136,7 @@ function nativeConfig(options: Options): NativeConfig {
     xdpMode: options.xdpMode,
     fault: options.fault === null ? '' : formatValue('fault', options.fault),
     pcapFile: options.pcap.replaceAll('%p', String(process.pid)),
-    frames: auto(options.frames, loopback ? FRAMES.loopback : FRAMES.network),
-    frameBytes: auto(options.frameBytes, loopback ? LOOPBACK_FRAME_BYTES : ETHERNET_FRAME_BYTES),
+    ...packetMemoryOf(options),
     socketsMax: options.connectionsMax + options.listenersMax + options.udpSocketsMax,
     connectionsMax: options.connectionsMax,
     listenersMax: options.listenersMax,

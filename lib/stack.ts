@@ -3,11 +3,13 @@
  * ring and calls the sockets' sinks; the addon calls {@link StackEngine} from libuv, once per event, each time as an
  * outermost callback.
  */
+import { getSystemErrorName } from 'node:util';
 import { formatAddress, isMapped, putLocal, putRemote } from './addresses';
 import type { Binding, NativeConfig, NativeStack, PortReport } from './binding';
 import { type ConnectionHost, StackConnection } from './connection';
 import { toConnectionInfo } from './connection-info';
 import { StackDatagramSocket } from './datagram';
+import { tell, type Verdict } from './decisions';
 import type {
   Connection,
   ConnectionInfo,
@@ -23,16 +25,18 @@ import type {
   Upcall,
 } from './engine';
 import { StackListener } from './listener';
-import type { Policy } from './policy';
+import type { Operation, Policy, Protocol } from './policy';
 import { EVENT, HEADER, Rings, SOCKET } from './rings';
 
 const SLAB_BYTES = 65_536;
 const SLABS = 16;
 /** Slab numbers wrap here; a power of two, far above the number outstanding. */
 const SLAB_NUMBERS = 1024;
+const NO_WAY = "the kernel's: no accelerated interface leads there";
+const SCOPED = "the kernel's: an address that means something on one link only";
+const alone = (errno: number): Verdict => `the kernel's: ${getSystemErrorName(errno)}`;
+const failed = (errno: number): Verdict => `fails: ${getSystemErrorName(errno)}`;
 const UNSPECIFIED = { IPv4: '0.0.0.0', IPv6: '::' } as const;
-/** More than one round of the event loop may have. */
-const TURNS_MAX = 256;
 const EAGAIN = 11;
 const ENOTSUP = 95;
 const ENETUNREACH = 101;
@@ -94,6 +98,7 @@ export class StackEngine implements Engine, ConnectionHost {
   #nextSlab = 0;
   #holds = 0;
   readonly #explained = new Set<string>();
+  readonly #debug: boolean;
 
   /** @throws Error with `errno` when the native stack cannot be opened; the message is one line for a person */
   constructor(binding: Binding, config: NativeConfig, policy: Policy) {
@@ -106,6 +111,7 @@ export class StackEngine implements Engine, ConnectionHost {
     this.#rings = new Rings(this.#native);
     this.#words = this.#rings.words;
     this.#policy = policy;
+    this.#debug = config.debug;
     this.#supplySlabs();
     process.on('uncaughtExceptionMonitor', () => {
       this.#words[HEADER.ticksLeft] = 1;
@@ -131,7 +137,7 @@ export class StackEngine implements Engine, ConnectionHost {
   }
 
   get turn(): number {
-    return this.round * TURNS_MAX + (this.#words[HEADER.answering] as number);
+    return this.#words[HEADER.looks] as number;
   }
 
   settle(): void {
@@ -174,11 +180,15 @@ export class StackEngine implements Engine, ConnectionHost {
   ): Connection | number | null {
     if (!this.#policy.wants('tcp', 'connect', address, port)) return null;
     putRemote(this.#words, address);
-    if (!this.#native.tcpReaches(port)) return null;
+    if (!this.#native.tcpReaches(port)) {
+      this.#tell('tcp', 'connect', address, port, NO_WAY);
+      return null;
+    }
     const family = address.includes(':') ? 'IPv6' : 'IPv4';
     putRemote(this.#words, address);
     putLocal(this.#words, local?.address ?? UNSPECIFIED[family]);
     const slot = this.#native.tcpConnect(port, local?.port ?? 0);
+    this.#tell('tcp', 'connect', address, port, slot === -ENETUNREACH ? NO_WAY : slot < 0 ? failed(slot) : 'ours');
     if (slot === -ENETUNREACH) return null;
     if (slot < 0) return this.#explain('connect to', address, port) ? null : slot;
     const from = {
@@ -192,9 +202,15 @@ export class StackEngine implements Engine, ConnectionHost {
   }
 
   listen(local: SocketAddress, dualStack: boolean, backlog: number, sink: ListenerSink): Listener | number | null {
-    if (isScoped(local.address) || !this.#policy.wants('tcp', 'listen', local.address, local.port)) return null;
+    if (!this.#policy.wants('tcp', 'listen', local.address, local.port)) return null;
+    if (isScoped(local.address)) {
+      this.#tell('tcp', 'listen', local.address, local.port, SCOPED);
+      return null;
+    }
     putLocal(this.#words, local.address);
     const slot = this.#native.tcpListen(local.port, dualStack, backlog);
+    const verdict = slot < 0 ? alone(slot) : 'ours, and the kernel listens beside';
+    this.#tell('tcp', 'listen', local.address, local.port, verdict);
     if (slot < 0) {
       this.#explain('listen on', local.address, local.port);
       return slot;
@@ -217,7 +233,10 @@ export class StackEngine implements Engine, ConnectionHost {
   }
 
   bind(local: SocketAddress, dualStack: boolean, sink: DatagramSink): DatagramSocket | number | null {
-    if (isScoped(local.address)) return null;
+    if (isScoped(local.address)) {
+      this.#tell('udp', 'bind', local.address, local.port, SCOPED);
+      return null;
+    }
     const policy = this.#policy;
     // One that is ours only for the sake of some destinations leaves the others to the kernel.
     const whole = policy.wants('udp', 'bind', local.address, local.port);
@@ -226,6 +245,8 @@ export class StackEngine implements Engine, ConnectionHost {
       whole ? !policy.excludes('udp', 'connect', address, port) : policy.wants('udp', 'connect', address, port);
     putLocal(this.#words, local.address);
     const slot = this.#native.udpBind(local.port, dualStack);
+    const verdict = slot < 0 ? alone(slot) : 'ours, and the kernel receives beside';
+    this.#tell('udp', 'bind', local.address, local.port, verdict);
     if (slot < 0) {
       this.#explain('bind to', local.address, local.port);
       return slot;
@@ -323,6 +344,10 @@ export class StackEngine implements Engine, ConnectionHost {
 
   refusedRules(): RefusedRule[] {
     return this.#native.refusals().map(([rule, times]) => ({ rule, times }));
+  }
+
+  #tell(protocol: Protocol, operation: Operation, address: string, port: number, verdict: Verdict): void {
+    if (this.#debug) tell(protocol, operation, address, port, verdict);
   }
 
   /**

@@ -26,7 +26,14 @@ export function statsOf(engine: StackEngine | null): Stats {
 
 /** Writes the counters as JSON when the program ends; `%p` in the name is the process id. */
 export function writeReportAtExit(engine: StackEngine, file: string): void {
-  process.on('exit', () => {
-    writeFileSync(file.replaceAll('%p', String(process.pid)), `${JSON.stringify(statsOf(engine), null, 2)}\n`);
+  // In front: a listener that calls process.exit() is the last to be called.
+  process.prependListener('exit', () => {
+    const name = file.replaceAll('%p', String(process.pid));
+    try {
+      writeFileSync(name, `${JSON.stringify(statsOf(engine), null, 2)}\n`);
+    } catch (error) {
+      // The program has ended, and well or not: that is not ours to say.
+      process.stderr.write(`millrace: cannot write the report ${name}: ${(error as Error).message}\n`);
+    }
   });
 }

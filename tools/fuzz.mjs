@@ -15,7 +15,7 @@ const SETTINGS = [
   ...CLANG,
   '-DMILLRACE_FUZZ=ON',
   '-DMILLRACE_SANITIZE=address,undefined',
-  '-DMILLRACE_PRECOMPILE=ON',
+  '-DMILLRACE_FROM_NOTHING=ON',
 ];
 
 /** The targets, and how long an input may be: more only makes an execution slower. */

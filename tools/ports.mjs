@@ -1,35 +1,16 @@
-// `npm run test:ports [-- [--port NAME]... [FILE...]]`: the tests of TCP and UDP over each port, whole. af_xdp, dpdk (DPDK's
-// driver for AF_XDP) and memif (DPDK's shared memory between two programs) run test/e2e; ring (a ring of DPDK's within one
-// program) runs the tests of test/compat that have both ends in one process, and Node's own of net and dgram ("node").
-// One line for each file and port as it ends, then a table with what passed and failed and the processor time; ends with
-// 0 when nothing failed and nothing was skipped.
-import { existsSync, readdirSync } from 'node:fs';
+// `npm run test:ports [-- [--port NAME]... [FILE...]]`: the sets of tools/port-sets.mjs, whole. One line for each file and
+// port as it ends, then a table with what passed and failed and the processor time; ends with 0 when nothing failed and
+// nothing was skipped.
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { ROOT } from './files.mjs';
+import { compiled, NODE, OF_DPDK, SETS } from './port-sets.mjs';
 import { bin, run } from './run.mjs';
 import { onlyFailures, readTap } from './test-groups.mjs';
 
 const TIMEOUT_SECONDS = 900;
-/** Files of test/e2e that name their ports and devices themselves: they run once, whatever the port. */
-const OF_DPDK = ['dpdk', 'dpdk-shared'];
-const NODE = 'node';
-
-const testsIn = (folder, pattern = /^(.*)\.test\.ts$/) =>
-  readdirSync(join(ROOT, 'test', folder)).flatMap((name) => pattern.exec(name)?.[1] ?? []);
-
-const E2E = testsIn('e2e').filter((name) => !OF_DPDK.includes(name));
-const IN_PROCESS = [
-  ...testsIn('compat/loopback').map((name) => `loopback/${name}`),
-  ...testsIn('compat', /^(same-.*)\.test\.ts$/),
-];
-
-/** By port: the folder under test/ and the files in it. */
-const SETS = {
-  af_xdp: { folder: 'e2e', files: E2E },
-  dpdk: { folder: 'e2e', files: [...E2E, ...OF_DPDK] },
-  memif: { folder: 'e2e', files: E2E },
-  ring: { folder: 'compat', files: [...IN_PROCESS, NODE] },
-};
+/** With the files that are DPDK's own. */
+const ALL = { ...SETS, dpdk: { ...SETS.dpdk, files: [...SETS.dpdk.files, ...OF_DPDK] } };
 
 function readArguments(args) {
   const ports = [];
@@ -38,16 +19,16 @@ function readArguments(args) {
     if (args[i] === '--port') ports.push(args[++i]);
     else files.push(args[i]);
   }
-  const all = new Set(Object.values(SETS).flatMap((set) => set.files));
-  const unknown = [...ports.filter((name) => !Object.hasOwn(SETS, name)), ...files.filter((name) => !all.has(name))];
+  const all = new Set(Object.values(ALL).flatMap((set) => set.files));
+  const unknown = [...ports.filter((name) => !Object.hasOwn(ALL, name)), ...files.filter((name) => !all.has(name))];
   if (unknown.length > 0) {
-    console.error(`neither a port (${Object.keys(SETS).join(', ')}) nor a file of theirs: ${unknown.join(', ')}`);
+    console.error(`neither a port (${Object.keys(ALL).join(', ')}) nor a file of theirs: ${unknown.join(', ')}`);
     process.exit(2);
   }
-  const wanted = ports.length > 0 ? ports : Object.keys(SETS);
+  const wanted = ports.length > 0 ? ports : Object.keys(ALL);
   return wanted.map((port) => ({
     port,
-    files: SETS[port].files.filter((name) => files.length === 0 || files.includes(name)),
+    files: ALL[port].files.filter((name) => files.length === 0 || files.includes(name)),
   }));
 }
 
@@ -61,8 +42,7 @@ async function timed(command, env) {
 }
 
 async function runFile(port, name) {
-  const file = join('dist/test', SETS[port].folder, `${name}.test.js`);
-  const ended = await timed([process.execPath, file], { LAB_PORT: port, TAP_TIMEOUT: '0' });
+  const ended = await timed([process.execPath, compiled(port, name)], { LAB_PORT: port, TAP_TIMEOUT: '0' });
   return { ...ended, ...readTap(ended.output, ended.code), report: onlyFailures(ended.output) };
 }
 

@@ -1,5 +1,5 @@
 // `npm test`: sets up, builds, and runs every group of tests, or those that are named as arguments:
-// `node tools/run-tests.mjs lint native sim threads fuzz unit package guest conformance e2e ports`. The last line is "N
+// `node tools/run-tests.mjs lint native unit conformance e2e ports fuzz guest sim package threads`. The last line is "N
 // passed, N failed, N skipped", summed over lint steps, doctest cases, seeds of the simulator, fuzz targets, tap
 // assertions and checks in the guest.
 // With CI=true an unlisted skip is a failure.
@@ -21,30 +21,31 @@ const SKIPS_ALLOWED = [
 /** Folders of tests that are groups of their own. */
 const APART = new Set(['e2e', 'package']);
 
-/** All three parts are four minutes of a processor, which a quarter of an hour on two of them does not leave. */
-const GUESTS_THAT_FIT = ['rte-flow'];
+/** The other one is in real time, which a machine that does all else meanwhile has not. */
+const GUESTS_THAT_FIT = ['cards', 'rte-flow'];
 
 /**
- * `busy` groups use all processors and come first, one after another. Those `beside` then run on what the others, which
- * mostly wait, leave of the processors. `short` is what runs when no group is named, for want of time;
- * `needsOf`: the group whose packages it needs.
+ * `busy` groups use all processors and come first, one after another. Those `beside` then run, in this order, on what the
+ * others, which mostly wait, leave of the processors; `apart`: beside those others, and as urgent. `short` is what runs
+ * when no group is named, for want of time; `needsOf`: the group whose packages it needs.
  */
 const GROUPS = {
   lint: { run: runLint, busy: true },
   native: { run: runNative, busy: true },
-  sim: { run: runSim, beside: true },
-  fuzz: { run: runFuzz, beside: true },
-  threads: { run: runThreads, beside: true },
   unit: { run: () => runTapIn(unitFolders(), { jobs: 2, timeoutSeconds: 120 }), compiled: true },
+  conformance: { run: runConformance, compiled: true },
+  e2e: { run: () => runTapIn(['e2e'], { jobs: 1, timeoutSeconds: 300 }), compiled: true, privilege: true },
+  ports: { run: runPorts, compiled: true, privilege: true, needsOf: 'e2e', apart: true },
+  // A minute for each target, whatever it gets of the processors.
+  fuzz: { run: runFuzz, beside: true },
+  guest: { run: () => runGuests(), short: () => runGuests(GUESTS_THAT_FIT), compiled: true, beside: true },
+  sim: { run: runSim, beside: true },
   package: {
     run: () => runTapIn(['package'], { jobs: 1, timeoutSeconds: 900, idle: true }),
     compiled: true,
     beside: true,
   },
-  guest: { run: () => runGuests(), short: () => runGuests(GUESTS_THAT_FIT), compiled: true, beside: true },
-  conformance: { run: runConformance, compiled: true },
-  e2e: { run: () => runTapIn(['e2e'], { jobs: 1, timeoutSeconds: 300 }), compiled: true, privilege: true },
-  ports: { run: runPorts, compiled: true, privilege: true, needsOf: 'e2e' },
+  threads: { run: runThreads, beside: true },
 };
 
 function unitFolders() {
@@ -117,10 +118,11 @@ async function main() {
     }
   };
   await runAll(names.filter((name) => GROUPS[name].busy));
-  const rest = names.filter((name) => !GROUPS[name].busy);
-  // Two of them at a time: what one leaves of the processors the other takes.
-  const beside = rest.filter((name) => GROUPS[name].beside).values();
-  await Promise.all([runAll(beside), runAll(beside), runAll(rest.filter((name) => !GROUPS[name].beside))]);
+  // Two of those beside at a time: what one leaves of the processors the other takes.
+  const beside = names.filter((name) => GROUPS[name].beside).values();
+  const apart = names.filter((name) => GROUPS[name].apart);
+  const others = names.filter((name) => !GROUPS[name].busy && !GROUPS[name].beside && !GROUPS[name].apart);
+  await Promise.all([runAll(others), runAll(apart), runAll(beside), runAll(beside)]);
   console.log(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
   return total.failed === 0 ? 0 : 1;
 }

@@ -99,9 +99,14 @@ function offerBound(
   address: string,
   flags: number,
 ): import('./twin').Twin | null {
-  if ((flags & ~IPV6_ONLY) !== 0) return null;
+  const shares = (flags & ~IPV6_ONLY) !== 0;
+  if (shares && !gate.mayWant('udp', 'bind') && !gate.mayWant('udp', 'connect')) return null;
   const local = localOf(internals, handle);
   if (local === null) return null;
+  if (shares) {
+    gate.leave('udp', 'bind', address, local.port as number, 'it may share its port (reuseAddr, reusePort)');
+    return null;
+  }
   const whole = gate.wants('udp', 'bind', address, local.port as number);
   if ((!whole && !gate.mayWant('udp', 'connect')) || !isUsable(internals)) return null;
   const { attach } = require('./twin') as typeof import('./twin');

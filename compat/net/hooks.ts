@@ -130,7 +130,16 @@ function tryListen(
   if (!gate.wants('tcp', 'listen', out.address ?? '', out.port ?? 0) || !isUsable(internals)) return null;
   const { isOthers, listenOurs } = ours(internals);
   // Asked first: an engine that is opened for nothing takes queues from those who need them.
-  if (isOthers(handle, gate.sharesPorts)) return null;
+  if (isOthers(handle, gate.sharesPorts)) {
+    gate.leave(
+      'tcp',
+      'listen',
+      out.address ?? '',
+      out.port ?? 0,
+      'its connections go to other processes, or are shared',
+    );
+    return null;
+  }
   const engine = gate.acquire();
   return engine === null ? null : listenOurs(engine, handle, onlyIpv6, backlog, kernel);
 }

@@ -19,6 +19,8 @@ export const ENDED = 1 << 8;
 export const ERRNO_TOLD = 1 << 9;
 /** What is kept will be handed up soon. */
 export const FLUSH_POSTED = 1 << 10;
+/** The first of what is kept is the rest of a piece that libuv would have read whole. */
+export const CUT = 1 << 11;
 
 export class LinkState {
   #flags = REFERENCED;

@@ -28,6 +28,7 @@ import { KernelConnection } from './kernel-connection';
 import { HANG_UP_IS_END } from './libuv';
 import {
   CLOSED,
+  CUT,
   ENDED,
   END_KEPT,
   END_SEEN,
@@ -174,6 +175,7 @@ export class Link extends LinkState implements ConnectionSink {
     kernel.context = this.#context();
     // The kernel tells of both once more.
     this.#kept = NONE;
+    this.mark(CUT, false);
     if (!this.is(ENDED)) this.mark(END_SEEN | END_KEPT, false);
     this.#outbound?.open(kernel);
     // A FIN that was given to the engine goes behind what the engine could not give to the kernel.
@@ -317,7 +319,7 @@ export class Link extends LinkState implements ConnectionSink {
     // A closing handle keeps the loop alive until it has closed, referenced or not.
     this.#engine.hold(true);
     this.updateHold();
-    if (reset || this.#kept.length > 0 || !this.is(ESTABLISHED)) this.#connection?.abort();
+    if (reset || this.#kept.length > Number(this.is(CUT)) || !this.is(ESTABLISHED)) this.#connection?.abort();
     else this.#connection?.close();
     this.#kept = NONE;
     whenClosing(this.#engine, () => this.#finishClose(callback));
@@ -485,8 +487,10 @@ export class Link extends LinkState implements ConnectionSink {
   #deliverKept(): Upcall {
     const chunk = this.#kept[0] as Uint8Array;
     const fits = this.userBuffer?.byteLength ?? this.#recordOf(chunk);
-    if (fits < chunk.byteLength) this.#kept[0] = chunk.subarray(fits);
+    const rest = fits < chunk.byteLength;
+    if (rest) this.#kept[0] = chunk.subarray(fits);
     else this.#kept.shift();
+    this.mark(CUT, rest && this.userBuffer === null);
     if (this.userBuffer === null) return this.#deliver(chunk.subarray(0, fits), true);
     const part = chunk.subarray(0, fits);
     return this.identity.bind(this.#fillUserBuffer, this, part);

@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { isOptionName, nearest, readValue } from '../config';
 import { OptionError, UnknownOptionError } from '../errors';
-import type { Kind } from '../option-kinds';
+import { isSwitchValue, type Kind } from '../option-kinds';
 import { CONFIG_VARIABLE, flagOf, OPTION_NAMES, type OptionName, REGISTRY, variableOf } from '../options';
 
 export interface ParsedFlags {
@@ -66,12 +66,28 @@ function split(args: readonly string[], own: readonly string[]): { flags: string
     const bare = name !== undefined && REGISTRY[name].kind.bare;
     if (negated !== undefined && (!bare || value !== undefined))
       throw new OptionError(flag, value ?? '', `${flagOf(negated)}=<value>`);
-    if (bare) flags.push(`${flagOf(name)}=${negated !== undefined ? 'off' : (value ?? 'on')}`);
-    else if (value !== undefined) flags.push(word);
-    else if (args[at + 1] === undefined) throw new OptionError(flag, undefined, allowedOf(name), 'has no value');
-    else flags.push(`${flag}=${args[++at]}`);
+    const next = args[at + 1];
+    if (bare) {
+      // A switch may stand alone; a word behind it that reads like its value is one.
+      const follows = negated === undefined && value === undefined && next !== undefined && isSwitchValue(next);
+      if (follows) at++;
+      flags.push(`${flagOf(name)}=${negated !== undefined ? 'off' : (value ?? (follows ? next : 'on'))}`);
+    } else if (value !== undefined) {
+      flags.push(word);
+    } else if (next === undefined || next === '--' || isFlag(next, own)) {
+      throw new OptionError(flag, next, allowedOf(name), 'has no value');
+    } else {
+      flags.push(`${flag}=${next}`);
+      at++;
+    }
   }
   return { flags, rest: [] };
+}
+
+/** Arguments of DPDK begin with dashes, too: only what is a flag here is no value. */
+function isFlag(word: string, own: readonly string[]): boolean {
+  const [flag = ''] = word.split('=', 1);
+  return FLAGS.has(flag.replace(/^--no-/, '--')) || flag === '--config' || own.includes(flag);
 }
 
 function allowedOf(name: OptionName | undefined): string {

@@ -234,6 +234,11 @@ void Loop::run() {
   running_ = false;
 }
 
+bool Loop::look() {
+  shared_.store(header::kLooks, shared_.load(header::kLooks) + 1);
+  return driver_->turn();
+}
+
 // What was promised for later comes before what arrived now, as in a round of libuv. Whatever is
 // written by either is for the next round.
 void Loop::run_round() {
@@ -242,7 +247,7 @@ void Loop::run_round() {
   if (last_round_ == now) return;
   last_round_ = now;
   again_ = false;
-  const bool left = driver_->turn();
+  const bool left = look();
   run_posts();
   dispatch_events();
   run_posts();
@@ -255,7 +260,7 @@ void Loop::run_rounds() {
     const bool early = run_posts();
     shared_.store(header::kAnswering, uint32_t(2 * round + (early ? 1 : 0)));
     again_ = false;
-    const bool left = driver_->turn();
+    const bool left = look();
     const bool events = dispatch_events();
     const bool posts = run_posts() || early;
     more_ = left || again_ || anything_waits();

@@ -55,6 +55,7 @@ class Loop {
   void run();
   void run_round();
   void run_rounds();
+  bool look();
   bool anything_waits() const;
   uint32_t context_of(const uint32_t* event) const;
   bool dispatch_events();

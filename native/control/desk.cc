@@ -13,6 +13,7 @@
 #include <cstring>
 
 #include "base/clock_os.h"
+#include "base/close_fd.h"
 
 namespace millrace::control {
 namespace {
@@ -160,8 +161,7 @@ void Desk::on_readable(const std::function<std::string()>& text) {
 }
 
 void Desk::close() {
-  if (fd_ >= 0) ::close(fd_);
-  fd_ = -1;
+  close_fd(fd_);
 }
 
 Error ask_desk(const std::string& text, Duration patience, std::string& out) {

@@ -98,6 +98,8 @@ std::optional<net::LinkConfig> parse_link(const nlmsghdr& message) {
   link.ifindex = uint32_t(info->ifi_index);
   link.up = message.nlmsg_type == RTM_NEWLINK && (info->ifi_flags & IFF_UP) &&
             (info->ifi_flags & IFF_RUNNING);
+  // Of another family: a bridge, say, that has let go of one of its ports.
+  link.gone = message.nlmsg_type == RTM_DELLINK && info->ifi_family == AF_UNSPEC;
   for_each_attribute(message_attributes(message, sizeof(*info)),
                      [&](uint16_t type, std::span<const uint8_t> value) {
                        if (type == IFLA_MTU) link.mtu_bytes = attribute_as<uint32_t>(value, 1500);

@@ -28,7 +28,7 @@ struct NeighborFact {
   bool fixed = false;  // by whoever administers the machine: never to be asked for
 };
 
-// RTM_NEWLINK, RTM_DELLINK (which is a link that is down).
+// RTM_NEWLINK, RTM_DELLINK (which is a link that is down, and gone unless a bridge says it).
 std::optional<net::LinkConfig> parse_link(const nlmsghdr& message);
 // RTM_NEWADDR. None for addresses that cannot be used: tentative or duplicate ones.
 std::optional<AddressFact> parse_address(const nlmsghdr& message);

@@ -15,7 +15,6 @@ namespace {
 constexpr uint32_t kClose = 7,
                    kListen = 10;  // TCP_CLOSE (an unconnected UDP socket too), TCP_LISTEN
 constexpr uint32_t kConnectedStates = 0xffffffff & ~(1u << kClose | 1u << kListen);
-constexpr int kReadAttempts = 4;
 
 wire::IpAddress address_of(uint8_t family, const __be32* words) {
   const auto* bytes = reinterpret_cast<const uint8_t*>(words);
@@ -42,7 +41,7 @@ Error KernelFlows::list_family(uint8_t family, uint8_t protocol, uint16_t local_
   const size_t before = out.size();
   bool full = false;
   Error error{EINTR};
-  for (int attempt = 0; attempt < kReadAttempts && error.code == EINTR; ++attempt) {
+  for (int attempt = 0; attempt < kDumpAttempts && error.code == EINTR; ++attempt) {
     out.resize(before);
     inet_diag_req_v2 question{};
     question.sdiag_family = family;

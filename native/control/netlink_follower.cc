@@ -13,13 +13,14 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/close_fd.h"
+
 namespace millrace::control {
 namespace {
 
 constexpr uint32_t kGroups = RTMGRP_LINK | RTMGRP_NEIGH | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR |
                              RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE;
 constexpr uint32_t kDatagramsPerTurn = 64;
-constexpr int kReadAttempts = 4;
 // Up to so many routes a table is read again at once; beyond, after this long for each of them.
 constexpr uint32_t kSmallTable = 1000;
 constexpr int64_t kPauseNsPerRoute = 20'000;
@@ -30,7 +31,7 @@ template <typename Body, typename Reset, typename Visit>
 Error read_table(NetlinkSocket& socket, uint16_t type, const Body& body, Reset&& reset,
                  Visit&& visit) {
   Error error{EINTR};
-  for (int attempt = 0; attempt < kReadAttempts && error.code == EINTR; ++attempt) {
+  for (int attempt = 0; attempt < kDumpAttempts && error.code == EINTR; ++attempt) {
     reset();
     NetlinkRequest request(type, NLM_F_DUMP);
     request.body(body);
@@ -77,10 +78,7 @@ Error NetlinkFollower::open() {
 void NetlinkFollower::close() {
   events_.close();
   tables_.close();
-  if (timer_fd_ >= 0) ::close(timer_fd_);
-  if (poll_fd_ >= 0) ::close(poll_fd_);
-  if (nothing_fd_ >= 0) ::close(nothing_fd_);
-  timer_fd_ = poll_fd_ = nothing_fd_ = -1;
+  for (int* fd : {&timer_fd_, &poll_fd_, &nothing_fd_}) close_fd(*fd);
 }
 
 Error NetlinkFollower::start(Instant now) {
@@ -120,8 +118,12 @@ void NetlinkFollower::on_event(Instant now, const nlmsghdr& message) {
     case RTM_DELNEIGH:
       if (const auto fact = parse_neighbor(message)) on_neighbor(now, *fact);
       break;
-    case RTM_NEWLINK:
     case RTM_DELLINK:
+      // Told at once: until all is read anew another one may have the number.
+      if (const auto link = parse_link(message); link && link->gone) leave(link->ifindex);
+      stale_ = true;
+      break;
+    case RTM_NEWLINK:
     case RTM_NEWADDR:
     case RTM_DELADDR:
     case RTM_NEWROUTE:
@@ -171,14 +173,21 @@ Error NetlinkFollower::read_links() {
   if (error) return error;
   for (const net::LinkConfig& known : links_) {
     const auto same = [&](const net::LinkConfig& l) { return l.ifindex == known.ifindex; };
-    if (std::any_of(fresh.begin(), fresh.end(), same)) continue;
-    net::LinkConfig gone = known;
-    gone.up = false;
-    sink_.link(gone);
+    if (!std::any_of(fresh.begin(), fresh.end(), same)) leave(known.ifindex);
   }
   for (const net::LinkConfig& link : fresh) sink_.link(link);
   links_ = std::move(fresh);
   return kOk;
+}
+
+// Deleted, or moved to another namespace. Its addresses and routes go with the next reading.
+void NetlinkFollower::leave(uint32_t ifindex) {
+  if (std::erase(followed_, ifindex) == 0) return;
+  net::LinkConfig link;
+  link.ifindex = ifindex;
+  link.up = false;
+  link.gone = true;
+  sink_.link(link);
 }
 
 Error NetlinkFollower::read_addresses() {

@@ -93,6 +93,7 @@ class NetlinkFollower final : public net::NeighborResolver {
   // its size.
   void schedule_resync();
   bool followed(uint32_t ifindex) const;
+  void leave(uint32_t ifindex);
 
   ControlSink& sink_;
   FollowerLimits limits_;

@@ -5,6 +5,8 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "base/close_fd.h"
+
 namespace millrace::control {
 namespace {
 
@@ -36,8 +38,7 @@ Error NetlinkSocket::open(int protocol, uint32_t groups) {
 }
 
 void NetlinkSocket::close() {
-  if (fd_ >= 0) ::close(fd_);
-  fd_ = -1;
+  close_fd(fd_);
 }
 
 Error NetlinkSocket::send(NetlinkRequest& request) {

@@ -16,6 +16,9 @@
 
 namespace millrace::control {
 
+// How often a table is read that changes under its reader.
+inline constexpr int kDumpAttempts = 4;
+
 // A request of at most 512 bytes: header, a fixed part, attributes.
 class NetlinkRequest {
  public:

@@ -11,6 +11,8 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "base/close_fd.h"
+
 namespace millrace::control {
 namespace {
 
@@ -222,10 +224,7 @@ Error PortBlocks::bind_block(Block& block) {
 }
 
 void PortBlocks::unbind(Block& block) {
-  for (int& fd : block.sockets) {
-    if (fd >= 0) ::close(fd);
-    fd = -1;
-  }
+  for (int& fd : block.sockets) close_fd(fd);
 }
 
 void PortBlocks::close() {

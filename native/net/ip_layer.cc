@@ -77,6 +77,8 @@ void IpLayer::link_changed(const LinkConfig& link) {
   if (!interface) return;
   interface->link = link;
   interface->link.mtu_bytes = std::min(link.mtu_bytes, interface->port->info().mtu_bytes);
+  // The kernel's number may become another interface's, whose routes are the kernel's.
+  if (link.gone) interface->link.ifindex = kGoneIfindex;
   tables_changed();
 }
 

@@ -137,6 +137,8 @@ class IpLayer : private NeighborUser {
 
   // --- facts from the control plane (netlink, or a test)
   void link_changed(const LinkConfig& link);
+  // For good: nothing leads over it any more.
+  bool is_gone(uint8_t interface) const { return interfaces_[interface].link.gone; }
   void address_changed(uint32_t ifindex, const IpAddress& address, uint8_t prefix_length,
                        bool present);
   Error route_changed(const Route& route, bool present);

@@ -17,11 +17,14 @@ using MacAddress = std::array<uint8_t, 6>;
 
 inline constexpr uint8_t kInterfacesMax = 8;
 
+inline constexpr uint32_t kGoneIfindex = UINT32_MAX;  // the kernel gives no such number
+
 struct LinkConfig {
   uint32_t ifindex = 0;  // the kernel's number; 0 for interfaces the kernel does not know
   MacAddress mac{};
   uint32_t mtu_bytes = 1500;
   bool up = true;
+  bool gone = false;  // deleted or in another namespace: what has its number from now on is another
 };
 
 struct Route {

@@ -243,7 +243,8 @@ void Driver::guard_once(Instant now) {
   epoll_event event;
   if (epoll_wait(guardian_epoll_, &event, 1, wait_ms) > 0) {
     if (event.data.fd == control_fd_ && try_baton()) {
-      serve_control(monotonic());
+      // Who waits hears of it, too, and has looked for events for the last time.
+      if (!waiting_.load(std::memory_order_seq_cst)) serve_control(monotonic());
       drop_baton();
     }
     const timespec breath{0, 100'000};  // packets in between are taken together

@@ -2,12 +2,14 @@
 #include "stack/kernel_director.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <cstring>
+
+#include "wire/ipv4.h"
 
 namespace millrace {
 
 namespace {
-constexpr uint8_t kTcp = 6;
 // Kernel connections end without a word to us: their rules are looked over this often.
 constexpr Duration kReviewEvery = Duration::seconds(30);
 constexpr uint32_t kQuestionsPerSecond = 1000;
@@ -29,7 +31,7 @@ KernelDirector::KernelDirector(net::IpLayer& ip, TimerWheel& timers, Random& ran
       flow_pool_(limits.flows_max + limits.handed_over_max),
       flows_(limits.flows_max + limits.handed_over_max),
       follower_(*this, {}),
-      blocks_(kTcp, random, {}, *this),
+      blocks_(wire::kProtocolTcp, random, {}, *this),
       review_([](Timer&, void* owner,
                  Instant now) { static_cast<KernelDirector*>(owner)->review_kernel_flows(now); },
               this) {}
@@ -38,10 +40,7 @@ KernelDirector::~KernelDirector() {
   timers_.cancel(review_);
   ip_.set_resolver(nullptr);
   ip_.set_stray_handler(nullptr);
-  for (Interface& interface : interfaces_) {
-    interface.shared.keeper.reset();
-    interface.steering->close();
-  }
+  for (Interface& interface : interfaces_) close(interface);
   const auto forget = [this](List<Flow, RuleTag>& list) {
     while (Flow* flow = list.pop_front()) {
       flows_.remove(flow);
@@ -55,9 +54,15 @@ KernelDirector::~KernelDirector() {
   follower_.close();
 }
 
-void KernelDirector::add_interface(uint32_t ifindex, std::unique_ptr<steer::Steering> steering,
-                                   bool shared, Shared parts) {
-  interfaces_.push_back({ifindex, shared, std::move(steering), std::move(parts)});
+void KernelDirector::close(Interface& interface) {
+  interface.shared.keeper.reset();
+  interface.steering->close();
+}
+
+void KernelDirector::add_interface(const std::string& name, uint32_t ifindex,
+                                   std::unique_ptr<steer::Steering> steering, bool shared,
+                                   Shared parts) {
+  interfaces_.push_back({name, ifindex, shared, std::move(steering), std::move(parts)});
   shared_ |= shared;
   if (shared_) ip_.set_stray_handler(this);
   follower_.follow(ifindex);
@@ -121,13 +126,13 @@ Error KernelDirector::take_local(Instant now, uint8_t protocol, const wire::Endp
   // The kernel's own connections first: not one packet of theirs may come to us. Datagram sockets
   // have their port to themselves (one that shares it is never ours), so there is no other flow on
   // it.
-  if (protocol == kTcp) leave_kernel_flows(now, *rule);
+  if (protocol == wire::kProtocolTcp) leave_kernel_flows(now, *rule);
   if (const Error error = add_rules(*rule)) {
     remove_rules(*rule);
     for (const wire::FlowKey& flow : rule->kernel_flows) remove_flow(flow);
     return error;
   }
-  if (protocol == kTcp && shared_) leave_late_kernel_flows(now, *rule);
+  if (protocol == wire::kProtocolTcp && shared_) leave_late_kernel_flows(now, *rule);
   rules_.push_back(std::move(rule));
   return kOk;
 }
@@ -223,7 +228,7 @@ void KernelDirector::review_kernel_flows(Instant now) {
 KernelDirector::LocalRule* KernelDirector::rule_for(const wire::Endpoint& local) {
   LocalRule* wildcard = nullptr;
   for (auto& rule : rules_) {
-    if (rule->protocol != kTcp || rule->local.port != local.port) continue;
+    if (rule->protocol != wire::kProtocolTcp || rule->local.port != local.port) continue;
     if (rule->local.address == local.address) return rule.get();
     const bool covers = rule->local.address.is_unspecified() &&
                         (rule->dual_stack || rule->local.address.is_v4() == local.address.is_v4());
@@ -397,7 +402,7 @@ void KernelDirector::review_handed_over() {
   for (auto first = flows.begin(); first != flows.end();) {
     const auto last = std::upper_bound(first, flows.end(), *first, by_port);
     std::vector<wire::FlowKey> known(first, last), ended;
-    if (!kernel_flows_.take_gone(kTcp, first->local.port, known, ended)) {
+    if (!kernel_flows_.take_gone(wire::kProtocolTcp, first->local.port, known, ended)) {
       for (const wire::FlowKey& flow : ended) end_handed_over(flow);
     }
     first = last;
@@ -463,6 +468,27 @@ bool KernelDirector::may_ask(Instant now) {
 
 // --- what the kernel and the port blocks tell
 
+// An interface that has gone may be back, from another namespace, with our program on it still and
+// our sockets no longer bound: what is steered to them would be lost.
+void KernelDirector::link(const net::LinkConfig& link) {
+  IpLayerSink::link(link);
+  if (!link.gone) return;
+  const auto found = std::find_if(interfaces_.begin(), interfaces_.end(),
+                                  [&](const auto& one) { return one.ifindex == link.ifindex; });
+  if (found == interfaces_.end()) return;
+  const steer::SteeringCounters last = found->steering->counters();
+#define X(name, meaning) gone_counters_.name += last.name;
+  MILLRACE_STEERING_COUNTERS(X)
+#undef X
+  close(*found);
+  std::fprintf(stderr,
+               "millrace: interface %s is gone: its connections have ended (ENETDOWN), and sockets "
+               "are the kernel's there\n",
+               found->name.c_str());
+  gone_.push_back(std::move(*found));
+  interfaces_.erase(found);
+}
+
 void KernelDirector::address(uint32_t ifindex, const wire::IpAddress& address,
                              uint8_t prefix_length, bool present) {
   IpLayerSink::address(ifindex, address, prefix_length, present);
@@ -489,7 +515,7 @@ void KernelDirector::block_returned(uint8_t protocol, uint16_t first_port) {
 }
 
 void KernelDirector::each_counter(const CounterVisitor& visit) const {
-  steer::SteeringCounters sum;
+  steer::SteeringCounters sum = gone_counters_;
   for (const Interface& interface : interfaces_) {
     const steer::SteeringCounters one = interface.steering->counters();
 #define X(name, meaning) sum.name += one.name;

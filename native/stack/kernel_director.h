@@ -55,8 +55,8 @@ class KernelDirector final : public FlowDirector,
     std::unique_ptr<steer::QueueKeeper> keeper;  // of queues that nobody has
     std::unique_ptr<AnswerQueues> answers;
   };
-  void add_interface(uint32_t ifindex, std::unique_ptr<steer::Steering> steering, bool shared,
-                     Shared parts = {});
+  void add_interface(const std::string& name, uint32_t ifindex,
+                     std::unique_ptr<steer::Steering> steering, bool shared, Shared parts = {});
   // Reads the kernel's tables; the Internet layer and the steering know them when this returns.
   Error start(Instant now);
 
@@ -83,6 +83,7 @@ class KernelDirector final : public FlowDirector,
   struct FlowTag;
   struct RuleTag;
   struct Interface {
+    std::string name;
     uint32_t ifindex;
     bool shares_queues;
     std::unique_ptr<steer::Steering> steering;
@@ -102,6 +103,7 @@ class KernelDirector final : public FlowDirector,
     std::vector<wire::FlowKey> kernel_flows;  // left to the kernel
   };
 
+  void link(const net::LinkConfig& link) override;
   void address(uint32_t ifindex, const wire::IpAddress& address, uint8_t prefix_length,
                bool present) override;
   bool stray_segment(Instant now, const wire::FlowKey& flow, std::span<uint8_t> frame,
@@ -111,6 +113,7 @@ class KernelDirector final : public FlowDirector,
   Error block_reserved(uint8_t protocol, uint16_t first_port) override;
   void block_returned(uint8_t protocol, uint16_t first_port) override;
 
+  static void close(Interface& interface);
   Error add_rules(const LocalRule& rule);
   Error refused(const Interface& interface, Error error);
   void remove_rules(const LocalRule& rule);
@@ -131,6 +134,8 @@ class KernelDirector final : public FlowDirector,
   TimerWheel& timers_;
   Limits limits_;
   std::vector<Interface> interfaces_;
+  std::vector<Interface> gone_;  // closed; ports may still look at their inboxes
+  steer::SteeringCounters gone_counters_;
   std::vector<std::unique_ptr<LocalRule>> rules_;
   SipKey key_;
   ObjectPool<Flow> flow_pool_;

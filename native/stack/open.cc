@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/clock_os.h"
+#include "base/os_memory.h"
 #include "port/af_xdp/af_xdp_port.h"
 #include "port/loopback/loopback_port.h"
 #include "port/wrap/fault_port.h"
@@ -12,6 +13,7 @@
 #include "stack/open_parts.h"
 #include "stack/spare_queues.h"
 #include "steer/xdp_steering.h"
+#include "tcp/connection.h"
 
 namespace millrace {
 
@@ -19,8 +21,6 @@ namespace {
 
 // Loopback frames are as large as the pool's; the ring holds as many as may ever be under way.
 constexpr uint32_t kLoopbackRing = 8192;
-// The link number of interfaces that the kernel does not know.
-constexpr uint32_t kNoIfindex = 0;
 
 }  // namespace
 
@@ -128,7 +128,7 @@ bool add_interface(Stack& stack, KernelDirector& director, const std::string& na
         SpareQueues::open(name.c_str(), *steering, device_queues, stack.pool().frame_bytes());
     parts.answers = std::make_unique<RssAnswerQueues>(name, std::move(queues));
   }
-  director.add_interface(link.ifindex, std::move(steering), shared, std::move(parts));
+  director.add_interface(name, link.ifindex, std::move(steering), shared, std::move(parts));
   return true;
 }
 
@@ -160,7 +160,32 @@ bool is_in_process(const OpenConfig& config) {
          dpdk.addresses.empty() && dpdk.tap.empty();
 }
 
+namespace {
+
+// Rather more than a stack takes: its parts cannot say that there is none (they are given what they
+// ask for, or end the process).
+uint64_t bytes_wanted(const StackConfig& c) {
+  constexpr uint64_t kRest = uint64_t(64) << 20;  // tables of fixed size, threads
+  constexpr uint64_t kPerSocket = 640;            // a slot, a line, timers, entries in tables
+  return uint64_t(c.frames) * (c.frame_bytes + sizeof(Frame)) +
+         uint64_t(c.tcp.connections_max) * sizeof(tcp::Connection) +
+         uint64_t(c.shared.sockets) * kPerSocket + kRest;
+}
+
+bool has_memory(const StackConfig& config, OpenError& error) {
+  const uint64_t wanted = bytes_wanted(config);
+  if (OsMemory(size_t(wanted)).data()) return true;
+  error = {ENOMEM, std::to_string(wanted >> 20)};
+  error.text +=
+      " MiB of address space are wanted and not given; raise the limit (ulimit -v), or lower ";
+  error.text += "MILLRACE_FRAMES or MILLRACE_CONNECTIONS_MAX";
+  return false;
+}
+
+}  // namespace
+
 std::unique_ptr<Stack> open_stack(const OpenConfig& config, OpenError& error) {
+  if (!has_memory(config.stack, error)) return nullptr;
   auto stack = std::make_unique<Stack>(config.stack, Random::from_kernel(), monotonic_now());
   bool opened = false;
   if (config.port == "loopback") {

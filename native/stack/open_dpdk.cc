@@ -22,8 +22,6 @@ namespace {
 
 // The link number of a device that the kernel has no interface for; the kernel's are small.
 constexpr uint32_t kStaticIfindex = 1u << 30;
-// That of a device whose ends are both here.
-constexpr uint32_t kNoIfindex = 0;
 
 // The port, and what goes with it, while it is put together.
 struct Opened {
@@ -90,7 +88,8 @@ bool follow_kernel(Stack& stack, const OpenConfig& config, Opened& opened, OpenE
   auto director = std::make_unique<KernelDirector>(
       stack.ip(), stack.timers(), stack.random(),
       KernelDirector::Limits{.flows_max = config.stack.tcp.connections_max});
-  director->add_interface(opened.ifindex, std::move(opened.steering), opened.shared,
+  director->add_interface(config.interfaces.empty() ? config.dpdk.tap : config.interfaces[0],
+                          opened.ifindex, std::move(opened.steering), opened.shared,
                           KernelDirector::Shared{});
   if (const Error failed = director->start(monotonic_now())) {
     return refuse(error, failed.code,

@@ -8,6 +8,9 @@
 
 namespace millrace {
 
+// The link number of a device that the kernel does not know.
+inline constexpr uint32_t kNoIfindex = 0;
+
 // Puts the fault and capture wrappers around a port, as the settings say. Null: `error` says why.
 std::unique_ptr<Port> wrap_port(std::unique_ptr<Port> port, Stack& stack, const OpenConfig& config,
                                 OpenError& error);

@@ -12,6 +12,7 @@ namespace {
 constexpr uint32_t kChunkBytes = 65536;  // as much as one read(2) of libuv returns
 // From so many bytes on the second copy, out of a slab, costs more than the calls that save it.
 constexpr uint32_t kBulkBytes = 4096;
+constexpr uint32_t kStockShare = 4;         // of the frames, or less, are JavaScript's stock
 constexpr uint32_t kMessagesPerRound = 64;  // of one socket, before the others have their turn
 }  // namespace
 
@@ -280,13 +281,15 @@ uint32_t Stack::frames_free() const {
 }
 
 // Keeps a stock of free frames in JavaScript's hands, so that a write is a copy and a record. A
-// quarter of the pool stays back for receiving and for acknowledgements.
+// quarter of the pool stays back for receiving and for acknowledgements; another one may be the
+// port's, so of a small pool no more than that is stock.
 void Stack::offer_frames() {
   const uint32_t head = shared_.load(header::kFramesHead);
   uint32_t tail = shared_.load(header::kFramesTail);
   const uint32_t keep = frames_kept();
   const uint32_t start = tail;
-  while (tail - head < shared_.sizes().frames && pool_.available() > keep) {
+  const uint32_t stock = std::min(shared_.sizes().frames, pool_.capacity() / kStockShare);
+  while (tail - head < stock && pool_.available() > keep) {
     shared_.free_frame(tail++) = pool_.alloc(FramePool::kTxHeadroom)->index;
   }
   if (tail != start) shared_.store(header::kFramesTail, tail);

@@ -39,6 +39,7 @@ inline constexpr uint32_t kRounds = 114;        // JavaScript's thread: rounds o
 inline constexpr uint32_t kAnswering = 115;
 // JavaScript: 1 when an exception may have left callbacks of nextTick behind
 inline constexpr uint32_t kTicksLeft = 116;
+inline constexpr uint32_t kLooks = 117;      // JavaScript's thread: its turns so far
 inline constexpr uint32_t kAddresses = 128;  // scratch of the calling thread: addresses of a call
 inline constexpr uint32_t kWords = 256;
 }  // namespace header

@@ -15,7 +15,7 @@ namespace millrace {
 namespace {
 
 constexpr uint32_t kFrames = 512;  // per queue: 1 MiB
-constexpr uint32_t kBurst = 64;
+constexpr uint32_t kMoveBurst = 64;
 constexpr uint32_t kXdpHeadroom = 256;  // XDP_PACKET_HEADROOM: the kernel keeps it in front
 
 }  // namespace
@@ -130,7 +130,7 @@ void SpareQueues::run() {
 void SpareQueues::drain(Queue& queue) {
   auto& rx = queue.xsk.rx;
   auto& fill = queue.xsk.fill;
-  const uint32_t n = std::min(rx.readable(), std::min(kBurst, fill.writable(kBurst)));
+  const uint32_t n = std::min(rx.readable(), std::min(kMoveBurst, fill.writable(kMoveBurst)));
   for (uint32_t i = 0; i < n; ++i) {
     const xdp_desc& desc = rx.slot(i);
     const std::span<uint8_t> frame{queue.memory.data() + desc.addr, desc.len};

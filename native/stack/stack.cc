@@ -3,11 +3,11 @@
 
 #include <algorithm>
 
+#include "wire/ipv4.h"
+
 namespace millrace {
 
 namespace {
-constexpr uint8_t kProtocolTcp = 6;
-constexpr uint8_t kProtocolUdp = 17;
 constexpr uint32_t kBurst = 64;
 // A port that was full is tried again after this, if nothing else causes a turn before.
 constexpr Duration kRetryAfter = Duration::micros(200);
@@ -38,8 +38,8 @@ Stack::Stack(const StackConfig& config, Random random, Instant now)
       shared_(config.shared),
       slots_(config.shared.sockets),
       clock_(config.clock) {
-  ip_.set_handler(kProtocolTcp, &tcp_);
-  ip_.set_handler(kProtocolUdp, &udp_);
+  ip_.set_handler(wire::kProtocolTcp, &tcp_);
+  ip_.set_handler(wire::kProtocolUdp, &udp_);
   offer_frames();
 }
 
@@ -68,6 +68,7 @@ bool Stack::turn(Instant now, uint32_t frames_budget) {
   ++counters_.turns;
   last_turn_ = now;
   bulk_frames_ = 0;
+  any_ended_ = false;
   take_commands(now);
   timers_.advance(now);
   // What arrived in the last turn has been seen by now: an answer takes the ACK along.
@@ -239,7 +240,7 @@ Result<uint32_t> Stack::listen(Instant now, const wire::Endpoint& local, bool du
   auto listener = tcp_.listen(local, dual_stack, backlog, tcp_.defaults(), slot->index);
   Error error = listener.ok() ? kOk : listener.error();
   if (!error && director_) {
-    error = director_->take_local(now, kProtocolTcp, local, dual_stack);
+    error = director_->take_local(now, wire::kProtocolTcp, local, dual_stack);
     if (error) tcp_.close(now, *listener);
   }
   if (error) {
@@ -263,7 +264,7 @@ Result<uint32_t> Stack::bind(Instant now, const wire::Endpoint& local, bool dual
   auto socket = udp_.bind(local, dual_stack, slot->index);
   Error error = socket.ok() ? kOk : socket.error();
   if (!error && director_) {
-    error = director_->take_local(now, kProtocolUdp, local, dual_stack);
+    error = director_->take_local(now, wire::kProtocolUdp, local, dual_stack);
     if (error) udp_.close(*socket);
   }
   if (error) {
@@ -301,7 +302,7 @@ Error Stack::udp_join(Instant now, uint32_t index, const Membership& wanted) {
   if (const Error error = udp_.join(*slot.datagram, *group)) return error;
   if (!first || !director_) return kOk;
   const Error error =
-      director_->take_local(now, kProtocolUdp, {wanted.group, slot.local.port}, false);
+      director_->take_local(now, wire::kProtocolUdp, {wanted.group, slot.local.port}, false);
   if (error) static_cast<void>(udp_.leave(*slot.datagram, *group));
   return error;
 }
@@ -316,7 +317,7 @@ Error Stack::udp_leave(uint32_t index, const Membership& wanted) {
 }
 
 void Stack::release_group(const Slot& slot, const wire::IpAddress& group) {
-  if (director_) director_->release_local(kProtocolUdp, {group, slot.local.port}, false);
+  if (director_) director_->release_local(wire::kProtocolUdp, {group, slot.local.port}, false);
 }
 
 uint32_t Stack::udp_limit_bytes(uint32_t index, const wire::Endpoint& remote) {
@@ -338,6 +339,12 @@ void Stack::next_epoch() {
 void Stack::follow_kernel(Instant now) {
   if (!director_) return;
   director_->on_readable(now);
+  for (uint8_t i = 0; i < port_count_; ++i) {
+    if (!ip_.is_gone(i) || told_gone_[i]) continue;
+    told_gone_[i] = true;
+    tcp_.interface_gone(i);
+    any_ended_ = true;
+  }
   next_epoch();
 }
 
@@ -353,11 +360,11 @@ void Stack::release_slot(Instant now, Slot& slot, bool abort) {
       }
       break;
     case SlotKind::kListener:
-      if (director_) director_->release_local(kProtocolTcp, slot.local, slot.dual_stack);
+      if (director_) director_->release_local(wire::kProtocolTcp, slot.local, slot.dual_stack);
       tcp_.close(now, slot.listener);
       break;
     case SlotKind::kDatagram:
-      if (director_) director_->release_local(kProtocolUdp, slot.local, slot.dual_stack);
+      if (director_) director_->release_local(wire::kProtocolUdp, slot.local, slot.dual_stack);
       udp_.leave_all(*slot.datagram,
                      [&](const wire::IpAddress& group) { release_group(slot, group); });
       udp_.close(slot.datagram);

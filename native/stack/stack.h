@@ -73,8 +73,9 @@ class Stack final : tcp::Handler, udp::Handler {
   Instant next_deadline() const;
   bool rx_ready() const;
   // Something that a dead loop would harm: connections, and those that are about to come.
-  // Commands were taken outside of a turn, and the next one is to send what they wrote.
-  bool has_unpushed() const { return !written_.empty(); }
+  // Commands were taken outside of a turn, and the next one is to send what they wrote; or the
+  // kernel has told what ended connections, and the next turn is to publish that.
+  bool has_unpushed() const { return !written_.empty() || any_ended_; }
   bool worth_guarding() const { return tcp_.connection_count() + tcp_.listener_count() > 0; }
   // Gives up every connection the application still has (FIN, or RST with unread bytes).
   void close_sockets(Instant now);
@@ -232,6 +233,8 @@ class Stack final : tcp::Handler, udp::Handler {
   List<Slot, WrittenTag> written_;  // connections with bytes to push
   std::array<std::unique_ptr<Port>, net::kInterfacesMax> ports_;
   uint32_t port_count_ = 0;
+  std::array<bool, net::kInterfacesMax> told_gone_{};  // to TCP
+  bool any_ended_ = false;                             // by that, and not published yet
   bool local_everywhere_ = false;
   std::unique_ptr<FlowDirector> director_;
   std::unique_ptr<net::NeighborResolver> resolver_;

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <new>
 
+#include "base/close_fd.h"
 #include "steer/member_name.h"
 
 namespace millrace::steer {
@@ -34,11 +35,6 @@ bool watch(int epoll, int fd) {
   event.events = EPOLLIN;
   event.data.fd = fd;
   return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) == 0;
-}
-
-void close_fd(int& fd) {
-  if (fd >= 0) ::close(fd);
-  fd = -1;
 }
 
 }  // namespace

@@ -6,23 +6,20 @@
 #include <algorithm>
 #include <utility>
 
+#include "wire/ipv4.h"
+
 namespace millrace::steer {
 namespace {
 
-constexpr uint8_t kIcmp = 1;
-constexpr uint8_t kTcp = 6;
-constexpr uint8_t kUdp = 17;
-constexpr uint8_t kIcmpv6 = 58;
-
 std::string protocol_words(const RuleReport& rule) {
   switch (rule.protocol) {
-    case kTcp:
+    case wire::kProtocolTcp:
       return "tcp";
-    case kUdp:
+    case wire::kProtocolUdp:
       return "udp";
-    case kIcmp:
+    case wire::kProtocolIcmp:
       return rule.any_icmp ? "icmp" : "icmp type " + std::to_string(rule.icmp_type);
-    case kIcmpv6:
+    case wire::kProtocolIcmpv6:
       return "icmp6 type " + std::to_string(rule.icmp_type);
     default:
       return "protocol " + std::to_string(rule.protocol);
@@ -93,9 +90,9 @@ std::string text_of(const wire::IpAddress& address) {
 std::string words_of(const RuleReport& rule) {
   std::string text = protocol_words(rule) + " to " + address_words(rule);
   if (rule.local.port != 0) {
-    text += " port " + std::to_string(rule.local.port);
+    text.append(" port ").append(std::to_string(rule.local.port));
     const int last = rule.local.port | uint16_t(~rule.port_mask);
-    if (last != rule.local.port) text += "-" + std::to_string(last);
+    if (last != rule.local.port) text.append("-").append(std::to_string(last));
   }
   if (rule.remote.port != 0) {
     text += " from " + text_of(rule.remote.address) + " port " + std::to_string(rule.remote.port);

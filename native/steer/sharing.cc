@@ -13,6 +13,7 @@
 #include <new>
 
 #include "base/clock_os.h"
+#include "base/close_fd.h"
 #include "steer/member_name.h"
 #include "steer/xdp_abi.h"
 
@@ -27,11 +28,6 @@ int open_socket(int flags) {
   const int on = 1;
   if (fd >= 0) setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on));
   return fd;
-}
-
-void close_fd(int& fd) {
-  if (fd >= 0) ::close(fd);
-  fd = -1;
 }
 
 }  // namespace
@@ -318,7 +314,6 @@ void Sharing::close() {
   shutdown(control_, SHUT_RDWR);
   if (thread_.joinable()) thread_.join();
   close_fd(control_);
-  inbox_.reset();
 }
 
 }  // namespace millrace::steer

@@ -90,6 +90,7 @@ class Sharing {
     give_name(name);
     return true;
   }
+  // The inbox lives on: a port may look into it until this is destroyed.
   void close();
 
   uint32_t ifindex() const { return ifindex_; }

@@ -13,6 +13,7 @@
 
 #include "base/capability.h"
 #include "base/clock_os.h"
+#include "base/close_fd.h"
 #include "steer/bpf.h"
 #include "steer/xdp_abi.h"
 
@@ -46,11 +47,6 @@ mr_flow_key to_abi(Protocol protocol, const wire::FlowKey& flow) {
 Error to_error(int result) {
   if (result >= 0) return kOk;
   return {-result == E2BIG ? ENOBUFS : -result};
-}
-
-void close_fd(int& fd) {
-  if (fd >= 0) ::close(fd);
-  fd = -1;
 }
 
 // What a refused bpf(2) call lacks, for the error text.

@@ -157,8 +157,10 @@ struct Receiver {
   uint16_t last_segment_bytes = 0;
   bool ack_now = false;
   bool ack_pending = false;
-  bool ack_held_again = false;  // it waits a second time for the user to read
-  bool interactive = false;     // answers carry the ACKs ("pingpong")
+  bool ack_held_again = false;        // it waits a second time for the user to read
+  bool interactive = false;           // answers carry the ACKs ("pingpong")
+  bool checksums_whole = false;       // the latest segment's was
+  bool checksums_unfinished = false;  // one that should have been was not
   uint32_t ato_us = 0;
   // Receive buffer tuning
   uint32_t rtt_us = 0;

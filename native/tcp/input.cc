@@ -15,7 +15,7 @@ namespace millrace::tcp {
 namespace {
 
 // C4: the checksum is verified always, unless the port has done it.
-bool checksum_good(const Frame& f, const net::IpMeta& meta) {
+bool checksum_good(const Frame& f, const net::IpMeta& meta, bool& unfinished) {
   if (f.flags & Frame::kChecksumVerified) return true;
   const uint64_t pseudo =
       wire::checksum_pseudo(meta.source, meta.destination, wire::kTcpProtocol, f.length);
@@ -24,7 +24,20 @@ bool checksum_good(const Frame& f, const net::IpMeta& meta) {
   // The sender left the rest to a device that never was: the field holds the pseudo header's sum.
   uint16_t field;
   std::memcpy(&field, f.data() + wire::kTcpChecksumOffset, 2);
-  return field == wire::checksum_fold(pseudo);
+  unfinished = field == wire::checksum_fold(pseudo);
+  return unfinished;
+}
+
+// A sender that finishes checksums does so in all segments: when one seems unfinished, it is much
+// more likely that it was damaged on the way, to which such a sum says nothing. Should the sender
+// have changed its ways, it sends this one again.
+bool believes_unfinished(Receiver& r) {
+  if (r.checksums_whole && !r.checksums_unfinished) {
+    r.checksums_unfinished = true;
+    return false;
+  }
+  r.checksums_whole = false;
+  return true;
 }
 
 // Port 0 is a port like any other (Linux): nobody listens there, but a peer may have it.
@@ -41,7 +54,7 @@ bool parse(Core& core, Frame* frame, const net::IpMeta& meta, Segment& s, wire::
     ++core.counters.tcp_bad_header;
     return false;
   }
-  if (!checksum_good(*frame, meta)) {
+  if (!checksum_good(*frame, meta, s.unfinished)) {
     ++core.counters.tcp_bad_checksum;
     return false;
   }
@@ -89,6 +102,11 @@ void dispatch(Core& core, Instant now, const wire::FlowKey& key, uint64_t hash, 
     return;
   }
   Connection& c = *static_cast<Connection*>(node);
+  if (s.unfinished && !believes_unfinished(c.rcv)) [[unlikely]] {
+    ++core.counters.tcp_bad_checksum;
+    return;
+  }
+  if (!s.unfinished) c.rcv.checksums_whole = true;
   ++c.stats.segments_received;
   if (c.state == State::kTimeWait) {
     const bool reopen = input_time_wait(core, now, c, s);

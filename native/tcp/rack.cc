@@ -12,7 +12,6 @@ namespace millrace::tcp {
 
 namespace {
 
-constexpr uint32_t kDupThresh = 3;
 constexpr uint8_t kReoPersist = 16;
 
 bool later(uint32_t order, uint32_t than) {

@@ -12,8 +12,6 @@ namespace millrace::tcp {
 
 namespace {
 
-constexpr uint8_t kDupThresh = 3;  // peers without SACK
-
 void save_for_undo(Connection& c) {
   LossState& l = c.loss;
   l.undo_possible = true;

@@ -10,6 +10,9 @@
 
 namespace millrace::tcp {
 
+// Duplicate ACKs, or segments SACKed, that mean a loss (RFC 5681 3.2, RFC 8985 6.2).
+inline constexpr uint32_t kDupThresh = 3;
+
 // What one acknowledgement changed.
 struct AckSummary {
   Seq prior_una;

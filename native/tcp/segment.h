@@ -16,9 +16,10 @@ struct Segment {
   uint32_t length = 0;  // payload bytes
   uint16_t window = 0;  // as on the wire
   uint8_t flags = 0;
-  uint8_t ecn = 0;        // of the IP header (RFC 3168 5)
-  uint8_t interface = 0;  // by which it came
-  bool reopens = false;   // a TIME-WAIT: the new ISS must be above `last_sent` (RFC 6191)
+  uint8_t ecn = 0;          // of the IP header (RFC 3168 5)
+  uint8_t interface = 0;    // by which it came
+  bool unfinished = false;  // its checksum: of the pseudo header alone
+  bool reopens = false;     // a TIME-WAIT: the new ISS must be above `last_sent` (RFC 6191)
   wire::Seq last_sent;
   wire::TcpOptions options;
 

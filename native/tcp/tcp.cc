@@ -417,6 +417,18 @@ void Tcp::abort_or_drop(Instant now, Connection& c, bool reset) {
   reap(*core_, c);
 }
 
+void Tcp::interface_gone(uint8_t interface) {
+  FlowNode* next = nullptr;
+  for (FlowNode* node = core_->all.front(); node; node = next) {
+    next = core_->all.next(node);
+    if (node->half_open) continue;  // nobody knows of it but its peer
+    auto& c = *static_cast<Connection*>(node);
+    if (c.path.interface != interface) continue;
+    fail_connection(*core_, c, ENETDOWN);
+    reap(*core_, c);
+  }
+}
+
 void Tcp::receive(Instant now, std::span<const net::Received> burst) {
   input_burst(*core_, now, burst);
 }

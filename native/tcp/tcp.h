@@ -166,6 +166,10 @@ class Tcp final : public net::TransportHandler {
   // Frees everything at once, without a word to the peers when `reset` is false.
   void close_all(Instant now, bool reset);
 
+  // Nothing leads over the interface any more: what went by it has ended (ENETDOWN). Walks all
+  // connections.
+  void interface_gone(uint8_t interface);
+
   void receive(Instant now, std::span<const net::Received> burst) override;
   void icmp_error(Instant now, const net::IcmpError& error) override;
   const Counters& counters() const;

@@ -16,7 +16,7 @@ constexpr uint8_t kUnknownNextHeader = 1;
 constexpr uint8_t kUnknownOption = 2;
 constexpr uint8_t kOptionPad1 = 0;
 constexpr uint8_t kOptionPadN = 1;
-constexpr uint8_t kOptionRouterAlert = 5;
+constexpr uint8_t kHopByHopRouterAlert = 5;
 constexpr uint32_t kPaddingMaxBytes = 7;  // more aligns nothing (RFC 4942 2.1.9.5)
 constexpr uint32_t kOptionsMax = 8;       // of one header, padding aside (Linux)
 
@@ -54,7 +54,7 @@ bool check_options(std::span<const uint8_t> packet, uint32_t begin, uint32_t end
     }
     padding = 0;
     if (++options > kOptionsMax) return false;
-    if (type != kOptionRouterAlert) {
+    if (type != kHopByHopRouterAlert) {
       // The two highest bits say what to do with an option that is not known. 11 is 10 for a packet
       // that was not sent to a multicast address.
       const int action = type >> 6;

@@ -35,7 +35,7 @@ export function installEngine(options: ToyOptions = {}): Harness {
     }
     return engine;
   };
-  install({ acquire, wants: () => harness.wanted, mayWant: () => harness.wanted, sharesPorts: false });
+  install({ acquire, wants: () => harness.wanted, mayWant: () => harness.wanted, leave: () => {}, sharesPorts: false });
   return harness;
 }
 

@@ -29,7 +29,7 @@ type Seen = Record<string, number | boolean>;
 /** Checks beyond what holds after every row. */
 type Verdict = (t: Test, seen: Seen) => void;
 
-const kGrowthMaxBytes = (96 + port.memoryMb) << 20;
+const kGrowthMaxBytes = (64 + port.memoryMb) << 20;
 const kTicksPerSecond = 100;
 const ours = mode === 'millrace';
 

@@ -117,3 +117,17 @@ t.test(`the kernel's facts as they change (${mode})`, { skip }, async (t) => {
   await stopAndReport(t, home, client);
   await server.stop();
 });
+
+t.test(`IPv6 without a link-local address (${mode})`, { skip }, async (t) => {
+  const home = await lab(t);
+  const { mill, peer } = home;
+  await home.ip(mill, ['link', 'set', mill.interface, 'addrgenmode', 'none']);
+  await home.ip(mill, ['-6', 'addr', 'flush', 'dev', mill.interface, 'scope', 'link']);
+  const server = await home.node('kernel', example('tcp-echo'), [kPort, '::'], { side: peer });
+  await home.ip(mill, ['-6', 'neigh', 'flush', 'all']);
+  const client = await home.node(mode, app('follow'), [peer.ipv6, kPort], { ready: /connected/, stdin: 'pipe' });
+  await lasts(t, client, 'the neighbour is found');
+  t.equal(await ofKernel(home), mode === 'millrace' ? 0 : 1, 'whose it is');
+  await client.stop();
+  await server.stop();
+});

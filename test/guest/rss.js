@@ -48,8 +48,9 @@ async function round(program, name, settings) {
   const before = (await program.ask('round 0')).workers;
   const seen = (await program.ask(`round ${kConnections}`, kStartMs)).workers;
   const what = settings.join(' ').slice(0, 40);
-  for (const { errors, answers } of seen) {
-    check(`${what}: no connection fails`, errors.length === 0, errors);
+  for (const { errors, answers, stats } of seen) {
+    const { tcp, steering } = stats.counters;
+    check(`${what}: no connection fails`, errors.length === 0, { errors, tcp, steering });
     check(`${what}: every answer came`, answers === kConnections * kPeer.length * kMessages, String(answers));
   }
   const ours = opened(seen) - opened(before);

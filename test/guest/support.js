@@ -44,9 +44,12 @@ function finish(main) {
 /** How many echoes a session (test/tools/talk.cc) has had so far. */
 const echoesOf = (session) => Number(/echoes (\d+)\.\s*$/.exec(session.stdout)?.[1] ?? 0);
 
+/** As long as a kernel may wait before it sends something again that was lost while nobody was there (tcp(7)). */
+const kRetransmissionMs = 130_000;
+
 /** True when a session has had more echoes than `before` and was never broken. */
 async function goesOn(session, before = echoesOf(session)) {
-  await until(() => echoesOf(session) > before + 3 || !session.running);
+  await until(() => echoesOf(session) > before + 3 || !session.running, { looks: kRetransmissionMs / 100 });
   return echoesOf(session) > before + 3 && !session.stdout.includes('broken');
 }
 
@@ -55,7 +58,7 @@ const bracketed = (host) => (host.includes(':') ? `[${host}]` : host);
 /** One request to a server of ours, from `side` of a lab or of something like it. */
 async function fetches(home, side, host, port, server) {
   const url = `http://${bracketed(host)}:${port}/`;
-  const got = await home.run(side, 'curl', ['-s', '-g', '-m', kSeconds, url], { timeoutMs: kStartMs });
+  const got = await home.run(side, 'curl', ['-sS', '-g', '-m', kSeconds, url], { timeoutMs: kStartMs });
   check(`http over ${host}`, got.stdout === 'Hello, world\n', `${got.stderr} ${server.describe()}`);
 }
 

@@ -10,11 +10,14 @@ const index = join(__dirname, '..', '..', 'lib', 'index.js');
 function run(
   program: string,
   env: Readonly<Record<string, string>>,
+  addressSpaceKib?: number,
 ): { code: number | null; stdout: string; stderr: string } {
   const script = `const api = require(${JSON.stringify(index)}); ${program}`;
   const inherited = Object.entries(process.env).filter(([name]) => !/^(?:MILLRACE|NODE_OPTIONS$)/.test(name));
   const settings = { env: { ...Object.fromEntries(inherited), ...env }, encoding: 'utf8', timeout: 30_000 } as const;
-  const { status, stdout, stderr } = spawnSync(process.execPath, ['-e', script], settings);
+  const limit = addressSpaceKib === undefined ? '' : `ulimit -v ${addressSpaceKib}; `;
+  const command = ['-c', `${limit}exec "$0" "$@"`, process.execPath, '-e', script];
+  const { status, stdout, stderr } = spawnSync('/bin/sh', command, settings);
   return { code: status, stdout, stderr };
 }
 
@@ -45,6 +48,7 @@ t.test('without acceleration the counters say so', async (t) => {
 t.test('over loopback', async (t) => {
   const file = join(t.testdir(), 'report-%p.json');
   const program = `api.lifecycle.on('open', (ports) => console.log('open', ports[0].name));
+    process.on('exit', () => process.exit());
     console.log(api.acquireEngine() === api.acquireEngine(), api.stats().accelerated, process.pid);`;
   const { code, stdout, stderr } = run(program, { MILLRACE_PORT: 'loopback', MILLRACE_REPORT: file });
   t.equal(stderr, '');
@@ -62,6 +66,25 @@ t.test('an interface that does not exist is a mistake, and the error names those
     stdout: /^ERR_MILLRACE_INTERFACE there is no interface 'mr-nowhere'; those that exist: .*\blo\b/,
   });
   t.match(run(program, { MILLRACE_INTERFACE: 'mr-nowhere', MILLRACE: 'off' }), { stdout: '' });
+});
+
+t.test('a report that cannot be written is said, and changes nothing else', async (t) => {
+  const program = 'api.acquireEngine(); process.exitCode = 3;';
+  t.match(run(program, { MILLRACE_PORT: 'loopback', MILLRACE_REPORT: '/nowhere/at/all/report' }), {
+    code: 3,
+    stderr: /^millrace: cannot write the report \/nowhere\/at\/all\/report: ENOENT[^\n]*\n$/,
+  });
+});
+
+t.test('more memory than there may be', async (t) => {
+  const program = 'console.log(api.acquireEngine() !== null);';
+  const limited = run(program, { MILLRACE_PORT: 'loopback' }, 4_000_000);
+  t.match(limited, { code: 0, stdout: 'true\n', stderr: '' }, 'enough');
+  t.match(run(program, { MILLRACE_PORT: 'loopback', MILLRACE_FRAMES: '262144' }, 4_000_000), {
+    code: 0,
+    stdout: 'false\n',
+    stderr: /^millrace: sockets stay with the kernel: \d+ MiB of address space are wanted[^\n]*ulimit -v[^\n]*\n$/,
+  });
 });
 
 t.test('where the port cannot be opened', async (t) => {

@@ -8,8 +8,8 @@ export const MUTATIONS = [
   {
     name: 'checksum-not-verified',
     file: 'native/tcp/input.cc',
-    find: '  if (!checksum_good(*frame, meta)) {',
-    replace: '  if (false && !checksum_good(*frame, meta)) {',
+    find: '  if (!checksum_good(*frame, meta, s.unfinished)) {',
+    replace: '  if (false && !checksum_good(*frame, meta, s.unfinished)) {',
   },
   {
     name: 'ethernet-padding-kept',

@@ -26,7 +26,7 @@ const kPorts = {
     opens: true,
   },
   dpdk: {
-    memoryMb: 0,
+    memoryMb: 64, // packets' memory, which AF_XDP has in use from the start
     queues: 1,
     xdp: true,
     longPackets: false,
@@ -37,7 +37,7 @@ const kPorts = {
     opens: false,
   },
   memif: {
-    memoryMb: 16, // two rings of 4,096 packets
+    memoryMb: 80, // that, and two rings of 4,096 packets
     queues: 16,
     xdp: false,
     longPackets: false,

@@ -10,6 +10,7 @@
 #include <cstring>
 #include <string_view>
 
+#include "base/close_fd.h"
 #include "wire/byte_order.h"
 #include "wire/checksum.h"
 #include "wire/ethernet.h"
@@ -25,7 +26,7 @@ using namespace std::string_view_literals;
 // 64 KiB in segments of an Ethernet link's size.
 constexpr uint16_t kFramesMax = 45;
 constexpr uint32_t kBytesMax = 65535;
-constexpr uint32_t kSendBufferBytes = 8 << 20;
+constexpr uint32_t kPacketSocketBufferBytes = 8 << 20;
 constexpr uint32_t kIpv4ChecksumOffset = 10;
 
 // struct virtio_net_hdr: the kernel's header of that name does not compile as C++.
@@ -92,7 +93,7 @@ bool PacketCutter::open(uint32_t ifindex) {
   if (fd_ < 0) return false;
   ifindex_ = ifindex;
   const int on = 1;
-  const int bytes = kSendBufferBytes;
+  const int bytes = kPacketSocketBufferBytes;
   // Only saves refusals.
   setsockopt(fd_, SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof(bytes));
   if (setsockopt(fd_, SOL_PACKET, PACKET_VNET_HDR, &on, sizeof(on)) == 0) return true;
@@ -101,8 +102,7 @@ bool PacketCutter::open(uint32_t ifindex) {
 }
 
 void PacketCutter::close() {
-  if (fd_ >= 0) ::close(fd_);
-  fd_ = -1;
+  close_fd(fd_);
 }
 
 Error PacketCutter::send(std::span<Frame* const> packet) {

@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "base/capability.h"
+#include "base/close_fd.h"
 
 #ifndef AF_XDP
 #define AF_XDP 44
@@ -159,8 +160,7 @@ bool Xsk::bind(const XskConfig& config, uint32_t queue, SetupError& error) {
 }
 
 void Xsk::close() {
-  if (fd_ >= 0) ::close(fd_);
-  fd_ = -1;
+  close_fd(fd_);
   fill.unmap();
   completion.unmap();
   rx.unmap();

@@ -6,12 +6,12 @@
 #include "wire/byte_order.h"
 #include "wire/checksum.h"
 #include "wire/ip_address.h"
+#include "wire/ipv4.h"
 
 namespace millrace {
 
 namespace {
 
-constexpr uint8_t kTcp = 6, kUdp = 17;
 constexpr uint8_t kFin = 1, kSyn = 2, kRst = 4, kPsh = 8;
 
 // Where the parts of a packet lie; `transport` is null when a box would not look into it.
@@ -41,7 +41,8 @@ Parts parts_of(std::span<uint8_t> frame, bool ethernet) {
   if (p.v4 && (wire::load16(p.ip + 6) & 0x3fff)) return p;  // a fragment
   p.protocol = p.ip[p.v4 ? 9 : 6];
   p.length = uint32_t(total - header);
-  if (p.protocol == kUdp || (p.protocol == kTcp && p.length >= 20)) p.transport = p.ip + header;
+  if (p.protocol == wire::kProtocolUdp || (p.protocol == wire::kProtocolTcp && p.length >= 20))
+    p.transport = p.ip + header;
   return p;
 }
 
@@ -60,7 +61,7 @@ void finish_tcp(const Parts& p) {
   const IpAddress from = p.v4 ? IpAddress::v4_bytes(p.ip + 12) : IpAddress::v6_bytes(p.ip + 8);
   const IpAddress to = p.v4 ? IpAddress::v4_bytes(p.ip + 16) : IpAddress::v6_bytes(p.ip + 24);
   std::memset(p.transport + 16, 0, 2);
-  const uint64_t pseudo = wire::checksum_pseudo(from, to, kTcp, p.length);
+  const uint64_t pseudo = wire::checksum_pseudo(from, to, wire::kProtocolTcp, p.length);
   const uint16_t sum =
       wire::checksum_finish(wire::checksum_partial({p.transport, p.length}, pseudo));
   std::memcpy(p.transport + 16, &sum, 2);
@@ -88,7 +89,7 @@ bool translate_port(std::span<uint8_t> frame, bool ethernet, PortSide side, uint
   const uint16_t port = wire::load16(word);
   const uint16_t inside = nat_inside(port);
   if (port < kNatFirst || port >= 30'000) return true;
-  uint8_t* checksum = p.transport + (p.protocol == kTcp ? 16 : 6);
+  uint8_t* checksum = p.transport + (p.protocol == wire::kProtocolTcp ? 16 : 6);
   if (side == PortSide::kSource) {
     change_word(word, uint16_t(port + shift), checksum);
     return true;
@@ -101,7 +102,8 @@ bool translate_port(std::span<uint8_t> frame, bool ethernet, PortSide side, uint
 bool split_segment(std::vector<uint8_t>& first, bool ethernet, uint32_t number,
                    std::vector<uint8_t>& second) {
   Parts a = parts_of(first, ethernet);
-  if (!a.transport || a.protocol != kTcp || (a.transport[13] & (kSyn | kRst))) return false;
+  if (!a.transport || a.protocol != wire::kProtocolTcp || (a.transport[13] & (kSyn | kRst)))
+    return false;
   const uint32_t header = uint32_t(a.transport[12] >> 4) * 4;
   if (header < 20 || a.length < header + 2) return false;
   const uint32_t payload = a.length - header;

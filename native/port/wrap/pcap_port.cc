@@ -54,7 +54,7 @@ Result<std::unique_ptr<PcapPort>> PcapPort::open(std::unique_ptr<Port> inner,
 
 Error PcapPort::begin_file() {
   std::string path = options_.path;
-  if (file_number_ > 0) path += "." + std::to_string(file_number_);
+  if (file_number_ > 0) path.append(".").append(std::to_string(file_number_));
   // Captures hold other people's bytes: for the owner only.
   const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
   if (fd < 0) return Error{errno};

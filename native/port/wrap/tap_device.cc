@@ -15,6 +15,8 @@
 #include <cstdio>
 #include <cstring>
 
+#include "base/close_fd.h"
+
 namespace millrace {
 namespace {
 
@@ -96,8 +98,7 @@ bool TapDevice::configure(const Settings& settings, SetupError& error) {
 }
 
 void TapDevice::close() {
-  if (fd_ >= 0) ::close(fd_);
-  fd_ = -1;
+  close_fd(fd_);
 }
 
 // The larger of this value and the one for all interfaces holds: 2 (loose) wins over 1 (strict). An

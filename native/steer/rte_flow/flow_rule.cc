@@ -8,12 +8,11 @@
 #include <cstring>
 #include <numeric>
 
+#include "wire/ipv4.h"
+
 namespace millrace::steer {
 namespace {
 
-constexpr uint8_t kIcmp = 1;
-constexpr uint8_t kTcp = 6;
-constexpr uint8_t kIcmpv6 = 58;
 constexpr uint16_t kFragmentBits = 0x3fff;  // RFC 791: more fragments, and the offset
 
 uint16_t wire16(uint16_t value) {
@@ -81,7 +80,7 @@ void FlowTexts::match_addresses(const FlowRule& rule) {
     }
     if (rule.whole) ipv4_mask_.hdr.fragment_offset = wire16(kFragmentBits);
     if (rule.any_icmp) {
-      ipv4_.hdr.next_proto_id = kIcmp;
+      ipv4_.hdr.next_proto_id = wire::kProtocolIcmp;
       ipv4_mask_.hdr.next_proto_id = 0xff;
     }
     items[1] = {RTE_FLOW_ITEM_TYPE_IPV4, &ipv4_, nullptr, &ipv4_mask_};
@@ -102,17 +101,17 @@ void FlowTexts::match_transport(const FlowRule& rule) {
     return;
   }
   switch (rule.protocol) {
-    case kIcmp:
+    case wire::kProtocolIcmp:
       icmp_.hdr.icmp_type = rule.icmp_type;
       icmp_mask_.hdr.icmp_type = 0xff;
       items[2] = {RTE_FLOW_ITEM_TYPE_ICMP, &icmp_, nullptr, &icmp_mask_};
       return;
-    case kIcmpv6:
+    case wire::kProtocolIcmpv6:
       icmp6_.type = rule.icmp_type;
       icmp6_mask_.type = 0xff;
       items[2] = {RTE_FLOW_ITEM_TYPE_ICMP6, &icmp6_, nullptr, &icmp6_mask_};
       return;
-    case kTcp:
+    case wire::kProtocolTcp:
       set_ports(tcp_.hdr, tcp_mask_.hdr, rule);
       items[2] = {RTE_FLOW_ITEM_TYPE_TCP, &tcp_, nullptr, &tcp_mask_};
       return;
@@ -131,7 +130,7 @@ void FlowTexts::act(const FlowRule& rule, rte_flow_action& action) {
     case FlowRule::Target::kSpread:
       queues_.resize(rule.queues);
       std::iota(queues_.begin(), queues_.end(), uint16_t(0));
-      rss_.types = rule.protocol == kTcp
+      rss_.types = rule.protocol == wire::kProtocolTcp
                        ? RTE_ETH_RSS_NONFRAG_IPV4_TCP | RTE_ETH_RSS_NONFRAG_IPV6_TCP
                        : RTE_ETH_RSS_NONFRAG_IPV4_UDP | RTE_ETH_RSS_NONFRAG_IPV6_UDP;
       rss_.queue_num = rule.queues;

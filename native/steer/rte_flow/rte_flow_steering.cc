@@ -8,11 +8,11 @@
 #include <cstring>
 #include <utility>
 
+#include "wire/ipv4.h"
+
 namespace millrace::steer {
 namespace {
 
-constexpr uint8_t kIcmp = 1;
-constexpr uint8_t kIcmpv6 = 58;
 // RFC 792: destination unreachable, time exceeded, parameter problem. RFC 4443: those, and packet
 // too big.
 constexpr uint8_t kIcmpErrors[] = {3, 11, 12};
@@ -183,7 +183,7 @@ Error RteFlowSteering::make_icmp(const wire::IpAddress& address) {
   const Wish wish{Kind::kIcmp, Protocol::kTcp, {{address, 0}, {}}};
   Granted granted;
   FlowRule rule;
-  rule.protocol = address.is_v4() ? kIcmp : kIcmpv6;
+  rule.protocol = address.is_v4() ? wire::kProtocolIcmp : wire::kProtocolIcmpv6;
   rule.local = address;
   rule.priority = FlowPriority::kIcmp;
   Error error = kOk;

@@ -81,6 +81,28 @@ export const scenarios: Record<string, Scenario> = {
     });
   },
 
+  'tls: who survives exceptions leaves behind the first of two records': (log) => {
+    process.on('uncaughtException', (error) => log(`uncaught ${error.message}`));
+    const party = parties(log);
+    const server = tls.createServer(SERVER, (socket) => {
+      watch(party('server'), socket, ['end', 'close', 'error']);
+      // Both are here when the other end looks: it has read the second one, too, and so there is no reset.
+      socket.on('data', () => {
+        socket.write('first');
+        socket.write('second');
+      });
+    });
+    serve(server, (port) => {
+      const client = tls.connect({ ...CLIENT, port }, () => client.write('go'));
+      watch(party('client'), client, ['end', 'close', 'error']);
+      client.on('data', (data) => {
+        party('client')(`data ${data}`);
+        client.destroy();
+        server.close();
+      });
+    });
+  },
+
   'http2: a session destroyed with a code tells the peer': (log) => {
     const party = parties(log);
     const server = http2.createServer();

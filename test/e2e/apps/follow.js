@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // A client with one connection that lasts, and more by order; knows nothing of millrace. For each line on stdin one of
-// JSON: "echo <bytes>" over the connection that lasts, "connect <host>" for a new one, which stays open, "drop".
+// JSON: "echo <bytes>" over the connection that lasts, "connect <host>" for a new one, which stays open, "drop". An error
+// of the one that lasts is told by itself.
 //   node follow.js <host> <port>
 'use strict';
 
@@ -46,6 +47,7 @@ async function obey(lasting, line) {
 
 async function main() {
   const lasting = await connect(host);
+  lasting.on('error', (error) => console.log(`ended ${error.code}`));
   console.log('connected');
   for await (const line of readline.createInterface({ input: process.stdin })) {
     const answer = await obey(lasting, line).catch((error) => ({ error: error.code ?? error.message }));

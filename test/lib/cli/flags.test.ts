@@ -20,6 +20,14 @@ t.test('switches', async (t) => {
     MILLRACE_KEEPALIVE: 'off',
   });
   t.same(parseFlags(['--debug', 'node']).rest, ['node'], 'a switch does not swallow the command');
+  t.same(parseFlags(['--debug', 'false', '--require', 'Yes', 'node']), {
+    variables: { MILLRACE_DEBUG: 'false', MILLRACE_REQUIRE: 'Yes' },
+    own: new Set(),
+    rest: ['node'],
+  });
+  t.same(parseFlags(['--debug=on', 'true']).rest, ['true'], 'one value is enough');
+  t.same(parseFlags(['--no-keepalive', 'true']).rest, ['true']);
+  t.same(parseFlags(['--debug', '--', 'true']).rest, ['true']);
   t.same(parseFlags(['--json', '--debug'], ['--json']).own, new Set(['--json']));
 });
 
@@ -53,6 +61,11 @@ t.test('wrong flags', async (t) => {
     'a flag of another command',
   );
   t.match(caught(() => parseFlags(['--port'])).message, /--port .*has no value; allowed: none, loopback, af_xdp, dpdk/);
+  for (const next of ['--interface', '--spin-us=1', '--no-keepalive', '--', '--config', '--json']) {
+    const missing = caught(() => parseFlags(['--pcap', next, 'x'], ['--json']));
+    t.match(missing.message, /--pcap .*has no value; allowed: the name of a file/, `${next} is no value`);
+  }
+  t.same(parseFlags(['--dpdk-args', '--vdev=net_ring0 --no-pci', 'x']).rest, ['x'], 'but what is no flag here is');
   t.match(caught(() => parseFlags(['--no-port'])).message, /--no-port .*allowed: --port=<value>/);
   t.match(caught(() => parseFlags(['-x'])).message, /-x is not an option/);
 });

@@ -189,6 +189,32 @@ TEST_CASE("netlink: addresses and the MTU as they change" * needs_root()) {
   REQUIRE(run({"ip", "link", "del", "mrh"}));
   REQUIRE(f.until([&] { return f.sink.addresses.empty(); }));
   CHECK(!f.sink.links.at(f.ifindex).up);
+  CHECK(f.sink.links.at(f.ifindex).gone);
+}
+
+TEST_CASE("netlink: an interface that is back with its number is another one" * needs_root()) {
+  Following f;
+  REQUIRE(f.ok);
+  const std::string number = std::to_string(f.ifindex);
+  REQUIRE(run({"ip", "link", "del", "mrh"}));
+  REQUIRE(
+      run({"ip", "link", "add", "mrh", "index", number, "type", "veth", "peer", "name", "mrt"}));
+  REQUIRE(run({"ip", "link", "set", "mrh", "up"}));
+  REQUIRE(run({"ip", "addr", "add", "10.78.0.1/16", "dev", "mrh"}));
+  REQUIRE(f.until([&] { return f.sink.links.at(f.ifindex).gone && f.sink.addresses.empty(); }));
+  CHECK(!f.until([&] { return !f.sink.addresses.empty() || f.sink.links.at(f.ifindex).up; }, 200));
+}
+
+TEST_CASE("netlink: an interface that a bridge lets go is not gone" * needs_root()) {
+  Following f;
+  REQUIRE(f.ok);
+  REQUIRE(run({"ip", "link", "add", "mrb", "type", "bridge"}));
+  REQUIRE(run({"ip", "link", "set", "mrh", "master", "mrb"}));
+  REQUIRE(run({"ip", "link", "set", "mrh", "nomaster"}));
+  REQUIRE(run({"ip", "link", "set", "mrh", "mtu", "1300"}));
+  REQUIRE(f.until([&] { return f.sink.links.at(f.ifindex).mtu_bytes == 1300; }));
+  CHECK(f.sink.links.at(f.ifindex).up);
+  CHECK(!f.sink.links.at(f.ifindex).gone);
 }
 
 TEST_CASE("netlink: an address counts when duplicate address detection has passed" * needs_root()) {

@@ -230,6 +230,13 @@ TEST_CASE("bytes written by call right after the link became narrower fit into i
   CHECK(bed.script.take(bed.now, events[0]).size() == 30'000);
 }
 
+TEST_CASE("little packet memory: writers' stock leaves frames for the port and for handshakes") {
+  for (const uint32_t frames : {1024u, 1100u, 1536u}) {
+    Bed bed(frames);
+    CHECK(bed.stack.pool().available() >= frames / 4 * 3);
+  }
+}
+
 TEST_CASE("bytes written by call and by command, taken in all ways, arrive in order") {
   for (const uint32_t seed : {1u, 2u, 3u}) {
     Bed bed;

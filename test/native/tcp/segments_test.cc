@@ -77,6 +77,31 @@ TEST_CASE(
   CHECK(s.host.read(s.now, *s.c) == "data");
 }
 
+TEST_CASE("C4: a checksum that seems unfinished behind finished ones is believed the second time") {
+  // More likely it was damaged, and the sender repeats it.
+  Scene s;
+  s.open();
+  std::vector<std::vector<uint8_t>> packets;
+  for (const char* text : {"one", "two", "six"}) {
+    packets.push_back(make_packet({.seq = s.peer_seq, .ack = s.host_seq, .payload = text}));
+    s.peer_seq = s.peer_seq + 3;
+  }
+  s.host.deliver(s.now, packets[0], Frame::kChecksumMayBePartial);
+  CHECK(s.host.read(s.now, *s.c) == "one");
+  for (size_t i = 1; i < packets.size(); ++i) {
+    const auto bytes = uint32_t(packets[i].size()) - 20;
+    const uint16_t partial = checksum_fold(checksum_pseudo(kAddressB, kAddressA, 6, bytes));
+    std::memcpy(packets[i].data() + 36, &partial, 2);
+  }
+  s.host.deliver(s.now, packets[1], Frame::kChecksumMayBePartial);
+  CHECK(s.host.tcp->counters().tcp_bad_checksum == 1);
+  CHECK(s.host.tcp->readable_bytes(*s.c) == 0);
+  s.host.deliver(s.now, packets[1], Frame::kChecksumMayBePartial);
+  s.host.deliver(s.now, packets[2], Frame::kChecksumMayBePartial);
+  CHECK(s.host.read(s.now, *s.c) == "twosix");
+  CHECK(s.host.tcp->counters().tcp_bad_checksum == 1);
+}
+
 TEST_CASE("C5: the peer's MSS is believed within reason, options are deducted") {
   struct Row {
     int mss;
