@@ -96,7 +96,7 @@ Connection* create_accepted(Core& core, Instant now, Listener& l, const wire::Fl
   c->snd.shift = h.scaling ? h.peer_shift : 0;
   c->snd.window_bytes = uint32_t(s.window) << c->snd.shift;
   c->snd.window_max_bytes = c->snd.window_bytes;
-  c->rcv.irs = h.irs;
+  c->irs = h.irs;
   c->rcv.nxt = c->rcv.acked = h.irs + 1;
   c->rcv.edge = c->rcv.nxt + h.window_bytes;
   c->rcv.ts_recent = h.ts_recent;

@@ -30,7 +30,7 @@ void take_syn_options(Core& core, Instant now, Connection& c, const Segment& s) 
     c.rcv.ts_recent_at = now;
   }
   take_ecn_syn(core, c, s);
-  c.rcv.irs = s.seq;
+  c.irs = s.seq;
   c.rcv.nxt = c.rcv.acked = s.seq + 1;
   // What our SYN offered, unscaled.
   c.rcv.edge = c.rcv.nxt + syn_window(c);

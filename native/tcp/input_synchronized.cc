@@ -92,7 +92,7 @@ bool check_acceptable(Core& core, Instant now, Connection& c, const Segment& s) 
     return false;
   }
   if (s.has(wire::kTcpSyn)) {  // RFC 5961 4.2, whatever its number
-    if (c.state == State::kSynReceived && s.has(wire::kTcpAck) && s.seq == r.irs) {
+    if (c.state == State::kSynReceived && s.has(wire::kTcpAck) && s.seq == c.irs) {
       return true;  // simultaneous open: the peer's SYN-ACK
     }
     send_challenge_ack(core, now, c);

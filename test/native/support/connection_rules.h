@@ -106,7 +106,7 @@ inline const char* broken_sequence_rule(const tcp::Connection& c) {
   MR_RULE(s.end - s.una == int32_t(s.queue.bytes));
   if (s.queue.head) MR_RULE(tcp::note_of(s.queue.head).seq == s.una);
   MR_RULE(r.acked <= r.nxt);
-  MR_RULE(r.irs < r.nxt);
+  MR_RULE(c.irs < r.nxt);
   for (uint8_t i = 0; i < r.sack_count; ++i) {
     MR_RULE(r.sacks[i].start < r.sacks[i].end);
     MR_RULE(r.sacks[i].start > r.nxt);
