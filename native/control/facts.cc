@@ -15,6 +15,10 @@
 namespace millrace::control {
 namespace {
 
+// IFF_LOWER_UP and IFF_DORMANT (netdevice(7)), which only the kernel's own header has.
+constexpr uint32_t kLowerUp = 1u << 16;
+constexpr uint32_t kDormant = 1u << 17;
+
 using wire::IpAddress;
 
 constexpr uint32_t kLoopbackIfindex = 1;  // "lo" is the first device of every namespace
@@ -96,8 +100,10 @@ std::optional<net::LinkConfig> parse_link(const nlmsghdr& message) {
   if (!info || info->ifi_index <= 0) return std::nullopt;
   net::LinkConfig link;
   link.ifindex = uint32_t(info->ifi_index);
+  // The carrier itself: IFF_RUNNING says the same up to a second later, when the kernel has come to
+  // it, and connections until then would be the kernel's.
   link.up = message.nlmsg_type == RTM_NEWLINK && (info->ifi_flags & IFF_UP) &&
-            (info->ifi_flags & IFF_RUNNING);
+            (info->ifi_flags & kLowerUp) && !(info->ifi_flags & kDormant);
   // Of another family: a bridge, say, that has let go of one of its ports.
   link.gone = message.nlmsg_type == RTM_DELLINK && info->ifi_family == AF_UNSPEC;
   for_each_attribute(message_attributes(message, sizeof(*info)),

@@ -31,7 +31,8 @@ function jobText({ command, modules, env, cwd, kernel, virtualTime }) {
     ...([ROOT, cwd].some((folder) => folder.startsWith('/tmp')) ? [] : ['mount -t tmpfs tmpfs /tmp']),
     'ip link set lo up',
     // A clock that leaps over the reading of a file leaps over the three seconds in which a neighbour has to answer, too.
-    ...(virtualTime ? ['for tries in /proc/sys/net/ipv[46]/neigh/*/[mu]cast_solicit; do echo 100 > $tries; done'] : []),
+    // (One that is known is asked at its link address first, and soon given up: it may have got another.)
+    ...(virtualTime ? ['for tries in /proc/sys/net/ipv[46]/neigh/*/mcast_solicit; do echo 100 > $tries; done'] : []),
     ...modules.map((name) => `modprobe ${quote(name)} || exit 126`),
     `cd ${quote(cwd)} || exit 126`,
     `exec ${command.map(quote).join(' ')}`,

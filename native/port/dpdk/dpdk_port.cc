@@ -215,7 +215,7 @@ void DpdkPort::on_asked_for(const char*, rte_dev_event_type event, void* port) {
 
 void DpdkPort::let_go() {
   if (!lease_.holds()) return;
-  std::fprintf(stderr, "millrace: DPDK device %s was taken away: its connections time out\n",
+  std::fprintf(stderr, "millrace: DPDK device %s was taken away: nothing comes or goes by it\n",
                device_.name());
   rte_eth_dev_info info{};
   rte_eth_dev_info_get(device_.id(), &info);

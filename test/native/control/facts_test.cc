@@ -204,10 +204,13 @@ TEST_CASE("facts: links") {
     message.body(body).attribute(IFLA_MTU, bytes_of(mtu)).attribute(IFLA_ADDRESS, mac);
     return parse_link(message.header());
   };
-  CHECK(parse(RTM_NEWLINK, IFF_UP | IFF_RUNNING)->up);
-  CHECK(parse(RTM_NEWLINK, IFF_UP | IFF_RUNNING)->mtu_bytes == 9000);
+  constexpr unsigned kCarrier = 1u << 16, kDormant = 1u << 17;
+  CHECK(parse(RTM_NEWLINK, IFF_UP | kCarrier)->up);  // IFF_RUNNING comes later
+  CHECK(parse(RTM_NEWLINK, IFF_UP | kCarrier | IFF_RUNNING)->mtu_bytes == 9000);
   CHECK(!parse(RTM_NEWLINK, IFF_UP)->up);
-  CHECK(!parse(RTM_DELLINK, IFF_UP | IFF_RUNNING)->up);
+  CHECK(!parse(RTM_NEWLINK, kCarrier)->up);
+  CHECK(!parse(RTM_NEWLINK, IFF_UP | kCarrier | kDormant)->up);
+  CHECK(!parse(RTM_DELLINK, IFF_UP | kCarrier | IFF_RUNNING)->up);
 }
 
 TEST_CASE("facts: any bytes at all are survived") {
