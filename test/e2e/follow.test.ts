@@ -15,26 +15,13 @@ import {
   type NodeJob,
   type Side,
 } from './support/context';
+import { ask } from './support/follow-client';
 
 t.setTimeout(60_000);
 const skip = cannotRun('tcpdump', 'bash', 'ss');
 const kPort = 7000;
 /** A host behind the peer. */
 const kBehind = '10.99.0.1';
-
-interface Answer {
-  readonly ok?: boolean;
-  readonly ms?: number;
-  readonly from?: string;
-  readonly error?: string;
-}
-
-async function ask(client: NodeJob, order: string): Promise<Answer> {
-  const from = client.stdout.length;
-  client.child.stdin?.write(`${order}\n`);
-  const [, answer = '{}'] = await client.waitFor(/answer (.*)\n/, 15_000, from);
-  return JSON.parse(answer) as Answer;
-}
 
 /** The kernel's connections to the port. */
 async function ofKernel(home: Lab): Promise<number> {

@@ -3,19 +3,13 @@
 // end, which is said, and what comes later is the kernel's, as if there had never been a fast path.
 
 import t from 'tap';
-import { app, cannotRun, example, lab, mode, type NodeJob, port } from './support/context';
+import { app, cannotRun, example, lab, mode, port } from './support/context';
+import { ask } from './support/follow-client';
 
 t.setTimeout(30_000);
 const skip = cannotRun();
 const kPort = 7000;
 const kGone = /^millrace: interface fast0 is gone: its connections have ended \(ENETDOWN\), and sockets are [^\n]*\n$/;
-
-async function ask(client: NodeJob, order: string): Promise<{ ok?: boolean; error?: string }> {
-  const from = client.stdout.length;
-  client.child.stdin?.write(`${order}\n`);
-  const [, answer = '{}'] = await client.waitFor(/answer (.*)\n/, 15_000, from);
-  return JSON.parse(answer) as { ok?: boolean; error?: string };
-}
 
 for (const back of ['from another namespace', 'made anew'] as const) {
   t.test(`an interface goes and is back, ${back} (${mode})`, { skip }, async (t) => {

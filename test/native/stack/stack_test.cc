@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstdlib>
 #include <new>
+#include <tuple>
 
 #include "port/loopback/loopback_port.h"
 #include "stack/script_side.h"
@@ -90,6 +91,27 @@ struct Bed {
   Stack stack;
   ScriptSide script{stack};
   Instant now{};
+};
+
+// With ACKs that wait for an answer, and a connection whose handshake is over.
+struct HoldingBed : Bed {
+  HoldingBed() : Bed(holding()) {
+    std::tie(client, server) = connect();
+    settle();
+  }
+  static StackConfig holding() {
+    StackConfig c = config(2048);
+    c.tcp.hold_acks = true;
+    return c;
+  }
+  int settle() {
+    int turns = 1;
+    while (turn()) ++turns;
+    return turns;
+  }
+  uint64_t frames_sent() { return stack.ports()[0]->stats().tx_frames; }
+
+  uint32_t client, server;
 };
 
 }  // namespace
@@ -277,68 +299,48 @@ TEST_CASE("bytes written by call and by command, taken in all ways, arrive in or
 }
 
 TEST_CASE("an answer carries the acknowledgement; without an answer it goes with the next turn") {
-  StackConfig config = Bed::config(2048);
-  config.tcp.hold_acks = true;
-  Bed bed(config);
-  auto [client, server] = bed.connect();
-  bed.script.read_on(client);
-  bed.script.read_on(server);
-  while (bed.turn()) {
-  }
-  const auto frames = [&] { return bed.stack.ports()[0]->stats().tx_frames; };
-  const uint64_t before = frames();
-  bed.script.write(client, "question");
+  HoldingBed bed;
+  bed.script.read_on(bed.client);
+  bed.script.read_on(bed.server);
+  bed.settle();
+  const uint64_t before = bed.frames_sent();
+  bed.script.write(bed.client, "question");
   bed.turn();
-  CHECK(frames() - before == 1);
-  bed.script.write(server, "answer");
+  CHECK(bed.frames_sent() - before == 1);
+  bed.script.write(bed.server, "answer");
   CHECK(bed.turn());  // more to do: an ACK is held
-  CHECK(frames() - before == 2);
+  CHECK(bed.frames_sent() - before == 2);
   CHECK_FALSE(bed.turn());  // the client did not answer: it goes on its own
-  CHECK(frames() - before == 3);
+  CHECK(bed.frames_sent() - before == 3);
   CHECK_FALSE(bed.turn());
-  CHECK(frames() - before == 3);
+  CHECK(bed.frames_sent() - before == 3);
 }
 
 TEST_CASE("the answer of who begins to read late carries the acknowledgement, too") {
   // As that of a server: the first bytes often come in the turn in which it hears of a connection.
   for (const bool answers : {true, false}) {
     CAPTURE(answers);
-    StackConfig config = Bed::config(2048);
-    config.tcp.hold_acks = true;
-    Bed bed(config);
-    auto [client, server] = bed.connect();
-    while (bed.turn()) {
-    }
-    const auto frames = [&] { return bed.stack.ports()[0]->stats().tx_frames; };
-    const uint64_t before = frames();
-    bed.script.write(client, "question");
+    HoldingBed bed;
+    const uint64_t before = bed.frames_sent();
+    bed.script.write(bed.client, "question");
     CHECK(bed.turn());
-    bed.script.read_on(server);
+    bed.script.read_on(bed.server);
     CHECK(bed.turn());
-    CHECK(frames() - before == 1);
-    if (answers) bed.script.write(server, "answer");
+    CHECK(bed.frames_sent() - before == 1);
+    if (answers) bed.script.write(bed.server, "answer");
     bed.turn();
-    CHECK(frames() - before == 2);
-    while (bed.turn()) {
-    }
-    CHECK(frames() - before == (answers ? 3 : 2));  // the client's own ACK
+    CHECK(bed.frames_sent() - before == 2);
+    bed.settle();
+    CHECK(bed.frames_sent() - before == (answers ? 3 : 2));  // the client's own ACK
   }
 }
 
 TEST_CASE("who does not read has its bytes acknowledged all the same") {
-  StackConfig config = Bed::config(2048);
-  config.tcp.hold_acks = true;
-  Bed bed(config);
-  auto [client, server] = bed.connect();
-  while (bed.turn()) {
-  }
-  const auto frames = [&] { return bed.stack.ports()[0]->stats().tx_frames; };
-  const uint64_t before = frames();
-  bed.script.write(client, "question");
-  int turns = 1;
-  while (bed.turn()) ++turns;
-  CHECK(turns <= 3);
-  CHECK(frames() - before == 2);
+  HoldingBed bed;
+  const uint64_t before = bed.frames_sent();
+  bed.script.write(bed.client, "question");
+  CHECK(bed.settle() <= 3);
+  CHECK(bed.frames_sent() - before == 2);
 }
 
 TEST_CASE("what arrives later in a turn gets its own time") {
